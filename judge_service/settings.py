@@ -1,0 +1,383 @@
+"""Everything an operator can set, as one frozen object, read once from TOML and the environment.
+
+Order: defaults, then the TOML file, then `JUDGE_...` variables (`[limits] tokens_per_minute` is
+`JUDGE_LIMITS_TOKENS_PER_MINUTE`; a key at the top is `JUDGE_MODEL`). An unknown key is refused with
+the nearest known one. Units are in the names. `docs/settings.md` is written from this file.
+"""
+
+import difflib
+import math
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+from msgspec import Meta, Struct
+
+from judge_service.errors import SettingsError
+
+ENVIRONMENT_PREFIX = "JUDGE_"
+NOT_SETTINGS = frozenset({"JUDGE_CONFIG"})
+"""Variables with the prefix that are read elsewhere (`JUDGE_CONFIG` names the TOML file)."""
+
+Rate = Annotated[float, Meta(gt=0, le=1e12)]
+Price = Annotated[float, Meta(ge=0, le=1e6)]
+Temperature = Annotated[float, Meta(ge=0, le=2)]
+
+
+class BedrockSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Amazon Bedrock, Converse."""
+
+    region: Annotated[
+        str | None, Meta(description="AWS region; by default from the AWS environment or profile")
+    ] = None
+    profile: Annotated[
+        str | None, Meta(description="AWS profile; by default the session's own choice")
+    ] = None
+    endpoint_url: Annotated[
+        str | None,
+        Meta(description="another endpoint, such as the simulator's; by default the region's"),
+    ] = None
+    transport: Annotated[
+        Literal["direct", "aioboto3"],
+        Meta(description="`direct` signs and sends by itself; `aioboto3` is the reference path"),
+    ] = "direct"
+
+
+class OpenAISettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Any endpoint that speaks OpenAI chat completions (vLLM, SGLang, TGI, Bedrock's own)."""
+
+    base_url: Annotated[str, Meta(description="up to and including `/v1`")] = (
+        "http://localhost:8000/v1"
+    )
+    api_key_env: Annotated[
+        str, Meta(description="name of the variable that holds the key; unset or empty sends none")
+    ] = "OPENAI_API_KEY"
+
+
+class HttpSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The transport under the HTTP backends."""
+
+    connect_timeout_s: Annotated[
+        float, Meta(gt=0, le=60, description="TCP and TLS set-up, seconds")
+    ] = 3.0
+    call_timeout_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=900,
+            description="one judge call, seconds, also when the deadline is further away",
+        ),
+    ] = 60.0
+    idle_timeout_s: Annotated[
+        float,
+        Meta(gt=0, le=600, description="an idle connection is dropped after so many seconds"),
+    ] = 15.0
+    max_reply_bytes: Annotated[
+        int, Meta(ge=1024, le=100_000_000, description="a longer reply is a broken one")
+    ] = 4_000_000
+
+
+class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The judge's quota. A resource that is not set is not limited."""
+
+    requests_per_minute: Annotated[
+        Rate | None, Meta(description="judge calls a minute")
+    ] = None
+    tokens_per_minute: Annotated[
+        Rate | None,
+        Meta(description="input + output tokens a minute, as Bedrock counts them"),
+    ] = None
+    input_tokens_per_minute: Annotated[
+        Rate | None, Meta(description="input tokens a minute (bedrock-mantle)")
+    ] = None
+    output_tokens_per_minute: Annotated[
+        Rate | None, Meta(description="output tokens a minute (bedrock-mantle)")
+    ] = None
+    output_burndown: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=100,
+            description="quota tokens one output token costs; 5 for Claude 3.7 to 4.x, see your model",
+        ),
+    ] = 1.0
+    burst_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=60,
+            description=(
+                "how many seconds of quota may go at once; 0.5 keeps any 60 s window within +1 %"
+            ),
+        ),
+    ] = 0.5
+    max_in_flight: Annotated[
+        int, Meta(ge=1, le=10_000, description="judge calls on the wire at once, one connection each")
+    ] = 512
+
+
+class RetrySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Retries of one judge call. Throttling is bounded apart, because it is not a failure."""
+
+    max_attempts: Annotated[
+        int, Meta(ge=1, le=10, description="attempts at one question, throttled ones not counted")
+    ] = 3
+    max_throttled: Annotated[
+        int, Meta(ge=0, le=100, description="throttled attempts after which a question is given up")
+    ] = 8
+    base_s: Annotated[
+        float, Meta(gt=0, le=60, description="the first wait is random between 0 and this, seconds")
+    ] = 0.05
+    throttled_base_s: Annotated[
+        float, Meta(gt=0, le=60, description="the same after throttling, seconds")
+    ] = 1.0
+    cap_s: Annotated[
+        float, Meta(gt=0, le=300, description="no wait is longer, except one the judge asked for")
+    ] = 5.0
+    budget_ratio: Annotated[
+        float, Meta(ge=0, le=1, description="retries may be this share of the calls, over 10 s")
+    ] = 0.2
+    budget_per_s: Annotated[
+        float, Meta(ge=0, le=1e6, description="and so many retries a second besides")
+    ] = 10.0
+
+
+class CacheSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Judgements kept in memory. Only complete ones are kept."""
+
+    max_entries: Annotated[int, Meta(ge=0, le=10_000_000, description="0 keeps none")] = 10_000
+    ttl_s: Annotated[float, Meta(gt=0, le=2_592_000, description="seconds")] = 3600.0
+
+
+class UnscoredSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a caller that needs a number gets for a sample that could not be judged."""
+
+    policy: Annotated[
+        str,
+        Meta(
+            pattern=r"^(group_mean|fail|value:-?[0-9]+(\.[0-9]+)?)$",
+            description=(
+                "`group_mean` (mean of the scored answers to the same prompt, so that the advantage"
+                " is about zero), `value:x` (x in the wire range), or `fail`"
+            ),
+        ),
+    ] = "group_mean"
+    max_fraction: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="above this share of failed judgements the whole batch fails, for the platform to retry",
+        ),
+    ] = 0.25
+    memory_s: Annotated[
+        float, Meta(ge=0, le=86_400, description="how long group means are remembered, seconds")
+    ] = 600.0
+
+
+class WireSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How rewards leave."""
+
+    score_range: Annotated[
+        Literal["0..1", "-1..1"], Meta(description="range of every score that leaves the house")
+    ] = "0..1"
+    envelope: Annotated[
+        Literal["auto", "list", "http"],
+        Meta(
+            description="`http` is `{statusCode, headers, body}`; `auto` answers the way it was called"
+        ),
+    ] = "auto"
+    max_event_bytes: Annotated[
+        int, Meta(ge=1024, le=1_000_000_000, description="a larger event is refused")
+    ] = 25_000_000
+
+
+class PriceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the judge costs. Without these no cost is shown; prices are not guessed."""
+
+    input_usd_per_million_tokens: Annotated[Price | None, Meta(description="US dollars")] = None
+    output_usd_per_million_tokens: Annotated[Price | None, Meta(description="US dollars")] = (
+        None
+    )
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole configuration."""
+
+    backend: Annotated[
+        Literal["local", "bedrock", "openai"],
+        Meta(description="who judges; `local` is the embedded judge, which needs no network"),
+    ] = "local"
+    model: Annotated[
+        str, Meta(max_length=2048, description="model id, inference profile or ARN of the judge")
+    ] = ""
+    rubric: Annotated[
+        str, Meta(min_length=1, description="`similarity` or a path to a rubric file (TOML)")
+    ] = "similarity"
+    answer: Annotated[
+        Literal["auto", "schema", "tool", "text"],
+        Meta(
+            description=(
+                "how the judge is made to answer; `auto` takes the rubric's wish, then the best the"
+                " model can do, and steps down when the model refuses"
+            )
+        ),
+    ] = "auto"
+    temperature: Annotated[
+        Temperature | None,
+        Meta(description="set it to `-` in the environment for models that refuse it"),
+    ] = 0.0
+    max_reasks: Annotated[
+        int, Meta(ge=0, le=5, description="how often an unusable answer is asked for again")
+    ] = 1
+    max_sample_chars: Annotated[
+        int,
+        Meta(ge=100, le=10_000_000, description="a sample with more text than this is not judged"),
+    ] = 400_000
+    deadline_s: Annotated[
+        float,
+        Meta(gt=0, le=86_400, description="time for one batch, seconds, where the caller sets none"),
+    ] = 55.0
+    bedrock: BedrockSettings = BedrockSettings()
+    openai: OpenAISettings = OpenAISettings()
+    http: HttpSettings = HttpSettings()
+    limits: LimitSettings = LimitSettings()
+    retry: RetrySettings = RetrySettings()
+    cache: CacheSettings = CacheSettings()
+    unscored: UnscoredSettings = UnscoredSettings()
+    wire: WireSettings = WireSettings()
+    prices: PriceSettings = PriceSettings()
+
+
+class Key(Struct, frozen=True):
+    """One setting: its dotted name, its field's type, default and description."""
+
+    name: str
+    type: Any
+    default: Any
+    description: str
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return ENVIRONMENT_PREFIX + self.name.replace(".", "_").upper()
+
+
+def keys(struct: type[Struct] = Settings, prefix: str = "") -> Iterator[Key]:
+    """Every setting there is, sections in order."""
+    for field in msgspec.structs.fields(struct):
+        if isinstance(field.type, type) and issubclass(field.type, Struct):
+            yield from keys(field.type, f"{prefix}{field.name}.")
+        else:
+            yield Key(prefix + field.name, field.type, field.default, _description(field.type))
+
+
+def _description(annotation: Any) -> str:
+    metas = [arg for arg in get_args(annotation) if isinstance(arg, Meta)]
+    return next((meta.description for meta in metas if meta.description), "")
+
+
+def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Reads the settings from a TOML file and the environment.
+
+    path: the file; `None` reads none.
+    environ: usually `os.environ`; `None` reads none.
+
+    Raises SettingsError with one sentence that names the key, and the file or variable it came from.
+    """
+    table = _read_toml(path) if path is not None else {}
+    _refuse_unknown(table, f"{path}")
+    if path is not None and str(table.get("rubric", "")).endswith(".toml"):
+        table["rubric"] = str(path.parent / table["rubric"])
+    for key, value in _from_environment(environ or {}):
+        *section, name = key.name.split(".")
+        target = table
+        for part in section:
+            target = target.setdefault(part, {})
+        target[name] = value
+    try:
+        settings = msgspec.convert(table, Settings)
+    except msgspec.ValidationError as problem:
+        raise SettingsError(f"{path or 'settings'}: {_readable(problem)}") from None
+    _refuse_contradictions(settings)
+    return settings
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: there is no such file; name one with --config") from None
+    except OSError as problem:
+        raise SettingsError(f"{path}: cannot be read ({problem.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise SettingsError(f"{path}: is not TOML ({problem})") from None
+
+
+def _refuse_unknown(table: Mapping[str, Any], source: str, prefix: str = "") -> None:
+    known = [key.name for key in keys()]
+    sections = {name.split(".")[0] for name in known if "." in name}
+    for name, value in table.items():
+        full = prefix + name
+        if not prefix and name in sections and isinstance(value, Mapping):
+            _refuse_unknown(value, source, f"{name}.")
+        elif full not in known and not (full in sections and not prefix):
+            raise SettingsError(f"{source}: there is no setting `{full}`{_nearest(full, known)}")
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[Key, Any]]:
+    by_variable = {key.variable: key for key in keys()}
+    for variable, text in sorted(environ.items()):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable in NOT_SETTINGS:
+            continue
+        key = by_variable.get(variable)
+        if key is None:
+            raise SettingsError(
+                f"there is no setting for the variable {variable}{_nearest(variable, by_variable)}"
+            )
+        yield key, _from_text(key, text)
+
+
+def _from_text(key: Key, text: str) -> Any:
+    try:
+        return msgspec.convert(None if text == "-" else text, key.type, strict=False)
+    except msgspec.ValidationError as problem:
+        raise SettingsError(f"{key.variable}: {_readable(problem)}") from None
+
+
+def _nearest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    if not close:
+        close = [full for full in known if full.rpartition(".")[2] == name.rpartition(".")[2]][:1]
+    return f"; did you mean `{close[0]}`?" if close else "; see docs/settings.md"
+
+
+def _readable(problem: msgspec.ValidationError) -> str:
+    what, _, where = str(problem).partition(" - at `$.")
+    return f"`{where.rstrip('`')}`: {what}" if where else what
+
+
+def _refuse_contradictions(settings: Settings) -> None:
+    if settings.backend != "local" and not settings.model:
+        raise SettingsError(
+            f"`model` is empty: the {settings.backend} backend needs to know which model judges"
+        )
+    if any(isinstance(value, float) and not math.isfinite(value) for value in _values(settings)):
+        raise SettingsError("a number in the settings is not finite; use a finite one")
+    policy, _, value = settings.unscored.policy.partition(":")
+    lowest = -1.0 if settings.wire.score_range == "-1..1" else 0.0
+    if policy == "value" and not lowest <= float(value) <= 1.0:
+        raise SettingsError(
+            f"`unscored.policy`: {value} is outside the wire range {settings.wire.score_range}"
+        )
+
+
+def _values(struct: Struct) -> Iterator[Any]:
+    for value in msgspec.structs.astuple(struct):
+        if isinstance(value, Struct):
+            yield from _values(value)
+        else:
+            yield value

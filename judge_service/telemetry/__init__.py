@@ -1,0 +1,1 @@
+"""Things that happen, and who is told. An event is an immutable record; a sink is a callable."""

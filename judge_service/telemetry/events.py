@@ -1,0 +1,64 @@
+"""What happens in the service, as immutable records. A sink is any `Callable[[Event], None]`.
+
+Sinks are called on the event loop: they must not block and must not raise. Queue time and backend
+time are separate everywhere.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+
+class CallEnded(Struct, frozen=True, kw_only=True):
+    """One attempt at one target ended.
+
+    outcome: `ok`, a word of `values.UNSCORED_REASONS`, or `cancelled`.
+    queue_s: from entering the target's stack until bytes could leave: limiter and slot, seconds.
+    backend_s: from then until the reply was read, seconds.
+    """
+
+    target: str
+    outcome: str
+    queue_s: float
+    backend_s: float
+    throttled: bool = False
+
+
+class Retried(Struct, frozen=True, kw_only=True):
+    """An attempt failed and another will be made after `wait_s` seconds."""
+
+    attempt: int
+    wait_s: float
+    reason: str
+    throttled: bool
+
+
+class CacheLooked(Struct, frozen=True, kw_only=True):
+    """The cache was asked."""
+
+    hit: bool
+
+
+class SampleGraded(Struct, frozen=True, kw_only=True):
+    """One sample has its final reward (`reward` is a `values.Reward`), `duration_s` after it came in."""
+
+    id: Any
+    reward: Any
+    duration_s: float
+
+
+class ChannelChanged(Struct, frozen=True, kw_only=True):
+    """The judge refused an answer channel, so the next one is used from now on."""
+
+    model: str
+    refused: str
+    now: str
+
+
+Event = CallEnded | Retried | CacheLooked | SampleGraded | ChannelChanged
+Sink = Callable[[Event], None]
+
+
+def ignore(_event: Event) -> None:
+    """The sink for those who want none."""

@@ -1,0 +1,217 @@
+"""The nouns of the house: what travels between the rooms.
+
+All are immutable records without behaviour. They are `msgspec.Struct`s because a reward costs six of
+them and a frozen dataclass is ten times dearer to make (docs/decisions/0005).
+
+Scores inside the house are always in [0, 1]; the wire range is applied at the door. A score of
+`None` means "not judged" and always comes with a reason; it never means "bad".
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from msgspec import Struct
+
+Channel = Literal["schema", "tool", "text"]
+"""How a judge is made to answer: JSON-schema structured output, one forced tool, or strict text."""
+
+StopReason = Literal["complete", "max_tokens", "refused", "malformed", "context_full"]
+"""Why the judge stopped, in one vocabulary for every backend. Only `complete` may carry a verdict.
+
+`refused` covers content filters and guardrails; `malformed` is a backend that says itself that its
+output broke; `context_full` is a prompt that did not fit.
+"""
+
+NO_METADATA: Mapping[str, Any] = {}
+
+
+class Message(Struct, frozen=True):
+    """One turn of a conversation, its content already reduced to text."""
+
+    role: str
+    content: str
+
+
+class Sample(Struct, frozen=True, kw_only=True):
+    """One rollout to grade, as the trainer sent it.
+
+    id: kept as sent, type included; `None` when the row had none. It is a label, never a key.
+    messages: the conversation up to, and without, the response.
+    response: the policy's answer; `None` when the row has none (pre-flight rows), `""` when the
+        policy said nothing, which is a bad answer and not a missing one.
+    reference: the reference answer as text, `None` when there is none.
+    metadata: every other field of the row.
+    group_key: equal for the rollouts of one prompt (a GRPO group).
+    """
+
+    id: Any = None
+    messages: tuple[Message, ...] = ()
+    response: str | None = None
+    reference: str | None = None
+    metadata: Mapping[str, Any] = NO_METADATA
+    group_key: str = ""
+
+
+class Gate(Struct, frozen=True):
+    """A criterion that caps the whole reward: below `below` (in [0, 1]) the score is at most `cap`."""
+
+    below: float
+    cap: float = 0.0
+
+
+class Criterion(Struct, frozen=True, kw_only=True):
+    """One dimension of a rubric.
+
+    name: the metric's name on the wire and the key in the judge's answer, `[a-z][a-z0-9_]*`.
+    description: what the judge is asked, in words.
+    weight: share in the weighted mean, > 0; only ratios matter.
+    minimum, maximum: the scale the judge answers in; mapped to [0, 1] when parsed.
+    levels: the only answers allowed, ascending, empty for any number on the scale.
+    needs_reference: the criterion compares with the reference; without one it cannot be judged.
+    """
+
+    name: str
+    description: str
+    weight: float = 1.0
+    minimum: float = 0.0
+    maximum: float = 1.0
+    levels: tuple[float, ...] = ()
+    needs_reference: bool = False
+    gate: Gate | None = None
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """What is asked of a judge, as typed parts: the embedded judge reads this, not the messages."""
+
+    criteria: tuple[Criterion, ...]
+    task: str
+    response: str
+    reference: str | None = None
+
+
+class Prompt(Struct, frozen=True, kw_only=True):
+    """One question to a judge.
+
+    messages: exactly what a text model sees; roles `system`, `user`, `assistant`.
+    schema: JSON schema of the answer, for the channels `schema` and `tool`; `None` for `text`.
+    max_output_tokens: always set, because Bedrock reserves it against the quota up front.
+    temperature: `None` leaves it to the model (some models refuse the field).
+    draw: index of a repeated draw, so that draws are not answered by one cache entry.
+    key: hash of everything above that can change the answer and of the rubric's version, and of
+        nothing else (not of the fence's nonce): equal key, same question.
+    """
+
+    question: Question
+    messages: tuple[Message, ...]
+    channel: Channel = "text"
+    schema: Mapping[str, Any] | None = None
+    max_output_tokens: int = 16
+    temperature: float | None = 0.0
+    draw: int = 0
+    key: str = ""
+
+
+class Usage(Struct, frozen=True):
+    """Tokens spent, as the backend counted them. `calls` counts judge calls that were answered."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    calls: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cache_read_tokens + other.cache_read_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.calls + other.calls,
+        )
+
+
+NO_USAGE = Usage()
+
+
+class Completion(Struct, frozen=True, kw_only=True):
+    """What came back from a judge.
+
+    text: the answer's text blocks joined, `None` when there were none.
+    data: the forced tool's input, or what the embedded judge measured; `None` otherwise. A value of
+        `None` under a criterion's name says that this judge cannot judge that criterion.
+    model: the model that really answered.
+    cached: no call was made for this one.
+    """
+
+    text: str | None = None
+    data: Mapping[str, Any] | None = None
+    stop_reason: StopReason = "complete"
+    usage: Usage = NO_USAGE
+    model: str = ""
+    cached: bool = False
+
+
+class Verdict(Struct, frozen=True):
+    """A completion, parsed.
+
+    scores: per criterion, already mapped to [0, 1].
+    unscorable: per criterion that has no score, the reason (a word of `UNSCORED_REASONS`).
+    """
+
+    scores: Mapping[str, float]
+    unscorable: Mapping[str, str]
+
+
+class Part(Struct, frozen=True):
+    """One criterion of a reward. `score` is in [0, 1], or `None` with a reason."""
+
+    name: str
+    score: float | None
+    weight: float
+    reason: str | None = None
+
+
+class Reward(Struct, frozen=True, kw_only=True):
+    """What a trainer gets for one sample.
+
+    score: in [0, 1], finite; `None` when the sample was not judged.
+    reason: a word of `UNSCORED_REASONS` exactly when score is `None`.
+    detail: one sentence for a person, with no candidate text in it.
+    parts: one per criterion of the rubric, always all of them and in the rubric's order.
+    cost_usd: `None` when the model's price is not configured.
+    """
+
+    score: float | None
+    reason: str | None = None
+    detail: str = ""
+    parts: tuple[Part, ...] = ()
+    usage: Usage = NO_USAGE
+    cost_usd: float | None = None
+    model: str = ""
+    cached: bool = False
+
+
+UNSCORED_REASONS: Mapping[str, str] = {
+    "no_response": "the row has no model answer to judge",
+    "no_reference": "the rubric compares with a reference answer and the row has none",
+    "unreadable": "the row could not be read",
+    "unparseable": "the judge's answer was not in the allowed form, also after re-asking",
+    "truncated": "the judge's answer was cut off by its token limit",
+    "refused": "the judge refused, or a content filter stopped it",
+    "too_long": "the prompt does not fit the judge",
+    "cannot_judge": "this judge cannot judge this criterion",
+    "deadline": "there was no time left",
+    "throttled": "the judge's quota gave no room before the deadline or the attempt cap",
+    "quota_exhausted": "the judge's quota is used up for the day",
+    "unavailable": "the judge could not be reached or kept failing",
+    "denied": "the judge refused the call: credentials, permission, model or request",
+    "interrupted": "the work was cancelled before it was done",
+    "grader_error": "the grader itself failed",
+}
+"""Every word that can explain a missing score, with the sentence a person reads.
+
+`no_response`, `no_reference` and `unreadable` are the input's doing; all others are a failure to judge.
+"""
+
+INPUT_REASONS = frozenset({"no_response", "no_reference", "unreadable"})
+"""Reasons that do not count as a failure of the judge (see `max_unscored_fraction`)."""
