@@ -21,14 +21,15 @@ class Request(Struct, Generic[B]):
 
     deadline: absolute, in seconds of the running loop's clock; `inf` for none.
     lane: which queue of the limiter it waits in.
-    sent: set by a backend at the moment bytes may have left for the judge. From then on the call
-        costs quota and holds a connection until it ends, whether or not anybody still waits for it.
+    sent_at: loop time at which bytes may have left for the judge, 0 before; set by the backend. From
+        then on the call costs quota and holds a connection until it ends, whether or not anybody
+        still waits for it. Each attempt has an envelope of its own, so this starts at 0 again.
     """
 
     body: B
     deadline: float = inf
     lane: str = "training"
-    sent: bool = False
+    sent_at: float = 0.0
 
 
 Handler = Callable[[Request[B]], Awaitable[R]]
