@@ -10,7 +10,7 @@ import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct
@@ -82,9 +82,7 @@ class HttpSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The judge's quota. A resource that is not set is not limited."""
 
-    requests_per_minute: Annotated[
-        Rate | None, Meta(description="judge calls a minute")
-    ] = None
+    requests_per_minute: Annotated[Rate | None, Meta(description="judge calls a minute")] = None
     tokens_per_minute: Annotated[
         Rate | None,
         Meta(description="input + output tokens a minute, as Bedrock counts them"),
@@ -114,7 +112,8 @@ class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         ),
     ] = 0.5
     max_in_flight: Annotated[
-        int, Meta(ge=1, le=10_000, description="judge calls on the wire at once, one connection each")
+        int,
+        Meta(ge=1, le=10_000, description="judge calls on the wire at once, one connection each"),
     ] = 512
 
 
@@ -169,7 +168,7 @@ class UnscoredSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Meta(
             ge=0,
             le=1,
-            description="above this share of failed judgements the whole batch fails, for the platform to retry",
+            description="above this share of failed judgements the whole batch fails, to be retried",
         ),
     ] = 0.25
     memory_s: Annotated[
@@ -198,9 +197,7 @@ class PriceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """What the judge costs. Without these no cost is shown; prices are not guessed."""
 
     input_usd_per_million_tokens: Annotated[Price | None, Meta(description="US dollars")] = None
-    output_usd_per_million_tokens: Annotated[Price | None, Meta(description="US dollars")] = (
-        None
-    )
+    output_usd_per_million_tokens: Annotated[Price | None, Meta(description="US dollars")] = None
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -238,7 +235,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = 400_000
     deadline_s: Annotated[
         float,
-        Meta(gt=0, le=86_400, description="time for one batch, seconds, where the caller sets none"),
+        Meta(
+            gt=0, le=86_400, description="time for one batch, seconds, where the caller sets none"
+        ),
     ] = 55.0
     bedrock: BedrockSettings = BedrockSettings()
     openai: OpenAISettings = OpenAISettings()
@@ -345,7 +344,7 @@ def _from_text(key: Key, text: str) -> Any:
     try:
         return msgspec.convert(None if text == "-" else text, key.type, strict=False)
     except msgspec.ValidationError as problem:
-        raise SettingsError(f"{key.variable}: {_readable(problem)}") from None
+        raise SettingsError(f"{key.variable}: {_readable(problem, key)}") from None
 
 
 def _nearest(name: str, known: Any) -> str:
@@ -355,9 +354,19 @@ def _nearest(name: str, known: Any) -> str:
     return f"; did you mean `{close[0]}`?" if close else "; see docs/settings.md"
 
 
-def _readable(problem: msgspec.ValidationError) -> str:
+def _readable(problem: msgspec.ValidationError, key: Key | None = None) -> str:
     what, _, where = str(problem).partition(" - at `$.")
-    return f"`{where.rstrip('`')}`: {what}" if where else what
+    where = where.rstrip("`")
+    key = key or next((known for known in keys() if known.name == where), None)
+    choices = _choices(key.type) if key else ()
+    if choices and what.startswith("Invalid enum value"):
+        what += f"; use one of {', '.join(choices)}"
+    return f"`{where}`: {what}" if where else what
+
+
+def _choices(annotation: Any) -> tuple[str, ...]:
+    literal = get_args(annotation)[0]
+    return get_args(literal) if get_origin(literal) is Literal else ()
 
 
 def _refuse_contradictions(settings: Settings) -> None:

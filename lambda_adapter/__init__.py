@@ -1,0 +1,1 @@
+"""judge-service as an AWS Lambda reward target: name `lambda_adapter.handler.lambda_handler`."""

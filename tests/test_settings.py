@@ -1,0 +1,99 @@
+"""Settings: every mistake is one sentence that names the key and the mend."""
+
+from pathlib import Path
+
+import pytest
+
+from judge_service.errors import SettingsError
+from judge_service.settings import Settings, keys, load_settings
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "judge.toml"
+    path.write_text(text)
+    return path
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    assert load_settings() == Settings()
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, "[limits]\ntokens_per_minute = 10\nrequests_per_minute = 5")
+
+    settings = load_settings(path, {"JUDGE_LIMITS_TOKENS_PER_MINUTE": "20"})
+
+    assert settings.limits.tokens_per_minute == 20
+    assert settings.limits.requests_per_minute == 5
+
+
+def test_a_dash_in_the_environment_unsets() -> None:
+    assert load_settings(None, {"JUDGE_TEMPERATURE": "-"}).temperature is None
+
+
+def test_a_rubric_is_found_beside_the_file_that_names_it(tmp_path: Path) -> None:
+    path = written(tmp_path, 'rubric = "mine.toml"')
+
+    assert load_settings(path).rubric == str(tmp_path / "mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('modle = "x"', "there is no setting `modle`; did you mean `model`?"),
+        ("[limits]\ntoken_per_minute = 3", "did you mean `limits.tokens_per_minute`?"),
+        ("tokens_per_minute = 3", "did you mean `limits.tokens_per_minute`?"),
+        ("[nonsense]\na = 1", "there is no setting `nonsense`"),
+        ("[limits]\ntokens_per_minute = 0", "`limits.tokens_per_minute`: Expected `float` > 0.0"),
+        ("[limits]\ntokens_per_minute = -3", "`limits.tokens_per_minute`"),
+        ("[limits]\ntokens_per_minute = nan", "`limits.tokens_per_minute`"),
+        ("[limits]\ntokens_per_minute = inf", "`limits.tokens_per_minute`"),
+        ("[limits]\ntokens_per_minute = 1e300", "`limits.tokens_per_minute`"),
+        ("[limits]\nmax_in_flight = 2.5", "`limits.max_in_flight`: Expected `int`, got `float`"),
+        ("limits = 3", "`limits`: Expected `object`, got `int`"),
+        ('backend = "bedrok"', "`backend`: Invalid enum value 'bedrok'; use one of"),
+        ('backend = "bedrock"', "`model` is empty"),
+        ('[unscored]\npolicy = "zero"', "`unscored.policy`"),
+        ('[unscored]\npolicy = "value:2"', "outside the wire range 0..1"),
+        ("a = ", "is not TOML"),
+        ("\x00", "is not TOML"),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_sentence(tmp_path: Path, text: str, says: str) -> None:
+    path = written(tmp_path, text)
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path)
+
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "says"),
+    [
+        ("JUDGE_MODLE", "x", "did you mean `JUDGE_MODEL`?"),
+        ("JUDGE_LIMITS_MAX_IN_FLIGHT", "many", "JUDGE_LIMITS_MAX_IN_FLIGHT"),
+        ("JUDGE_DEADLINE_S", "0", "JUDGE_DEADLINE_S: Expected `float` > 0.0"),
+        ("JUDGE_DEADLINE_S", "nan", "JUDGE_DEADLINE_S"),
+    ],
+)
+def test_a_mistake_in_the_environment_names_the_variable(
+    variable: str, text: str, says: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(None, {variable: text})
+
+    assert says in str(caught.value)
+
+
+def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="there is no such file; name one with --config"):
+        load_settings(tmp_path / "judge.toml")
+
+
+def test_every_setting_has_a_description_a_default_and_a_variable() -> None:
+    for key in keys():
+        assert key.description, key.name
+        assert key.variable == key.variable.upper()
+    assert len({key.variable for key in keys()}) == len(list(keys()))
