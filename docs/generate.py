@@ -1,0 +1,123 @@
+"""Writes what documentation repeats from elsewhere: settings from the code, figures from result files.
+
+    python docs/generate.py            # rewrite
+    python docs/generate.py --check    # exit 1 and name the file if one is stale
+"""
+
+import json
+import re
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from msgspec import Meta
+
+from judge_service.settings import Key, keys
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "loadtest" / "results"
+
+INTRODUCTION = """# Settings
+
+<!-- Written by `make docs` from judge_service/settings.py; edit that. -->
+
+Defaults first, then the TOML file (`--config`, or the variable `JUDGE_CONFIG`), then the environment.
+An unknown key is refused with the nearest known one. In the environment `-` stands for "not set".
+`judge check` validates all of it, `judge explain` shows what was made of it.
+"""
+
+
+def settings_page() -> str:
+    """`docs/settings.md`: one table per section, one row per key."""
+    sections: dict[str, list[Key]] = {}
+    for key in keys():
+        sections.setdefault(key.name.rpartition(".")[0], []).append(key)
+    parts = [INTRODUCTION]
+    for section, members in sections.items():
+        parts.append(f"\n## {f'[{section}]' if section else 'Top level'}\n")
+        parts.append("| key | default | takes | what it does | variable |\n|---|---|---|---|---|")
+        parts.extend(_row(key) for key in members)
+    return "\n".join(parts) + "\n"
+
+
+def _row(key: Key) -> str:
+    cells = (
+        f"`{key.name}`",
+        _default(key.default),
+        _takes(key.type),
+        key.description,
+        f"`{key.variable}`",
+    )
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _default(value: Any) -> str:
+    return "not set" if value is None else f"`{json.dumps(value)}`"
+
+
+def _takes(annotation: Any) -> str:
+    """A type for a reader: `number > 0`, ``one of `a`, `b` ``."""
+    if get_origin(annotation) is Annotated:
+        inner, *metas = get_args(annotation)
+        bounds = [bound for meta in metas if isinstance(meta, Meta) for bound in _bounds(meta)]
+        return f"{_takes(inner)} {', '.join(bounds)}".strip()
+    if get_origin(annotation) is Literal:
+        return "one of " + ", ".join(f"`{choice}`" for choice in get_args(annotation))
+    if get_origin(annotation) in (Union, types.UnionType):
+        return _takes(next(arg for arg in get_args(annotation) if arg is not types.NoneType))
+    return {str: "text", float: "number", int: "whole number"}[annotation]
+
+
+def _bounds(meta: Meta) -> Iterator[str]:
+    for sign, bound in ((">", meta.gt), ("≥", meta.ge), ("<", meta.lt), ("≤", meta.le)):
+        if bound is not None:
+            yield f"{sign} {bound:g}"
+
+
+def score_figures() -> str:
+    """The sentence about `judge score`, from the committed measurement."""
+    result = json.loads((RESULTS / "score.json").read_text())
+    figures, machine = result["figures"], result["environment"]
+    return (
+        f"`make bench` judged {figures['rollouts']:,} rollouts at"
+        f" **{figures['evaluations_per_s']['median']:,.0f} evaluations/s**"
+        f" (median of {figures['runs']} runs, {figures['evaluations_per_s']['min']:,.0f} to"
+        f" {figures['evaluations_per_s']['max']:,.0f}), against a simulated Bedrock whose median"
+        f" latency is {figures['latency_median_s'] * 1000:.0f} ms, both on"
+        f" {machine['cores']} cores (CPython {machine['python']}); {figures['unscored']} unscored."
+    )
+
+
+FIGURES: dict[str, Callable[[], str]] = {"score": score_figures}
+BLOCK = re.compile(r"(<!-- figures:(\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+
+
+def with_figures(text: str) -> str:
+    """A page with its blocks `<!-- figures:NAME -->` ... `<!-- end -->` filled in."""
+    return BLOCK.sub(lambda block: block[1] + FIGURES[block[2]]() + block[3], text)
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page, as it should be."""
+    readme = ROOT / "README.md"
+    return {
+        ROOT / "docs" / "settings.md": settings_page(),
+        readme: with_figures(readme.read_text()),
+    }
+
+
+def main(arguments: list[str]) -> int:
+    stale = [path for path, text in pages().items() if not path.exists() or path.read_text() != text]
+    for path in stale:
+        if "--check" in arguments:
+            print(f"{path.relative_to(ROOT)} is stale; run `make docs`")
+        else:
+            path.write_text(pages()[path])
+            print(f"wrote {path.relative_to(ROOT)}")
+    return 1 if stale and "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
