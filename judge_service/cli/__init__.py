@@ -1,0 +1,105 @@
+"""The command line: `judge score | explain | check | simulate`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from judge_service.cli import check, explain, score, simulate
+from judge_service.errors import (
+    CredentialsError,
+    JudgeServiceError,
+    SettingsError,
+    TooManyUnscored,
+    WireError,
+)
+
+EXIT_CODES = """exit codes:
+  0    ok
+  1    unexpected error (--debug shows the trace)
+  2    a mistake in the settings, the rubric, the credentials or the input
+  3    too many rows could not be judged; the output is not written
+  130  interrupted
+"""
+STATUS = {CredentialsError: 2, SettingsError: 2, WireError: 2, TooManyUnscored: 3}
+INTERRUPTED = 130
+
+
+class Command(Protocol):
+    """A module of this package that is a command."""
+
+    HELP: str
+    EXAMPLES: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, arguments: argparse.Namespace) -> int: ...
+
+
+COMMANDS: dict[str, Command] = {
+    "score": score,
+    "explain": explain,
+    "check": check,
+    "simulate": simulate,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and gives the exit code that `EXIT_CODES` explains."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        command: Command = parsed.command
+        return command.run(parsed)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # the reader has gone; without this the interpreter's last flush would complain on stderr
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if parsed.debug:
+            raise
+        print(f"judge: {_sentence(error)}", file=sys.stderr)
+        return _status(error)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, JudgeServiceError):
+        return str(error)
+    return f"unexpected {type(error).__name__}: {error} (run again with --debug for the trace)"
+
+
+def _status(error: Exception) -> int:
+    return next((code for kind, code in STATUS.items() if isinstance(error, kind)), 1)
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version  # noqa: PLC0415 - 30 ms, only for who asks
+
+        print(f"judge {version('judge-service')}")
+        parser.exit()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="judge",
+        description="Rewards for RL fine-tuning, judged by a model.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        one = commands.add_parser(
+            name,
+            help=command.HELP,
+            description=command.HELP,
+            epilog=f"{command.EXAMPLES}\n{EXIT_CODES}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        one.add_argument("--debug", action="store_true", help="show the trace of an error")
+        command.add_arguments(one)
+        one.set_defaults(command=command)
+    return parser

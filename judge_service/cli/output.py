@@ -1,0 +1,148 @@
+"""The output of `judge score`: written whole, in the input's order, or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from judge_service.cli.journal import Entry, Journal
+from judge_service.cli.summary import Summary
+from judge_service.errors import JudgeServiceError, TooManyUnscored
+from judge_service.settings import Settings, UnscoredSettings
+from judge_service.values import INPUT_REASONS, Part, Reward, Sample
+from judge_service.wire import Answer, Door, dump_json, encode_item, read_json
+
+MAX_ID_BYTES = 1_000_000_000
+"""An id in the journal came in with a row, whose size was bounded there."""
+
+
+SCORE = ""
+"""The column of the reward itself, among columns named by criterion."""
+
+Column = tuple[str, str]
+"""Group and criterion."""
+
+
+def check_unscored(summary: Summary, policy: UnscoredSettings) -> None:
+    """Refuses a file of which too much was not judged; a trainer must not learn from it.
+
+    Raises TooManyUnscored, with what to do.
+    """
+    allowed = 0.0 if policy.policy == "fail" else policy.max_fraction
+    if summary.failed <= allowed * summary.rows:
+        return
+    worst = next(r for r in summary.unscored_reasons if r not in INPUT_REASONS)
+    raise TooManyUnscored(
+        f"{summary.failed:,} of {summary.rows:,} rows could not be judged, more than the {allowed:.0%}"
+        f" of `unscored.max_fraction`, most often `{worst}`; {summary.output} is not written: mend the"
+        " cause (`judge check` may name it) and run the same command with --retry-unscored"
+    )
+
+
+def write_rewards(path: Path, journal: Journal, summary: Summary, settings: Settings) -> None:
+    """One line per row of the input. Memory grows only with the prompts that have a gap.
+
+    Raises JudgeServiceError if the file cannot be written or a row has no result.
+    """
+    answering = Answering(journal, summary, settings)
+    expected = 0
+    with _replaced_at_end(path) as file:
+        for entry in journal.entries(summary.rows):
+            if entry.position != expected:
+                break
+            file.write(dump_json(encode_item(answering.answer(entry))) + b"\n")
+            expected += 1
+        if expected != summary.rows:
+            raise JudgeServiceError(
+                f"{journal.path}: has no result for row {expected + 1}; run the same command again"
+            )
+
+
+class Answering:
+    """The wire's door with the whole file as its batch, although rows pass one at a time.
+
+    A row with all its scores needs no siblings. Any other goes through the door beside one stand-in
+    that carries, per column, the mean of its scored siblings in the file, else of the whole file: the
+    same numbers that the door would find if it saw everything at once.
+    """
+
+    def __init__(self, journal: Journal, summary: Summary, settings: Settings) -> None:
+        self._door = Door(
+            policy=settings.unscored.policy,
+            max_fraction=1.0,  # `check_unscored` has looked at the whole file
+            memory_s=0.0,
+            score_range=settings.wire.score_range,
+        )
+        self._of_group = _group_means(journal, summary.rows)
+        self._of_file = {spread.name: spread.mean for spread in summary.criteria}
+        self._of_file[SCORE] = summary.reward.mean
+
+    def __repr__(self) -> str:
+        return f"Answering({len(self._of_group)} group means, {self._door!r})"
+
+    def answer(self, entry: Entry) -> Answer:
+        """What one row gets."""
+        sample = Sample(id=read_json(entry.id, max_bytes=MAX_ID_BYTES), group_key=entry.group_key)
+        reward = entry.reward
+        if reward.score is not None and all(part.score is not None for part in reward.parts):
+            return self._door.answer([sample], [reward])[0]
+        stand_in = self._stand_in(entry.group_key, reward)
+        return self._door.answer([sample, sample], [reward, stand_in])[0]
+
+    def _stand_in(self, group: str, reward: Reward) -> Reward:
+        score = self._mean(group, SCORE)
+        parts = tuple(
+            Part(part.name, self._mean(group, part.name), part.weight) for part in reward.parts
+        )
+        reason = "no_response" if score is None else None  # not counted by the door as a failure
+        return Reward(score=score, reason=reason, parts=parts)
+
+    def _mean(self, group: str, name: str) -> float | None:
+        return self._of_group.get((group, name), self._of_file.get(name))
+
+
+def _group_means(journal: Journal, total: int) -> dict[Column, float]:
+    """Means per group and column, of those groups that need them."""
+    sums: dict[Column, tuple[float, int]] = {}
+    for entry in journal.siblings_of_gaps(total):
+        scores = [(SCORE, entry.reward.score)]
+        scores += [(part.name, part.score) for part in entry.reward.parts]
+        for name, score in scores:
+            if score is not None:
+                sum_, count = sums.get((entry.group_key, name), (0.0, 0))
+                sums[entry.group_key, name] = (sum_ + score, count + 1)
+    return {column: sum_ / count for column, (sum_, count) in sums.items()}
+
+
+@contextmanager
+def _replaced_at_end(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes its name only when it is complete and on the disk.
+
+    Its first name is always the same, so that a killed run leaves no litter behind the next one; the
+    journal's lock keeps others off it.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync_directory(path.parent)
+    except OSError as problem:
+        raise JudgeServiceError(
+            f"{path}: cannot be written ({problem.strerror}); the results are kept in the journal,"
+            " make room and run the same command again"
+        ) from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Makes the new name survive a loss of power."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,116 @@
+"""What a person sees while `judge score` runs, on stderr: a bar on a terminal, else a line every 10 s."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+LINE_EVERY_S = 10.0
+
+
+class Progress(Protocol):
+    """Told of results once they are safe on disk."""
+
+    def skip(self, rows: int) -> None:
+        """Rows that an earlier run judged."""
+
+    def advance(self, rows: int, unscored: int) -> None:
+        """Rows that this run judged, `unscored` of them without a score."""
+
+
+class Silence:
+    """For `--quiet`."""
+
+    def skip(self, rows: int) -> None: ...
+
+    def advance(self, rows: int, unscored: int) -> None: ...
+
+
+class Lines:
+    """One plain line every `LINE_EVERY_S` seconds, for logs."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._kept = self._judged = self._unscored = 0
+        self._started = self._last = time.monotonic()
+
+    def __repr__(self) -> str:
+        return f"Lines({self._kept + self._judged}/{self._total})"
+
+    def skip(self, rows: int) -> None:
+        self._kept += rows
+
+    def advance(self, rows: int, unscored: int) -> None:
+        self._judged += rows
+        self._unscored += unscored
+        now = time.monotonic()
+        if now - self._last >= LINE_EVERY_S:
+            self._last = now
+            print(self._line(now), file=sys.stderr, flush=True)
+
+    def _line(self, now: float) -> str:
+        done = self._kept + self._judged
+        per_s = self._judged / max(now - self._started, 1e-9)
+        left_s = (self._total - done) / per_s if per_s else 0.0
+        return (
+            f"{done:,}/{self._total:,} rows, {per_s:,.1f} evaluations/s,"
+            f" {self._unscored:,} unscored, about {left_s:,.0f} s left"
+        )
+
+
+class Bar:
+    """A rich progress bar; moves when results are safe, not before."""
+
+    def __init__(self, bar: Any, total: int) -> None:
+        self._bar = bar
+        self._judged = self._unscored = 0
+        self._started = time.monotonic()
+        self._task = bar.add_task("judging", total=total, rate="", unscored="0 unscored")
+
+    def __repr__(self) -> str:
+        return f"Bar(judged={self._judged})"
+
+    def skip(self, rows: int) -> None:
+        self._bar.advance(self._task, rows)
+
+    def advance(self, rows: int, unscored: int) -> None:
+        self._judged += rows
+        self._unscored += unscored
+        per_s = self._judged / max(time.monotonic() - self._started, 1e-9)
+        self._bar.update(
+            self._task,
+            advance=rows,
+            rate=f"{per_s:,.0f}/s",
+            unscored=f"{self._unscored:,} unscored",
+        )
+
+
+@contextmanager
+def show_progress(total: int, *, quiet: bool) -> Iterator[Progress]:
+    """Shows progress for as long as it is open."""
+    if quiet:
+        yield Silence()
+    elif sys.stderr.isatty():
+        with _rich_bar() as bar:
+            yield Bar(bar, total)
+    else:
+        yield Lines(total)
+
+
+def _rich_bar() -> Any:
+    # rich takes 60 ms to import and is only for people who watch
+    from rich import progress  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(bar_width=None),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[rate]}"),
+        progress.TextColumn("{task.fields[unscored]}"),
+        progress.TextColumn("left"),
+        progress.TimeRemainingColumn(compact=True),
+        console=Console(stderr=True),
+        refresh_per_second=4,
+    )

@@ -1,0 +1,195 @@
+"""The input of `judge score`: one row per line, or one event with all rows in it."""
+
+import hashlib
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+from msgspec import Struct
+
+from judge_service.errors import SettingsError, WireError
+from judge_service.values import Sample
+from judge_service.wire import decode_event, decode_row, read_json
+
+STDIN = "-"
+CHUNK_ROWS = 256
+CHUNK_BYTES = 1_000_000
+BOM = b"\xef\xbb\xbf"
+
+
+class Row(Struct, frozen=True):
+    """One row of the input, not yet understood.
+
+    position: from 0, blank lines not counted.
+    place: where a person finds it, such as `line 7`.
+    data: its bytes.
+    sample: set when the row came out of an event and is understood already.
+    problem: why it cannot be understood, if that is known already.
+    """
+
+    position: int
+    place: str
+    data: bytes
+    sample: Sample | None = None
+    problem: str = ""
+
+    def digest(self) -> bytes:
+        """Equal exactly when the row is unchanged."""
+        return hashlib.sha256(self.data).digest()
+
+
+class LineRows:
+    """Rows of a JSONL file, read again on each iteration; memory is bounded by one line.
+
+    max_row_bytes: a longer line is not read; it becomes a row with a problem.
+    """
+
+    def __init__(self, file: IO[bytes], max_row_bytes: int) -> None:
+        self._file = file
+        self._max_row_bytes = max_row_bytes
+        self.total = sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        return f"LineRows({self.total})"
+
+    def __iter__(self) -> Iterator[Row]:
+        self._file.seek(0)
+        position = number = 0
+        while line := self._file.readline(self._max_row_bytes + 1):
+            number += 1
+            data = line.removeprefix(BOM).strip() if number == 1 else line.strip()
+            problem = ""
+            if len(line) > self._max_row_bytes and not line.endswith(b"\n"):
+                problem = f"longer than {self._max_row_bytes:,} bytes (wire.max_event_bytes)"
+                self._skip_line()
+            if data or problem:
+                yield Row(position, f"line {number}", data, problem=problem)
+                position += 1
+
+    def _skip_line(self) -> None:
+        while (rest := self._file.readline(CHUNK_BYTES)) and not rest.endswith(b"\n"):
+            pass
+
+
+class EventRows:
+    """Rows of one event (a list, `{"batch": ...}` and so on), all in memory."""
+
+    def __init__(self, samples: tuple[Sample, ...]) -> None:
+        self._samples = samples
+        self.total = len(samples)
+
+    def __repr__(self) -> str:
+        return f"EventRows({self.total})"
+
+    def __iter__(self) -> Iterator[Row]:
+        for position, sample in enumerate(self._samples):
+            data = msgspec.json.encode(sample)
+            yield Row(position, f"row {position + 1}", data, sample)
+
+
+Rows = LineRows | EventRows
+
+
+@contextmanager
+def open_rows(name: str, max_event_bytes: int) -> Iterator[Rows]:
+    """The rows of a file, or of the standard input for `-`.
+
+    max_event_bytes: bounds an event file as a whole, and each line of a JSONL file.
+
+    Raises SettingsError if there is no such file or nothing in it, WireError if it is a broken event.
+    """
+    with _spooled_stdin() if name == STDIN else _opened(Path(name)) as file:
+        head = file.read(max_event_bytes + 1).removeprefix(BOM).strip()
+        if not head:
+            raise SettingsError(f"{name}: holds no rows")
+        yield _event_rows(head, max_event_bytes) or LineRows(file, max_event_bytes)
+
+
+def decode(row: Row) -> Sample:
+    """What the row says.
+
+    Raises WireError if it says nothing that can be judged.
+    """
+    if row.problem:
+        raise WireError(row.place, row.problem)
+    if row.sample is not None:
+        return row.sample
+    try:
+        value = read_json(row.data, max_bytes=len(row.data))
+    except WireError as problem:
+        raise WireError(row.place, str(problem).removeprefix("$: ")) from None
+    return decode_row(value, row.place)
+
+
+def id_of(row: Row) -> Any:
+    """The id of a row that cannot be understood otherwise, `None` when that cannot be read either."""
+    try:
+        fields = read_json(row.data, max_bytes=len(row.data))
+        return decode_row({"id": fields["id"]}).id if isinstance(fields, dict) else None
+    except (WireError, KeyError):
+        return None
+
+
+def chunks(rows: Rows) -> Iterator[list[Row]]:
+    """The rows in lists small enough to hold and large enough to be worth a trip to a thread."""
+    chunk: list[Row] = []
+    size = 0
+    for row in rows:
+        chunk.append(row)
+        size += len(row.data)
+        if len(chunk) >= CHUNK_ROWS or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _opened(path: Path) -> IO[bytes]:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: there is no such file") from None
+    except OSError as problem:
+        raise SettingsError(f"{path}: cannot be read ({problem.strerror})") from None
+
+
+def _spooled_stdin() -> IO[bytes]:
+    """The standard input on disk: rows are counted first and then read, so it is needed twice."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    while block := sys.stdin.buffer.read(CHUNK_BYTES):
+        file.write(block)
+    file.seek(0)
+    return file
+
+
+def _event_rows(head: bytes, max_event_bytes: int) -> EventRows | None:
+    """The file as one event; `None` when it is one row per line.
+
+    A file with a second value after the first is not JSON as a whole, and the reader sees that as
+    soon as the first value ends.
+    """
+    try:
+        event = read_json(head, max_bytes=max_event_bytes)
+    except WireError:
+        if head.startswith(b"[") and not _is_json(head.partition(b"\n")[0], max_event_bytes):
+            raise
+        return None
+    if isinstance(event, dict) and b"\n" not in head and len(_samples(event)) <= 1:
+        return None  # a JSONL file of one row
+    return EventRows(_samples(event))
+
+
+def _samples(event: object) -> tuple[Sample, ...]:
+    return tuple(decode_event(event).samples)
+
+
+def _is_json(line: bytes, max_bytes: int) -> bool:
+    try:
+        read_json(line, max_bytes=max_bytes)
+    except WireError:
+        return False
+    return True

@@ -1,0 +1,277 @@
+"""`judge score`: a file of rollouts in, a file of rewards out."""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from judge_service.cli.configuration import add_config_argument, read_settings
+from judge_service.cli.journal import Entry, Journal, journal_path
+from judge_service.cli.output import check_unscored, write_rewards
+from judge_service.cli.progress import Progress, show_progress
+from judge_service.cli.report import print_json, print_page
+from judge_service.cli.rows import STDIN, Row, Rows, chunks, decode, id_of, open_rows
+from judge_service.cli.summary import RunFacts, Summary, summarise
+from judge_service.cli.writer import Writer
+from judge_service.errors import SettingsError, TooManyUnscored, WireError
+from judge_service.settings import Settings
+from judge_service.values import Criterion, Part, Reward, Sample
+from judge_service.wire import dump_json
+
+HELP = "judge a file of rollouts"
+EXAMPLES = """examples:
+  judge score rollouts.jsonl -o rewards.jsonl
+  judge score rollouts.jsonl -o rewards.jsonl --config judge.toml --json > summary.json
+  judge score rollouts.jsonl -o rewards.jsonl --retry-unscored
+  zcat rollouts.jsonl.gz | judge score - -o rewards.jsonl
+
+IN is JSONL, one rollout per line in any known dialect, or one JSON event (a list, {"batch": [...]}).
+Every result is kept in OUT.journal at once: after a crash or Ctrl-C the same command goes on where
+it stopped, and OUT is written whole, in the input's order, when the last row is in.
+"""
+
+Opener = Callable[[Settings], AbstractAsyncContextManager[Any]]
+
+
+class Work(Struct, frozen=True, kw_only=True):
+    """What to judge, and how.
+
+    window: samples at work at once.
+    deadline_s: for each sample, seconds; `None` lets rows wait for the quota as long as it takes.
+    retry_unscored: rows that an earlier run could not score are judged again.
+    """
+
+    rows: Rows
+    settings: Settings
+    window: int
+    deadline_s: float | None = None
+    restart: bool = False
+    retry_unscored: bool = False
+
+
+class Job(Struct, frozen=True):
+    """A row on its way through the judge."""
+
+    position: int
+    digest: bytes
+    sample: Sample
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", metavar="IN", help="JSONL or JSON file, `-` for standard input")
+    parser.add_argument(
+        "-o", "--output", required=True, type=Path, metavar="OUT", help="JSONL file"
+    )
+    add_config_argument(parser)
+    parser.add_argument(
+        "--restart", action="store_true", help="forget the journal and judge every row again"
+    )
+    parser.add_argument(
+        "--retry-unscored", action="store_true", help="judge again what could not be judged before"
+    )
+    parser.add_argument("--json", action="store_true", help="the summary as one JSON object")
+    parser.add_argument("--quiet", action="store_true", help="no progress and no summary")
+    parser.add_argument(
+        "--window",
+        type=positive_int,
+        metavar="N",
+        help="rows at work at once (default: 2 x limits.max_in_flight)",
+    )
+    parser.add_argument(
+        "--deadline-s",
+        type=positive_float,
+        metavar="S",
+        help="seconds for each row, waiting for quota included (default: as long as it takes)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Judges, writes, and says what came of it."""
+    settings = read_settings(arguments)
+    _refuse_output(arguments.input, arguments.output)
+    max_bytes = settings.wire.max_event_bytes
+    with (
+        open_rows(arguments.input, max_bytes) as rows,
+        Journal(journal_path(arguments.output)) as journal,
+    ):
+        work = Work(
+            rows=rows,
+            settings=settings,
+            window=arguments.window or 2 * settings.limits.max_in_flight,
+            deadline_s=arguments.deadline_s,
+            restart=arguments.restart,
+            retry_unscored=arguments.retry_unscored,
+        )
+        facts = _judge(arguments, work, journal)
+        return _finish(arguments, journal, facts, settings)
+
+
+def _judge(arguments: argparse.Namespace, work: Work, journal: Journal) -> RunFacts:
+    try:
+        with show_progress(work.rows.total, quiet=arguments.quiet) as progress:
+            return asyncio.run(judge_rows(work, journal, progress))
+    except KeyboardInterrupt:
+        _say_how_to_resume(arguments, journal)
+        raise
+
+
+def _finish(
+    arguments: argparse.Namespace, journal: Journal, facts: RunFacts, settings: Settings
+) -> int:
+    summary = summarise(journal, facts, arguments.output, settings)
+    try:
+        check_unscored(summary, settings.unscored)
+        write_rewards(arguments.output, journal, summary, settings)
+    except TooManyUnscored:
+        _report(arguments, summary, written=False)
+        raise
+    _report(arguments, summary, written=True)
+    return 0
+
+
+def _report(arguments: argparse.Namespace, summary: Summary, *, written: bool) -> None:
+    if arguments.json:
+        print_json(summary, written=written)
+    elif not arguments.quiet:
+        print_page(summary, written=written)
+
+
+async def judge_rows(
+    work: Work, journal: Journal, progress: Progress, opener: Opener | None = None
+) -> RunFacts:
+    """Judges the rows that the journal does not know yet; when it returns, the journal has all.
+
+    opener: opens the judge, `service.open_service` by default.
+
+    Raises SettingsError if the journal is another judge's, JudgeServiceError if it cannot be written.
+    """
+    async with (opener or _open_service)(work.settings) as judge:
+        meta = _meta(work.settings, judge.rubric)
+        await asyncio.to_thread(journal.claim, meta, restart=work.restart)
+        started = time.monotonic()
+        reading = Reading(work, judge.rubric.criteria, progress)
+        async with Writer(journal, reading.acknowledge) as writer:
+            stream = judge.stream(
+                reading.jobs(writer), window=work.window, deadline_s=work.deadline_s
+            )
+            async with aclosing(stream) as results:
+                async for job, reward in results:
+                    await writer.add(_entry(job, reward))
+        return RunFacts(
+            total=work.rows.total,
+            judged=reading.judged,
+            duration_s=time.monotonic() - started,
+            rubric=f"{judge.rubric.name} {judge.rubric.version}",
+            judge=meta["judge"],
+        )
+
+
+class Reading:
+    """Turns rows into jobs: skips what is done, and gives what cannot be read its result at once."""
+
+    def __init__(self, work: Work, criteria: Sequence[Criterion], progress: Progress) -> None:
+        self._work = work
+        self._criteria = criteria
+        self._progress = progress
+        self.judged = 0
+
+    def __repr__(self) -> str:
+        return f"Reading({self._work.rows!r}, judged={self.judged})"
+
+    def acknowledge(self, entries: Sequence[Entry]) -> None:
+        """Counts results that are safe."""
+        self.judged += len(entries)
+        unscored = sum(entry.reward.score is None for entry in entries)
+        self._progress.advance(len(entries), unscored)
+
+    async def jobs(self, writer: Writer) -> AsyncIterator[tuple[Job, Sample]]:
+        """The rows still to judge, read on a thread a chunk at a time."""
+        source = chunks(self._work.rows)
+        while chunk := await asyncio.to_thread(next, source, None):
+            known = await writer.known(
+                chunk[0].position, chunk[-1].position, scored_only=self._work.retry_unscored
+            )
+            for row in chunk:
+                digest = row.digest()
+                if known.get(row.position) == digest:
+                    self._progress.skip(1)
+                    continue
+                try:
+                    sample = decode(row)
+                except WireError as problem:
+                    await writer.add(self._unreadable(row, digest, problem))
+                    continue
+                yield Job(row.position, digest, sample), sample
+
+    def _unreadable(self, row: Row, digest: bytes, problem: WireError) -> Entry:
+        reason = "unreadable"
+        reward = Reward(
+            score=None,
+            reason=reason,
+            detail=str(problem),
+            parts=tuple(Part(one.name, None, one.weight, reason) for one in self._criteria),
+        )
+        return Entry(row.position, digest, "", dump_json(id_of(row)), reward)
+
+
+def _entry(job: Job, reward: Reward) -> Entry:
+    return Entry(job.position, job.digest, job.sample.group_key, dump_json(job.sample.id), reward)
+
+
+def _meta(settings: Settings, rubric: Any) -> Mapping[str, str]:
+    """What the answers depend on, by the words of the message that names a difference."""
+    return {
+        "rubric": f"{rubric.name} {rubric.version}",
+        "judge": f"{settings.backend}:{settings.model}" if settings.model else settings.backend,
+        "temperature": f"{settings.temperature}",
+        "answer channel": settings.answer,
+        "max_reasks": f"{settings.max_reasks}",
+        "max_sample_chars": f"{settings.max_sample_chars}",
+    }
+
+
+def _open_service(settings: Settings) -> AbstractAsyncContextManager[Any]:
+    # the service brings every backend's imports with it, and `judge --help` needs none of them
+    from judge_service.service import open_service  # noqa: PLC0415
+
+    return open_service(settings)
+
+
+def _refuse_output(source: str, output: Path) -> None:
+    """Finds now what would fail, or destroy the input, when everything is judged."""
+    if output.is_dir():
+        raise SettingsError(f"{output}: is a directory; name a file in it")
+    if source != STDIN and output.exists() and Path(source).exists() and output.samefile(source):
+        raise SettingsError(f"{output}: is the input; name another output")
+
+
+def _say_how_to_resume(arguments: argparse.Namespace, journal: Journal) -> None:
+    again = "the same command"
+    if arguments.input == STDIN:
+        again += " with the same rows on its standard input"
+    print(
+        f"judge: stopped; what was judged is kept in {journal.path}, and {again} goes on from there",
+        file=sys.stderr,
+    )
+
+
+def positive_int(text: str) -> int:
+    """For argparse: a whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def positive_float(text: str) -> float:
+    """For argparse: a finite number above 0."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number above 0")
+    return value

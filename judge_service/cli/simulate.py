@@ -1,0 +1,133 @@
+"""`judge simulate`: a pretended Bedrock on this machine, with quotas, latency and faults."""
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from judge_service.errors import SettingsError
+from judge_service.simulator import FAULTS, Simulator, SimulatorConfig
+from judge_service.simulator import run as run_simulator
+
+HELP = "start the Bedrock simulator"
+EXAMPLES = """examples:
+  judge simulate --port 9090 --latency-median-s 0.3
+  judge simulate --requests-per-minute 6000 --tokens-per-minute 3000000
+  judge simulate --throttle-rate 0.05 --error-5xx-rate 0.02 --reset-rate 0.01 --garbage-rate 0.01
+
+It prints the configuration that points a judge at it.
+"""
+
+FLAGS: dict[str, str] = {
+    "seed": "of answers, latency and faults",
+    "requests_per_minute": "quota of each model",
+    "tokens_per_minute": "quota of each model, input + reserved output",
+    "tokens_per_day": "quota of each model",
+    "refill": "of the quotas",
+    "burst_s": "seconds of quota that may be taken at once",
+    "output_burndown": "quota tokens of one output token",
+    "latency_median_s": "0 answers at once",
+    "latency_sigma": "of the log-normal distribution",
+    "tail_probability": "share of slow calls",
+    "tail_factor": "how many times slower these are",
+    "refuses_schema": "the models refuse structured output",
+    "refuses_tool": "the models refuse a forced tool",
+    "verify_sigv4": "check signatures",
+    "access_key": "of the accepted signer",
+    "secret_key": "of the accepted signer",
+    "region": "of the accepted signer",
+}
+"""Fields of the configuration that are flags, besides every `..._rate`, and what they say."""
+
+MODEL = "us.amazon.nova-lite-v1:0"
+"""Named in what is printed; the simulator answers for any model."""
+
+LINES = """simulating Bedrock at {url} (Ctrl-C stops it); to use it, in judge.toml:
+
+    backend = "bedrock"
+    model = "{model}"
+    [bedrock]
+    region = "{region}"
+    endpoint_url = "{url}"
+
+or in the environment:
+
+    export JUDGE_BACKEND=bedrock JUDGE_MODEL={model} \\
+      JUDGE_BEDROCK_REGION={region} JUDGE_BEDROCK_ENDPOINT_URL={url} \\
+      AWS_ACCESS_KEY_ID={access_key} AWS_SECRET_ACCESS_KEY={secret_key}
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=9090, help="port, 0 takes a free one (%(default)s)"
+    )
+    behaviour = parser.add_argument_group("behaviour")
+    faults = parser.add_argument_group("faults", "share of the calls that meet each, from 0 to 1")
+    for field in _fields():
+        if field.name.endswith("_rate"):
+            _add_flag(faults, field, FAULTS[field.name.removesuffix("_rate")])
+        else:
+            _add_flag(behaviour, field, f"{FLAGS[field.name]} ({_default(field)})")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serves until it is interrupted, then says what happened."""
+    config = read_config(arguments)
+    try:
+        seen = run_simulator(config, arguments.host, arguments.port, _show_usage)
+    except OSError as problem:
+        raise SettingsError(
+            f"cannot listen on {arguments.host} port {arguments.port} ({problem.strerror});"
+            " choose another --port"
+        ) from None
+    print(
+        f"stopped: {seen.calls:,} calls, {seen.answered:,} answered, at most {seen.peak_in_flight:,}"
+        f" at once; {seen.input_tokens:,} + {seen.output_tokens:,} tokens"
+    )
+    return 0
+
+
+def read_config(arguments: argparse.Namespace) -> SimulatorConfig:
+    """The flags as one object.
+
+    Raises SettingsError if a value has the wrong type or range.
+    """
+    given = {f.name: getattr(arguments, f.name) for f in _fields()}
+    values = {name: value for name, value in given.items() if value is not None}
+    try:
+        return msgspec.convert(values, SimulatorConfig, strict=False)
+    except (msgspec.ValidationError, ValueError) as problem:
+        raise SettingsError(f"{problem}") from None
+
+
+def _fields() -> Iterator[Any]:
+    for field in msgspec.structs.fields(SimulatorConfig):
+        if field.name in FLAGS or field.name.endswith("_rate"):
+            yield field
+
+
+def _add_flag(group: Any, field: Any, text: str) -> None:
+    flag = f"--{field.name.replace('_', '-')}"
+    if field.type is bool:
+        group.add_argument(flag, action="store_true", default=None, help=text)
+    else:
+        group.add_argument(flag, metavar="X", help=text)
+
+
+def _default(field: Any) -> str:
+    return "none" if field.default in (None, "") else str(field.default).lower()
+
+
+def _show_usage(simulator: Simulator) -> None:
+    config = simulator.config
+    lines = LINES.format(
+        url=simulator.url,
+        model=MODEL,
+        region=config.region,
+        access_key=config.access_key or "any",
+        secret_key=config.secret_key or "any",
+    )
+    print(lines, flush=True)

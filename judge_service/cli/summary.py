@@ -1,0 +1,184 @@
+"""What came of a run, counted."""
+
+import math
+from collections import Counter
+from pathlib import Path
+
+from msgspec import Struct
+
+from judge_service.cli.journal import Journal
+from judge_service.settings import Settings
+from judge_service.values import INPUT_REASONS, NO_USAGE, Reward
+
+BINS = 10
+
+
+class RunFacts(Struct, frozen=True, kw_only=True):
+    """One run: `judged` of the `total` rows, the others were in the journal already."""
+
+    total: int
+    judged: int
+    duration_s: float
+    rubric: str
+    judge: str
+
+
+class Spread(Struct, frozen=True, kw_only=True):
+    """Scores of one criterion, or of the whole reward, all in [0, 1]; `None` when nothing was scored.
+
+    sd: standard deviation of the population.
+    """
+
+    name: str
+    scored: int
+    unscored: int
+    mean: float | None
+    sd: float | None
+    minimum: float | None
+    maximum: float | None
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """All of it. Counts are over the whole file, whatever run judged it, except `judged_now`.
+
+    failed: unscored rows that are a failure to judge, and not the input's doing.
+    unscored_reasons, unscored_examples: rows per reason, most frequent first, and what the first of
+        them says in detail.
+    histogram: rewards per tenth of [0, 1], the last one with 1.0 in it.
+    groups: prompts with at least two scored rows.
+    groups_without_variance: those whose rows all got the same reward; they teach GRPO nothing.
+    """
+
+    output: str
+    journal: str
+    rubric: str
+    judge: str
+    score_range: str
+    rows: int
+    unscored: int
+    failed: int
+    unscored_reasons: dict[str, int]
+    unscored_examples: dict[str, str]
+    reward: Spread
+    criteria: list[Spread]
+    histogram: list[int]
+    groups: int
+    groups_without_variance: int
+    judged_now: int
+    kept: int
+    duration_s: float
+    evaluations_per_s: float
+    judge_calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+
+
+class Tally:
+    """Mean and variance in one pass (Welford 1962)."""
+
+    def __init__(self) -> None:
+        self.scored = self.unscored = 0
+        self._mean = self._squares = 0.0
+        self._lowest, self._highest = math.inf, -math.inf
+
+    def __repr__(self) -> str:
+        return f"Tally(scored={self.scored}, unscored={self.unscored}, mean={self._mean:.4f})"
+
+    def add(self, score: float | None) -> None:
+        """Counts one score, or the lack of one."""
+        if score is None:
+            self.unscored += 1
+            return
+        self.scored += 1
+        before = score - self._mean
+        self._mean += before / self.scored
+        self._squares += before * (score - self._mean)
+        self._lowest = min(self._lowest, score)
+        self._highest = max(self._highest, score)
+
+    def spread(self, name: str) -> Spread:
+        """What was counted."""
+        some = self.scored > 0
+        return Spread(
+            name=name,
+            scored=self.scored,
+            unscored=self.unscored,
+            mean=self._mean if some else None,
+            sd=math.sqrt(self._squares / self.scored) if some else None,
+            minimum=self._lowest if some else None,
+            maximum=self._highest if some else None,
+        )
+
+
+class Tallies:
+    """Everything that is counted over all rewards; its memory does not grow with them."""
+
+    def __init__(self) -> None:
+        self.reward = Tally()
+        self.criteria: dict[str, Tally] = {}
+        self.reasons: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}
+        self.histogram = [0] * BINS
+        self.usage = NO_USAGE
+        self._cost_usd = 0.0
+        self._unpriced = 0
+
+    def __repr__(self) -> str:
+        return f"Tallies({self.reward!r}, reasons={dict(self.reasons)})"
+
+    def add(self, reward: Reward) -> None:
+        """Counts one reward."""
+        self.reward.add(reward.score)
+        if reward.score is None:
+            reason = reward.reason or "grader_error"
+            self.reasons[reason] += 1
+            self.examples.setdefault(reason, reward.detail)
+        else:
+            self.histogram[min(BINS - 1, int(reward.score * BINS))] += 1
+        for part in reward.parts:
+            self.criteria.setdefault(part.name, Tally()).add(part.score)
+        self.usage += reward.usage
+        self._cost_usd += reward.cost_usd or 0.0
+        self._unpriced += reward.cost_usd is None and reward.usage.calls > 0
+
+    def cost_usd(self) -> float | None:
+        """US dollars; `None` when a call's price is not known."""
+        return None if self._unpriced or not self.usage.calls else self._cost_usd
+
+
+def summarise(journal: Journal, facts: RunFacts, output: Path, settings: Settings) -> Summary:
+    """Reads the journal once.
+
+    Raises JudgeServiceError if a row has no result there.
+    """
+    tallies = Tallies()
+    for entry in journal.entries(facts.total):
+        tallies.add(entry.reward)
+    groups, groups_without_variance = journal.groups(facts.total)
+    usage = tallies.usage
+    return Summary(
+        output=str(output),
+        journal=str(journal.path),
+        rubric=facts.rubric,
+        judge=facts.judge,
+        score_range=settings.wire.score_range,
+        rows=facts.total,
+        unscored=tallies.reward.unscored,
+        failed=sum(n for reason, n in tallies.reasons.items() if reason not in INPUT_REASONS),
+        unscored_reasons=dict(tallies.reasons.most_common()),
+        unscored_examples=tallies.examples,
+        reward=tallies.reward.spread("reward"),
+        criteria=[tally.spread(name) for name, tally in tallies.criteria.items()],
+        histogram=tallies.histogram,
+        groups=groups,
+        groups_without_variance=groups_without_variance,
+        judged_now=facts.judged,
+        kept=facts.total - facts.judged,
+        duration_s=facts.duration_s,
+        evaluations_per_s=facts.judged / facts.duration_s if facts.duration_s else 0.0,
+        judge_calls=usage.calls,
+        input_tokens=usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens,
+        output_tokens=usage.output_tokens,
+        cost_usd=tallies.cost_usd(),
+    )

@@ -1,0 +1,151 @@
+"""From a sample to the prompt a judge sees."""
+
+import hashlib
+import unicodedata
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from judge_service.grading.answer import (
+    answer_schema,
+    count_tokens,
+    describe_answer,
+    describe_criteria,
+)
+from judge_service.grading.fence import MIN_SECRET_BYTES, choose_nonce, fenced
+from judge_service.grading.rubric import Rubric
+from judge_service.grading.template import FIELDS, Template, packaged_template, placeholders
+from judge_service.values import Channel, Message, Prompt, Question, Sample
+
+CHANNELS: tuple[Channel, ...] = ("schema", "tool", "text")
+
+
+class _Form(Struct, frozen=True):
+    """Everything of a prompt that is the same for every sample."""
+
+    system: Message
+    user: Template
+    reminded: Template
+    schema: dict[str, object] | None
+    max_output_tokens: int
+
+
+class PromptWriter:
+    """Writes the prompts of one rubric.
+
+    fence_secret: 16 to 64 random bytes, one set per process; keys the fences' nonces.
+    temperature: `None` leaves it to the model.
+    """
+
+    def __init__(self, rubric: Rubric, *, fence_secret: bytes, temperature: float | None) -> None:
+        if not MIN_SECRET_BYTES <= len(fence_secret) <= 64:
+            raise ValueError(f"fence_secret has {len(fence_secret)} bytes; give 16 to 64")
+        self.rubric = rubric
+        self._secret = fence_secret
+        self._temperature = temperature
+        self._shown = frozenset(placeholders(rubric.user)) & frozenset(FIELDS)
+        self._forms = {channel: _form(rubric, channel) for channel in CHANNELS}
+
+    def __repr__(self) -> str:
+        return (
+            f"<PromptWriter {self.rubric.name} {self.rubric.version} shows {sorted(self._shown)}>"
+        )
+
+    def question(self, sample: Sample) -> Question:
+        """The typed parts. What the rubric's template does not show is left out of them."""
+        task = _conversation(sample.messages) if "task" in self._shown else ""
+        reference = sample.reference if "reference" in self._shown else None
+        return Question(
+            criteria=self.rubric.criteria,
+            task=_encodable(task),
+            response=_encodable(sample.response or ""),
+            reference=None if is_blank(reference) else _encodable(reference or ""),
+        )
+
+    def write(
+        self,
+        question: Question,
+        channel: Channel,
+        *,
+        draw: int = 0,
+        reminder: bool = False,
+        max_output_tokens: int | None = None,
+    ) -> Prompt:
+        """One prompt.
+
+        draw: index of a repeated draw; another index is another question to caches.
+        reminder: adds the sentence that an earlier answer did not have the asked form.
+        max_output_tokens: overrides the channel's own, for an answer that was cut off.
+        """
+        form = self._forms[channel]
+        max_output_tokens = max_output_tokens or form.max_output_tokens
+        settings = (channel, max_output_tokens, self._temperature, draw, reminder)
+        digest = _digest(f"{self.rubric.version} {settings}", question)
+        template = form.reminded if reminder else form.user
+        return Prompt(
+            question=question,
+            messages=(form.system, Message("user", self._fill(template, question, digest))),
+            channel=channel,
+            schema=form.schema,
+            max_output_tokens=max_output_tokens,
+            temperature=self._temperature,
+            draw=draw,
+            key=digest.hex(),
+        )
+
+    def _fill(self, template: Template, question: Question, digest: bytes) -> str:
+        task, response, reference = question.task, question.response, question.reference
+        nonce = choose_nonce(self._secret, digest, (task, response, reference or ""))
+        return template.fill(
+            {
+                "task": fenced("task", task or None, nonce),
+                "response": fenced("response", response, nonce),
+                "reference": fenced("reference", reference, nonce),
+                "nonce": nonce,
+            }
+        )
+
+
+def _form(rubric: Rubric, channel: Channel) -> _Form:
+    known = {
+        "answer": describe_answer(rubric, channel),
+        "criteria": describe_criteria(rubric, channel),
+    }
+    return _Form(
+        system=Message("system", Template(rubric.system, known).fill({})),
+        user=Template(rubric.user, known),
+        reminded=Template(f"{rubric.user}\n{packaged_template('reminder')}", known),
+        schema=None if channel == "text" else dict(answer_schema(rubric)),
+        max_output_tokens=count_tokens(rubric, channel),
+    )
+
+
+def _digest(settings: str, question: Question) -> bytes:
+    """SHA-256 over the parts, each with its length, so that no two sets of parts look alike."""
+    sha = hashlib.sha256(settings.encode())
+    for part in (question.task, question.response, question.reference):
+        content = b"" if part is None else part.encode()
+        sha.update(b"\n-" if part is None else b"\n%d:" % len(content))
+        sha.update(content)
+    return sha.digest()
+
+
+def _conversation(messages: Sequence[Message]) -> str:
+    """A single turn as it is; more of them each behind its role."""
+    if len(messages) == 1:
+        return messages[0].content
+    return "\n\n".join(f"{message.role}: {message.content}" for message in messages)
+
+
+def _encodable(text: str) -> str:
+    """`text` with lone surrogates replaced: they have no UTF-8 form and would fail while sending."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def is_blank(text: str | None) -> bool:
+    """Whether there is nothing to see: only white space, control and other invisible characters."""
+    if not text:
+        return True
+    if text[0].isalnum():
+        return False
+    return all(char.isspace() or unicodedata.category(char) in {"Cc", "Cf"} for char in text)

@@ -1,0 +1,65 @@
+"""Templates: text with `{{name}}` in it, filled in one pass.
+
+A template is cut at its placeholders once, when it is read. Filling puts values between the pieces
+and never looks at a value again, so `{{response}}` inside a response stays what it is.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+from judge_service.errors import RubricError
+
+_PLACEHOLDER = re.compile(r"\{\{([^{}]*)\}\}")
+
+FIELDS = ("task", "response", "reference")
+"""The untrusted texts. Each fills a whole line with a fenced block, or vanishes with its line."""
+
+_FIELD_LINE_END = re.compile(r"(\{\{(?:task|response|reference)\}\})\n")
+
+
+@cache
+def packaged_template(name: str) -> str:
+    """The text of `templates/<name>.txt`, without its last newline."""
+    path = files("judge_service.grading") / "templates" / f"{name}.txt"
+    return path.read_text("utf-8").rstrip("\n")
+
+
+def placeholders(text: str) -> list[str]:
+    """The names in a template, in order, repeated as often as they occur."""
+    return _PLACEHOLDER.findall(text)
+
+
+class Template:
+    """A template cut at its placeholders.
+
+    text: the template.
+    known: values that are the same for every sample; they become part of the fixed text.
+
+    Raises RubricError when `text` has a placeholder that is neither in `known` nor a field or `nonce`.
+    """
+
+    def __init__(self, text: str, known: Mapping[str, str]) -> None:
+        pieces = _PLACEHOLDER.split(_FIELD_LINE_END.sub(r"\1", text))
+        fixed, names = pieces[::2], pieces[1::2]
+        self._pieces: list[str] = [fixed[0]]
+        self._slots: list[tuple[int, str]] = []
+        for name, after in zip(names, fixed[1:], strict=True):
+            if name in known:
+                self._pieces[-1] += known[name] + after
+                continue
+            if name not in FIELDS and name != "nonce":
+                raise RubricError(f"a template has an unknown placeholder `{{{{{name}}}}}`")
+            self._slots.append((len(self._pieces), name))
+            self._pieces += ["", after]
+
+    def __repr__(self) -> str:
+        return f"<Template of {[name for _, name in self._slots]}>"
+
+    def fill(self, values: Mapping[str, str]) -> str:
+        """The text with every placeholder replaced; `values` must have them all."""
+        pieces = self._pieces.copy()
+        for index, name in self._slots:
+            pieces[index] = values[name]
+        return "".join(pieces)

@@ -1,0 +1,116 @@
+"""A judge whose answers a test chooses, with the service's contract and nothing behind it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from judge_service.cli.journal import Entry, Journal, journal_path
+from judge_service.cli.progress import Silence
+from judge_service.cli.rows import open_rows
+from judge_service.cli.score import Work, judge_rows
+from judge_service.cli.summary import RunFacts
+from judge_service.grading import Rubric, load_rubric
+from judge_service.settings import Settings
+from judge_service.values import Part, Reward, Sample, Usage
+
+Verdict = float | str | BaseException
+
+
+class FakeJudge:
+    """answer: a score, the word for why there is none, or what to raise."""
+
+    def __init__(self, answer: Callable[[Sample], Verdict]) -> None:
+        self.settings = Settings()
+        self.rubric: Rubric = load_rubric("similarity")
+        self.judged: list[Any] = []
+        self.largest_window = 0
+        self.problems: list[str] = []
+        self._answer = answer
+
+    @asynccontextmanager
+    async def open(self, _settings: Settings) -> AsyncIterator["FakeJudge"]:
+        yield self
+
+    async def check(self) -> list[str]:
+        return self.problems
+
+    async def stream(
+        self, jobs: AsyncIterator[tuple[Any, Sample]], *, window: int, deadline_s: float | None
+    ) -> AsyncIterator[tuple[Any, Reward]]:
+        waiting: list[tuple[Any, Sample]] = []
+        async for job in jobs:
+            waiting.append(job)
+            self.largest_window = max(self.largest_window, len(waiting))
+            if len(waiting) >= window:
+                yield await self._finish(waiting.pop())
+        while waiting:  # the last first: results come in any order
+            yield await self._finish(waiting.pop())
+
+    async def _finish(self, job: tuple[Any, Sample]) -> tuple[Any, Reward]:
+        key, sample = job
+        verdict = self._answer(sample)
+        if isinstance(verdict, BaseException):
+            raise verdict
+        self.judged.append(sample.id)
+        await asyncio.sleep(0)
+        return key, reward_of(verdict)
+
+
+def reward_of(verdict: float | str) -> Reward:
+    if isinstance(verdict, str):
+        part = Part("similarity", None, 1.0, verdict)
+        return Reward(score=None, reason=verdict, detail=f"because of {verdict}", parts=(part,))
+    usage = Usage(input_tokens=100, output_tokens=5, calls=1)
+    return Reward(score=verdict, parts=(Part("similarity", verdict, 1.0),), usage=usage)
+
+
+def entry(position: int, verdict: float | str = 0.5, *, group: str = "g") -> Entry:
+    return Entry(position, bytes([position % 256]) * 32, group, b"1", reward_of(verdict))
+
+
+def row(number: Any, *, prompt: str = "What is 2 + 2?", answer: str = "4") -> dict[str, Any]:
+    return {
+        "id": number,
+        "messages": [
+            {"role": "user", "content": prompt},
+            {"role": "assistant", "content": answer},
+        ],
+        "reference_answer": "four",
+    }
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    return path
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+class Bench:
+    """`judge score` without its command line, in a directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.input = directory / "in.jsonl"
+        self.output = directory / "out.jsonl"
+        self.settings = Settings()
+
+    def run(self, judge: FakeJudge, **work: Any) -> RunFacts:
+        max_bytes = self.settings.wire.max_event_bytes
+        with open_rows(str(self.input), max_bytes) as rows, self.journal() as journal:
+            asked = Work(rows=rows, settings=self.settings, **{"window": 4, **work})
+            return asyncio.run(judge_rows(asked, journal, Silence(), judge.open))
+
+    def journal(self) -> Journal:
+        return Journal(journal_path(self.output))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)

@@ -1,0 +1,195 @@
+"""The commands beside `score`, and what all of them share."""
+
+import argparse
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from judge_service.cli import COMMANDS, EXIT_CODES, check, explain, main
+from judge_service.cli.simulate import read_config
+from judge_service.errors import CredentialsError, RubricError, SettingsError
+from tests.cli.conftest import FakeJudge
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' own environment sets nothing."""
+    monkeypatch.delenv("JUDGE_CONFIG", raising=False)
+
+
+@pytest.fixture
+def judge(monkeypatch: pytest.MonkeyPatch) -> FakeJudge:
+    fake = FakeJudge(lambda _sample: 0.5)
+    monkeypatch.setattr(check, "_open_service", fake.open)
+    return fake
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_examples(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+
+    said = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert f"judge {command} " in said.partition("examples:")[2]
+    assert EXIT_CODES in said
+
+
+def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("judge 0.")
+
+
+def test_an_unknown_command_exits_with_2() -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["judge"])
+
+    assert ended.value.code == 2
+
+
+def test_the_command_line_imports_nothing_heavy() -> None:
+    heavy = ("rich", "numpy", "onnxruntime", "aioboto3", "botocore", "judge_service.service")
+    probe = f"import sys, judge_service.cli; print([n for n in {heavy!r} if n in sys.modules])"
+    output = subprocess.run(
+        [sys.executable, "-c", probe], check=True, capture_output=True, text=True
+    ).stdout
+
+    assert output.strip() == "[]"
+
+
+def test_check_passes_every_area(judge: FakeJudge, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [
+        ["ok", "settings"],
+        ["ok", "rubric"],
+        ["ok", "judge"],
+        ["ok", "quota"],
+    ]
+
+
+def test_check_names_each_problem(judge: FakeJudge, capsys: pytest.CaptureFixture[str]) -> None:
+    judge.problems = ["no credentials", "no model access"]
+
+    assert main(["check", "--json"]) == 2
+
+    said = json.loads(capsys.readouterr().out)
+    assert not said["ok"]
+    problems = [one["text"] for one in said["findings"] if one["level"] == "problem"]
+    assert problems == ["no credentials", "no model access"]
+
+
+@pytest.mark.parametrize(
+    ("raised", "area"),
+    [
+        (RubricError("r.toml: no criteria"), "rubric"),
+        (SettingsError("backend is not installed"), "judge"),
+        (CredentialsError("none found"), "judge"),
+    ],
+)
+def test_check_says_what_keeps_the_service_from_opening(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    raised: Exception,
+    area: str,
+) -> None:
+    def refuse(_settings: Any) -> Any:
+        raise raised
+
+    monkeypatch.setattr(check, "_open_service", refuse)
+
+    assert main(["check"]) == 2
+    assert f"problem  {area:<9} {raised}" in capsys.readouterr().out
+
+
+def test_check_refuses_bad_settings(
+    judge: FakeJudge, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JUDGE_MODLE", "m")
+
+    assert main(["check"]) == 2
+    assert "did you mean `JUDGE_MODEL`" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({}, "warning  quota     no limit is set"),
+        ({"REQUESTS_PER_MINUTE": "600"}, "ok       quota     expect about 10.0 evaluations/s"),
+        (
+            {"REQUESTS_PER_MINUTE": "600", "TOKENS_PER_MINUTE": "60000"},
+            "about 2.0 evaluations/s, bounded by limits.tokens_per_minute = 60,000",
+        ),
+    ],
+)
+def test_check_says_what_throughput_to_expect(
+    judge: FakeJudge,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    limits: dict[str, str],
+    said: str,
+) -> None:
+    monkeypatch.setenv("JUDGE_BACKEND", "bedrock")
+    monkeypatch.setenv("JUDGE_MODEL", "m")
+    for name, value in limits.items():
+        monkeypatch.setenv(f"JUDGE_LIMITS_{name}", value)
+
+    assert main(["check"]) == 0
+    assert said in capsys.readouterr().out
+
+
+def test_explain_reads_top_down(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def stacks(_settings: Any) -> explain.Stacks:
+        return [("per sample", ["Grader(x)"]), ("per prompt", ["Deadline()", "Cache(9)"])]
+
+    monkeypatch.setattr(explain, "_explain", stacks)
+
+    assert main(["explain"]) == 0
+    assert capsys.readouterr().out == (
+        "per sample\n  Grader(x)\n\nper prompt\n  Deadline()\n  Cache(9)\n"
+    )
+    assert main(["explain", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["stacks"]
+    assert shown[1] == {"name": "per prompt", "layers": ["Deadline()", "Cache(9)"]}
+
+
+def simulate_arguments(**given: str | bool) -> argparse.Namespace:
+    from judge_service.cli.simulate import _fields
+
+    return argparse.Namespace(**{field.name: given.get(field.name) for field in _fields()})
+
+
+def test_simulator_flags_become_its_configuration() -> None:
+    config = read_config(
+        simulate_arguments(
+            throttle_rate="0.05", seed="7", requests_per_minute="60", refuses_tool=True
+        )
+    )
+
+    assert (config.throttle_rate, config.seed, config.requests_per_minute) == (0.05, 7, 60)
+    assert config.refuses_tool
+    assert not config.refuses_schema
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"throttle_rate": "2"}, "throttle_rate is 2"),
+        ({"seed": "x"}, "seed"),
+        ({"refill": "x"}, "refill"),
+    ],
+)
+def test_a_wrong_simulator_flag_is_named(given: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        read_config(simulate_arguments(**given))

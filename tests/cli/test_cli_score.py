@@ -1,0 +1,266 @@
+"""`judge score` over a fake judge: every row ends once, and nothing is judged twice."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from judge_service.cli import main, score
+from judge_service.errors import SettingsError
+from judge_service.settings import Settings
+from tests.cli.conftest import Bench, FakeJudge, read_lines, row, write_rows
+
+
+@pytest.fixture
+def judge(monkeypatch: pytest.MonkeyPatch) -> FakeJudge:
+    """The judge that the command line opens."""
+    fake = FakeJudge(lambda sample: 0.25 + 0.5 * (sample.response == "4"))
+    monkeypatch.setattr(score, "_open_service", fake.open)
+    monkeypatch.delenv("JUDGE_CONFIG", raising=False)
+    return fake
+
+
+def test_every_row_has_one_line_in_the_inputs_order(bench: Bench, judge: FakeJudge) -> None:
+    write_rows(bench.input, [row(i, answer=str(i)) for i in range(10)])
+
+    assert main(["score", str(bench.input), "-o", str(bench.output), "--quiet"]) == 0
+
+    lines = read_lines(bench.output)
+    assert judge.judged != sorted(judge.judged)
+    assert [line["id"] for line in lines] == list(range(10))
+    assert [line["aggregate_reward_score"] for line in lines] == [0.25] * 4 + [0.75] + [0.25] * 5
+
+
+def test_a_second_run_judges_nothing_and_writes_the_same(bench: Bench, judge: FakeJudge) -> None:
+    write_rows(bench.input, [row(i) for i in range(10)])
+    command = ["score", str(bench.input), "-o", str(bench.output), "--quiet"]
+    main(command)
+    before = bench.output.read_bytes()
+    judge.judged.clear()
+
+    assert main(command) == 0
+
+    assert judge.judged == []
+    assert bench.output.read_bytes() == before
+
+
+def test_only_changed_and_new_rows_are_judged_again(bench: Bench) -> None:
+    judge = FakeJudge(lambda _sample: 0.5)
+    write_rows(bench.input, [row(i) for i in range(5)])
+    bench.run(judge)
+    judge.judged.clear()
+    write_rows(bench.input, [row(0), row(1), row(2, answer="other"), row(3), row(4), row(5)])
+
+    facts = bench.run(judge)
+
+    assert sorted(judge.judged) == [2, 5]
+    assert (facts.total, facts.judged) == (6, 2)
+
+
+def test_duplicate_rows_and_ids_each_get_an_answer(bench: Bench, judge: FakeJudge) -> None:
+    write_rows(bench.input, [row("same")] * 7)
+
+    main(["score", str(bench.input), "-o", str(bench.output), "--quiet"])
+
+    assert [line["id"] for line in read_lines(bench.output)] == ["same"] * 7
+
+
+def test_a_failure_in_the_middle_keeps_what_was_judged(bench: Bench) -> None:
+    write_rows(bench.input, [row(i) for i in range(20)])
+    first = FakeJudge(lambda sample: RuntimeError("a bug") if sample.id == 10 else 0.5)
+    with pytest.raises(RuntimeError, match="a bug"):
+        bench.run(first)
+    second = FakeJudge(lambda _sample: 0.5)
+
+    bench.run(second)
+
+    assert len(first.judged) > 0
+    assert sorted(first.judged + second.judged) == list(range(20))
+
+
+def test_a_line_that_cannot_be_read_is_an_unscored_row(
+    bench: Bench, judge: FakeJudge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [
+        json.dumps(row(0)),
+        "{broken",
+        json.dumps({"id": "x", "messages": 3}),
+        json.dumps(row(3)),
+    ]
+    bench.input.write_text("\n".join(lines))
+
+    assert main(["score", str(bench.input), "-o", str(bench.output), "--json"]) == 0
+
+    rows = read_lines(bench.output)
+    summary = json.loads(capsys.readouterr().out)
+    assert [one["id"] for one in rows] == [0, None, "x", 3]
+    assert [one.get("unscored_reason") for one in rows] == [None, "unreadable", "unreadable", None]
+    assert len({tuple(m["name"] for m in one["metrics_list"]) for one in rows}) == 1
+    assert summary["unscored_reasons"] == {"unreadable": 2}
+    assert summary["unscored_examples"]["unreadable"].startswith("line 2: is not JSON")
+
+
+def test_too_many_unscored_writes_nothing_and_can_be_mended(
+    bench: Bench, judge: FakeJudge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rows(bench.input, [row(i) for i in range(10)])
+    command = ["score", str(bench.input), "-o", str(bench.output)]
+    judge._answer = lambda sample: "unavailable" if sample.id < 5 else 0.5
+
+    assert main(command) == 3
+
+    said = capsys.readouterr()
+    assert not bench.output.exists()
+    assert "5 of 10 rows could not be judged" in said.err
+    assert "--retry-unscored" in said.err
+    assert "not written" in said.out
+
+    judge.judged.clear()
+    judge._answer = lambda _sample: 1.0
+    assert main(command) == 3, "an unscored row is not judged again unasked"
+    assert judge.judged == []
+
+    assert main([*command, "--retry-unscored"]) == 0
+    assert sorted(judge.judged) == list(range(5))
+    assert len(read_lines(bench.output)) == 10
+
+
+def test_another_model_is_refused_until_restarted(bench: Bench) -> None:
+    write_rows(bench.input, [row(i) for i in range(3)])
+    bench.run(FakeJudge(lambda _sample: 0.5))
+    bench.settings = Settings(backend="bedrock", model="m")
+    judge = FakeJudge(lambda _sample: 0.9)
+
+    with pytest.raises(SettingsError, match=r"another judge local \(now bedrock:m\)"):
+        bench.run(judge)
+    assert judge.judged == []
+
+    bench.run(judge, restart=True)
+    assert len(judge.judged) == 3
+
+
+def test_the_window_bounds_what_is_in_memory(bench: Bench) -> None:
+    write_rows(bench.input, [row(i) for i in range(1000)])
+    judge = FakeJudge(lambda _sample: 0.5)
+
+    bench.run(judge, window=16)
+
+    assert judge.largest_window == 16
+
+
+def test_the_summary_on_stdout_is_one_json_object(
+    bench: Bench, judge: FakeJudge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [row(i, prompt=f"p{i // 2}", answer="4" if i % 3 else "5") for i in range(6)]
+    write_rows(bench.input, rows)
+
+    main(["score", str(bench.input), "-o", str(bench.output), "--json"])
+
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["rows"], summary["judged_now"], summary["kept"]) == (6, 6, 0)
+    assert summary["criteria"][0]["mean"] == pytest.approx(3.5 / 6)
+    assert sum(summary["histogram"]) == 6
+    assert (summary["groups"], summary["groups_without_variance"]) == (3, 1)
+    assert (summary["judge_calls"], summary["input_tokens"], summary["cost_usd"]) == (6, 600, None)
+
+
+def test_the_page_fits_80_columns(
+    bench: Bench, judge: FakeJudge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rows(bench.input, [row(i) for i in range(8)])
+    judge._answer = lambda sample: "throttled" if sample.id == 3 else 0.5
+
+    main(["score", str(bench.input), "-o", str(bench.output)])
+
+    page = capsys.readouterr().out
+    text = page.replace(str(bench.output), "out.jsonl")
+    assert max(len(line) for line in text.splitlines()) <= 80
+    for said in ("similarity", "throttled: the judge's quota", "1 of 8 rows", "out.jsonl"):
+        assert said in text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"input": "nowhere.jsonl"}, "nowhere.jsonl: there is no such file"),
+        ({"output": "nowhere/out.jsonl"}, "does the directory exist"),
+        ({"config": "nowhere.toml"}, "nowhere.toml: there is no such file"),
+        ({"output": "in.jsonl"}, "is the input"),
+        ({"output": "."}, "is a directory"),
+        ({"input": "nowhere.jsonl", "output": "in.jsonl"}, "nowhere.jsonl: there is no such file"),
+    ],
+)
+@pytest.mark.usefixtures("judge")
+def test_a_users_mistake_is_one_sentence(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(bench.input.parent)
+    write_rows(bench.input, [row(0)])
+    before = bench.input.read_bytes()
+    names = {"input": "in.jsonl", "output": "out.jsonl", **change}
+    config = ["--config", names["config"]] if "config" in names else []
+
+    assert main(["score", names["input"], "-o", names["output"], *config]) == 2
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("judge: ")
+    assert message in line
+    assert bench.input.read_bytes() == before
+
+
+def test_the_standard_input_is_read_and_resumed_like_a_file(
+    bench: Bench, judge: FakeJudge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rows(bench.input, [row(i) for i in range(3)])
+    for judged in ([2, 1, 0], []):
+        with bench.input.open() as stdin:
+            monkeypatch.setattr("sys.stdin", stdin)
+            assert main(["score", "-", "-o", str(bench.output), "--quiet"]) == 0
+        assert judge.judged == judged
+        judge.judged.clear()
+
+
+def test_an_interrupt_says_how_to_go_on(
+    bench: Bench, judge: FakeJudge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rows(bench.input, [row(i) for i in range(9)])
+    judge._answer = lambda sample: KeyboardInterrupt() if sample.id == 5 else 0.5
+
+    assert main(["score", str(bench.input), "-o", str(bench.output)]) == 130
+
+    assert "the same command goes on from there" in capsys.readouterr().err
+    assert not bench.output.exists()
+
+
+def test_an_unexpected_error_is_short_unless_debugged(
+    bench: Bench, judge: FakeJudge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rows(bench.input, [row(0)])
+    judge._answer = lambda _sample: ZeroDivisionError("oh")
+    command: list[Any] = ["score", str(bench.input), "-o", str(bench.output)]
+
+    assert main(command) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "judge: unexpected ZeroDivisionError: oh (run again with --debug for the trace)"
+    ]
+    with pytest.raises(ZeroDivisionError):
+        main([*command, "--debug"])
+
+
+def test_the_config_comes_from_the_flag_or_the_environment_and_from_nowhere_else(
+    tmp_path: Path, bench: Bench, judge: FakeJudge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_rows(bench.input, [row(0)])
+    (tmp_path / "judge.toml").write_text("nonsense = 1\n")
+    command = ["score", str(bench.input), "-o", str(bench.output), "--quiet"]
+
+    assert main(command) == 0
+    assert main([*command, "--config", "judge.toml"]) == 2
+    monkeypatch.setenv("JUDGE_CONFIG", "judge.toml")
+    assert main(command) == 2
