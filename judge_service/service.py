@@ -7,7 +7,7 @@ async with open_service(settings) as judge:
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -25,7 +25,7 @@ from judge_service.flow.observe import Observe
 from judge_service.flow.rate_limit import Limit, RateLimit
 from judge_service.flow.retry import Retry, RetryBudget
 from judge_service.flow.tokens import LearnedRatio
-from judge_service.grading import Grader, Rubric, load_rubric
+from judge_service.grading import Grader, Rubric, Unparseable, load_rubric, parse
 from judge_service.settings import LimitSettings, PriceSettings, Settings
 from judge_service.telemetry.events import SampleGraded, Sink, ignore
 from judge_service.values import NO_USAGE, Completion, Prompt, Reward, Sample, Usage
@@ -42,7 +42,7 @@ class Stacks(Struct, frozen=True):
 
     per_prompt: tuple[Any, ...]
     per_target: tuple[Any, ...]
-    detach: Detach[Prompt, Completion]
+    detach: Detach
 
 
 class TokenCost:
@@ -109,6 +109,11 @@ class JudgeService:
             now=time.monotonic,
         )
 
+    @property
+    def model(self) -> str:
+        """Who judges: the model id, or the embedded model's name."""
+        return self._backend.model
+
     async def score(
         self, samples: Sequence[Sample], *, deadline_s: float | None = None
     ) -> list[Reward]:
@@ -135,7 +140,7 @@ class JudgeService:
         *,
         window: int | None = None,
         deadline_s: float | None = None,
-    ) -> AsyncIterator[tuple[K, Reward]]:
+    ) -> AsyncGenerator[tuple[K, Reward]]:
         """Rewards as they are ready, each with the key its sample came with.
 
         jobs: read as results are taken, so that at most `window` samples are in memory.
@@ -167,7 +172,7 @@ class JudgeService:
 
     def explain(self) -> list[tuple[str, list[str]]]:
         """The assembled stacks, outermost layer first, each layer with its settings."""
-        target = f"per target ({self.settings.backend}: {self.settings.model or 'embedded'})"
+        target = f"per target ({self.settings.backend}: {self.model})"
         return [
             ("per sample", [repr(self._grader)]),
             ("per prompt", [repr(layer) for layer in self._stacks.per_prompt]),
@@ -192,7 +197,7 @@ class JudgeService:
         window: int,
         deadline: float | None = None,
         deadline_s: float | None = None,
-    ) -> AsyncIterator[tuple[K, Reward]]:
+    ) -> AsyncGenerator[tuple[K, Reward]]:
         """`window` workers over one iterator: gathering 100,000 tasks would stall the loop for a second."""
         loop = asyncio.get_running_loop()
         source = _Source(jobs)
@@ -274,7 +279,7 @@ async def open_service(
     async with AsyncExitStack() as closing:
         backend = model or open_backend(settings, os.environ if environ is None else environ)
         closing.push_async_callback(backend.aclose)
-        stacks = _assemble(settings, backend, sink)
+        stacks = _assemble(settings, rubric, backend, sink)
         closing.push_async_callback(stacks.detach.aclose, DRAIN_S)
         yield JudgeService(
             settings=settings,
@@ -286,9 +291,9 @@ async def open_service(
         )
 
 
-def _assemble(settings: Settings, backend: Backend, sink: Sink) -> Stacks:
+def _assemble(settings: Settings, rubric: Rubric, backend: Backend, sink: Sink) -> Stacks:
     """The layers in the order that `docs/architecture.md` gives reasons for."""
-    detach: Detach[Prompt, Completion] = Detach()
+    detach = Detach()
     return Stacks(
         per_prompt=(
             Deadline(),
@@ -296,7 +301,7 @@ def _assemble(settings: Settings, backend: Backend, sink: Sink) -> Stacks:
                 max_entries=settings.cache.max_entries,
                 ttl_s=settings.cache.ttl_s,
                 key=_key,
-                keep=_is_complete,
+                keep=_has_verdict(rubric),
                 mark=_as_cached,
                 sink=sink,
             ),
@@ -331,7 +336,7 @@ def _grader(
     )
 
 
-def _retry(settings: Settings, sink: Sink) -> Retry[Prompt, Completion]:
+def _retry(settings: Settings, sink: Sink) -> Retry:
     retry = settings.retry
     return Retry(
         max_attempts=retry.max_attempts,
@@ -367,8 +372,14 @@ def _key(prompt: Prompt) -> str:
     return prompt.key
 
 
-def _is_complete(completion: Completion) -> bool:
-    return completion.stop_reason == "complete"
+def _has_verdict(rubric: Rubric) -> Callable[[Prompt, Completion], bool]:
+    """Only verdicts are kept: a refusal or a broken answer may be another one next time."""
+
+    def has_verdict(prompt: Prompt, completion: Completion) -> bool:
+        verdict = parse(completion, rubric.criteria, prompt.channel, rubric.reasoning)
+        return not isinstance(verdict, Unparseable)
+
+    return has_verdict
 
 
 def _as_cached(completion: Completion) -> Completion:

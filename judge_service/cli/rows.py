@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from judge_service.errors import SettingsError, WireError
 from judge_service.values import Sample
-from judge_service.wire import decode_event, decode_row, read_json
+from judge_service.wire import decode_event, decode_row, dump_json, read_json
 
 STDIN = "-"
 CHUNK_ROWS = 256
@@ -87,7 +87,7 @@ class EventRows:
 
     def __iter__(self) -> Iterator[Row]:
         for position, sample in enumerate(self._samples):
-            data = msgspec.json.encode(sample)
+            data = dump_json(msgspec.to_builtins(sample))  # an id may hold a lone surrogate
             yield Row(position, f"row {position + 1}", data, sample)
 
 

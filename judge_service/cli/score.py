@@ -152,7 +152,7 @@ async def judge_rows(
     Raises SettingsError if the journal is another judge's, JudgeServiceError if it cannot be written.
     """
     async with (opener or _open_service)(work.settings) as judge:
-        meta = _meta(work.settings, judge.rubric)
+        meta = _meta(work.settings, judge)
         await asyncio.to_thread(journal.claim, meta, restart=work.restart)
         started = time.monotonic()
         reading = Reading(work, judge.rubric.criteria, progress)
@@ -224,11 +224,11 @@ def _entry(job: Job, reward: Reward) -> Entry:
     return Entry(job.position, job.digest, job.sample.group_key, dump_json(job.sample.id), reward)
 
 
-def _meta(settings: Settings, rubric: Any) -> Mapping[str, str]:
+def _meta(settings: Settings, judge: Any) -> Mapping[str, str]:
     """What the answers depend on, by the words of the message that names a difference."""
     return {
-        "rubric": f"{rubric.name} {rubric.version}",
-        "judge": f"{settings.backend}:{settings.model}" if settings.model else settings.backend,
+        "rubric": f"{judge.rubric.name} {judge.rubric.version}",
+        "judge": f"{settings.backend}:{judge.model}",
         "temperature": f"{settings.temperature}",
         "answer channel": settings.answer,
         "max_reasks": f"{settings.max_reasks}",

@@ -27,6 +27,7 @@ class FakeJudge:
     def __init__(self, answer: Callable[[Sample], Verdict]) -> None:
         self.settings = Settings()
         self.rubric: Rubric = load_rubric("similarity")
+        self.model = "fake"
         self.judged: list[Any] = []
         self.largest_window = 0
         self.problems: list[str] = []

@@ -132,7 +132,7 @@ def test_another_model_is_refused_until_restarted(bench: Bench) -> None:
     bench.settings = Settings(backend="bedrock", model="m")
     judge = FakeJudge(lambda _sample: 0.9)
 
-    with pytest.raises(SettingsError, match=r"another judge local \(now bedrock:m\)"):
+    with pytest.raises(SettingsError, match=r"another judge local:fake \(now bedrock:fake\)"):
         bench.run(judge)
     assert judge.judged == []
 

@@ -1,0 +1,79 @@
+"""Judges: each turns a prompt into a completion, and its own failures into `CallError`s."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from judge_service.flow import Request
+from judge_service.settings import Settings
+from judge_service.values import Channel, Completion, Prompt
+
+
+class Backend(Protocol):
+    """A judge model. Calling it makes exactly one attempt and raises only CallErrors.
+
+    model: which model answers.
+    channels: how it can be made to answer, best first; the last is always `text`.
+    """
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def channels(self) -> tuple[Channel, ...]: ...
+
+    async def __call__(self, request: Request[Prompt], /) -> Completion: ...
+
+    async def check(self) -> list[str]:
+        """What stands in the way of judging, one line each with its mend; at most one tiny call."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+    def statistics(self) -> Any: ...
+
+
+def open_backend(settings: Settings, environ: Mapping[str, str]) -> Backend:
+    """The backend that the settings name. Opens no connection and reads no credential file yet.
+
+    environ: where credentials are read from, usually `os.environ`.
+    """
+    if settings.backend == "bedrock":
+        return _open_bedrock(settings, environ)
+    if settings.backend == "openai":
+        from judge_service.backends.openai import OpenAI  # noqa: PLC0415 - only what is used
+        from judge_service.backends.transport import HttpTransport  # noqa: PLC0415 - see above
+
+        return OpenAI(
+            settings.model,
+            transport=HttpTransport(settings.http, settings.limits.max_in_flight),
+            base_url=settings.openai.base_url,
+            api_key=environ.get(settings.openai.api_key_env) or None,
+            api_key_env=settings.openai.api_key_env,
+        )
+    from judge_service.backends.local import LocalJudge  # noqa: PLC0415 - heavy
+
+    return LocalJudge.load()
+
+
+def _open_bedrock(settings: Settings, environ: Mapping[str, str]) -> Backend:
+    bedrock = settings.bedrock
+    if bedrock.transport == "aioboto3":
+        from judge_service.backends.bedrock_sdk import BedrockSdk  # noqa: PLC0415 - only what is used
+
+        return BedrockSdk(
+            settings.model,
+            bedrock=bedrock,
+            http=settings.http,
+            environ=environ,
+            max_connections=settings.limits.max_in_flight,
+        )
+    from judge_service.backends.bedrock import Bedrock  # noqa: PLC0415 - only what is used
+    from judge_service.backends.credentials import identity_source  # noqa: PLC0415 - see above
+    from judge_service.backends.transport import HttpTransport  # noqa: PLC0415 - see above
+
+    return Bedrock(
+        settings.model,
+        transport=HttpTransport(settings.http, settings.limits.max_in_flight),
+        identities=identity_source(environ, profile=bedrock.profile, region=bedrock.region),
+        endpoint_url=bedrock.endpoint_url,
+    )

@@ -1,0 +1,57 @@
+"""The failures that every remote judge shares, made in one place so that their attributes agree.
+
+What the attributes say follows one rule: what cannot have left this machine was not charged, and
+everything else may have been.
+"""
+
+from judge_service.errors import CallError, DeadlineExceeded, Denied, Unavailable
+
+MAX_MESSAGE_CHARS = 300
+
+
+class TimedOut(Unavailable):
+    """Our own timeout ran out."""
+
+
+def timed_out(timeout_s: float, *, at_deadline: bool) -> CallError:
+    """The error for a call that was sent and not answered in time."""
+    if at_deadline:
+        return DeadlineExceeded("the deadline passed while the judge was answering", charged=True)
+    return TimedOut(
+        f"the judge did not answer within {timeout_s:g} s (http.call_timeout_s)",
+        charged=True,
+        max_retries=1,
+        backoff_s=0.0,
+    )
+
+
+def unreachable(cause: str) -> Unavailable:
+    """The error for a call that never left this machine."""
+    return Unavailable(
+        f"the judge cannot be reached ({cause}): check region, endpoint and network", backoff_s=0.05
+    )
+
+
+def broken(cause: str) -> Unavailable:
+    """The error for a connection that broke after the request may have left."""
+    return Unavailable(f"the connection to the judge broke ({cause})", charged=True, backoff_s=0.05)
+
+
+def unreadable(cause: str) -> Unavailable:
+    """The error for a reply of status 200 that is no completion; worth one more try."""
+    return Unavailable(
+        f"the judge's reply cannot be read: {cause}", charged=True, max_retries=1, backoff_s=0.05
+    )
+
+
+def too_long(said: str) -> Denied:
+    """The prompt does not fit: a refusal of this one sample, not of the judge."""
+    error = Denied(f"the prompt does not fit the judge ({said})")
+    error.reason = "too_long"
+    return error
+
+
+def printable(text: object) -> str:
+    """At most one printable line of somebody else's text, `""` if it is no text."""
+    line = " ".join(text[: 4 * MAX_MESSAGE_CHARS].split()) if isinstance(text, str) else ""
+    return "".join(c for c in line if c.isprintable())[:MAX_MESSAGE_CHARS]

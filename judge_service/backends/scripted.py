@@ -1,0 +1,130 @@
+"""The judge for tests, yours too: it answers what it was told, through the door every judge uses."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from judge_service.flow import Request
+from judge_service.values import Channel, Completion, Prompt, Usage
+
+Answer = str | float | dict[str, Any] | Completion | Exception
+Answers = Answer | Sequence[Answer] | Callable[[Prompt], Answer]
+
+
+class ScriptedStatistics(Struct, frozen=True):
+    """answered: completions given; raised: errors given; in_flight: calls that wait for `latency_s`."""
+
+    answered: int
+    raised: int
+    in_flight: int
+
+
+class Scripted:
+    """A judge that answers from a script.
+
+    answers: one answer for every prompt, a list that is used up in order, or a function of the prompt.
+        A `str` is the judge's text as it is. A number is the score of every criterion, and a `dict`
+        the answer by criterion; both are given in the way the prompt asks for (the number itself, a
+        JSON text, or a tool's input). A `Completion` is given as it is, an exception is raised.
+    model: the name it answers under.
+    channels: the ways it can be asked to answer, the best first.
+    latency_s: how long an answer takes, seconds of the loop's clock, so it is exact in virtual time.
+
+    `prompts` holds every prompt it was asked, in order.
+
+    Raises AssertionError when asked more often than a list has answers.
+    """
+
+    def __init__(
+        self,
+        answers: Answers,
+        *,
+        model: str = "scripted",
+        channels: tuple[Channel, ...] = ("schema", "tool", "text"),
+        latency_s: float = 0.0,
+    ) -> None:
+        self.model = model
+        self.channels = channels
+        self.prompts: list[Prompt] = []
+        self._latency_s = latency_s
+        self._next = _player(answers)
+        self._answered = self._raised = self._in_flight = 0
+
+    def __repr__(self) -> str:
+        return f"<Scripted {self.model}: {len(self.prompts)} asked, {self._answered} answered>"
+
+    def statistics(self) -> ScriptedStatistics:
+        return ScriptedStatistics(self._answered, self._raised, self._in_flight)
+
+    async def check(self) -> list[str]:
+        """Nothing can be wrong with it."""
+        return []
+
+    async def aclose(self) -> None:
+        """Nothing to end."""
+
+    async def __call__(self, request: Request[Prompt]) -> Completion:
+        prompt = request.body
+        self.prompts.append(prompt)
+        request.sent_at = asyncio.get_running_loop().time()
+        answer = self._next(prompt)
+        if self._latency_s:
+            await self._wait()
+        if isinstance(answer, Exception):
+            self._raised += 1
+            raise answer
+        self._answered += 1
+        return self._completion(prompt, answer)
+
+    async def _wait(self) -> None:
+        self._in_flight += 1
+        try:
+            await asyncio.sleep(self._latency_s)
+        finally:
+            self._in_flight -= 1
+
+    def _completion(
+        self, prompt: Prompt, answer: str | float | dict[str, Any] | Completion
+    ) -> Completion:
+        if isinstance(answer, Completion):
+            return answer
+        text, data = _in_channel(prompt, answer)
+        return Completion(text=text, data=data, usage=Usage(calls=1), model=self.model)
+
+
+def _in_channel(
+    prompt: Prompt, answer: str | float | dict[str, Any]
+) -> tuple[str | None, dict[str, Any] | None]:
+    criteria = prompt.question.criteria
+    if isinstance(answer, str):
+        return answer, None
+    if not isinstance(answer, dict):
+        if prompt.channel == "text" and len(criteria) == 1:
+            return str(answer), None
+        answer = {criterion.name: answer for criterion in criteria}
+    return (
+        (None, answer) if prompt.channel == "tool" else (msgspec.json.encode(answer).decode(), None)
+    )
+
+
+def _player(answers: Answers) -> Callable[[Prompt], Answer]:
+    if callable(answers):
+        return answers
+    if isinstance(answers, Sequence) and not isinstance(answers, str):
+        return _in_order(iter(answers), len(answers))
+    return lambda _prompt: answers
+
+
+def _in_order(answers: Iterator[Answer], count: int) -> Callable[[Prompt], Answer]:
+    def play(_prompt: Prompt) -> Answer:
+        try:
+            return next(answers)
+        except StopIteration:
+            raise AssertionError(
+                f"the script has {count} answers and one more was asked for"
+            ) from None
+
+    return play

@@ -1,0 +1,125 @@
+"""Reduces the forms that text takes on the wire to text."""
+
+import math
+from typing import Any
+
+from judge_service.errors import WireError
+from judge_service.wire.jsontext import render
+
+TEXT_BLOCKS = frozenset({None, "text", "input_text", "output_text"})
+"""Types of content blocks that are read; images, tool calls and reasoning are not the answer's text."""
+
+TEXT_FIELDS = frozenset({"text", "answer", "ground_truth", "reference_answer"})
+"""An object with one of these as its only field is a wrapped text."""
+
+JSON_NAMES = {
+    str: "a string",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+    list: "a list",
+    tuple: "a list",
+    dict: "an object",
+}
+
+
+def clean_text(text: str) -> str:
+    """The text with lone surrogates replaced, so that it always encodes as UTF-8."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def read_text(content: Any, path: str) -> str:
+    """Text of a string, a list of content blocks, an object with `text`, or null (no text).
+
+    The texts of several blocks are joined with a newline.
+    """
+    if isinstance(content, str):
+        return clean_text(content)
+    if content is None:
+        return ""
+    if isinstance(content, list | tuple):
+        blocks = [_read_block(block, f"{path}[{i}]") for i, block in enumerate(content)]
+        return "\n".join(text for text in blocks if text)
+    if isinstance(content, dict) and "text" in content:
+        return _read_string(content["text"], f"{path}.text")
+    raise WireError(path, f"must be text, a list of content blocks or null, not {name_of(content)}")
+
+
+def read_reference(value: Any, path: str) -> str | None:
+    """A reference answer as text, `None` when the field holds nothing.
+
+    A number or any other object becomes compact JSON; an object with one of `TEXT_FIELDS` as its only
+    field is unwrapped.
+    """
+    if isinstance(value, dict) and len(value) == 1:
+        ((name, inner),) = value.items()
+        if name in TEXT_FIELDS and (inner is None or isinstance(inner, str | int | float)):
+            value, path = inner, f"{path}.{name}"
+    if isinstance(value, str):
+        return clean_text(value) or None
+    if value is None or value in ({}, []):
+        return None
+    return clean_text(render(value, path))
+
+
+def read_id(value: Any, path: str) -> Any:
+    """The id as it is, once it is sure that it can be echoed as JSON."""
+    if not isinstance(value, str):
+        _check_id(value, path, depth=0)
+    return value
+
+
+def name_of(value: Any) -> str:
+    """What JSON calls the type of `value`."""
+    return JSON_NAMES.get(type(value), f"a Python {type(value).__name__}")
+
+
+def _check_id(value: Any, path: str, depth: int) -> None:
+    if depth > 16:
+        raise WireError(path, "is nested too deep for an id; use a string")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise WireError(path, "has a key that is no string; use a string as id")
+            _check_id(inner, path, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_id(inner, path, depth + 1)
+    elif isinstance(value, int | float):
+        if not _is_finite(value):
+            raise WireError(path, "is not a finite number; use a string as id")
+    elif value is not None and not isinstance(value, str):
+        raise WireError(path, f"is {name_of(value)}, which JSON cannot echo; use a string as id")
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # an integer beyond the range of a float
+        return False
+
+
+def _read_block(block: Any, path: str) -> str:
+    if isinstance(block, str):
+        return clean_text(block)
+    if not isinstance(block, dict):
+        raise WireError(path, f"must be a content block, not {name_of(block)}")
+    kind = block.get("type")
+    if "text" not in block or not (kind is None or isinstance(kind, str)):
+        return ""
+    return _read_string(block["text"], f"{path}.text") if kind in TEXT_BLOCKS else ""
+
+
+def _read_string(value: Any, path: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise WireError(path, f"must be a string, not {name_of(value)}")
+    return clean_text(value)

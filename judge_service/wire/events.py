@@ -1,0 +1,91 @@
+"""One call of a trainer, in any envelope, to a batch of samples."""
+
+import base64
+import binascii
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from judge_service.errors import WireError
+from judge_service.values import Sample
+from judge_service.wire.content import name_of
+from judge_service.wire.jsontext import parse
+from judge_service.wire.rows import decode_row
+
+Envelope = Literal["list", "http"]
+"""How a batch was sent and is answered: as it is, or as the body of an HTTP-like message."""
+
+ROW_FIELDS = ("messages", "prompt", "query", "model_response")
+"""An object with one of these is a row, whatever else it holds."""
+
+WRAPPERS = ("body", "batch", "input", "trajectories")
+
+MAX_WRAPPERS = 4
+"""Wrappers within wrappers that are opened; two are in use (`body` with `batch` inside)."""
+
+
+class Batch(Struct, frozen=True):
+    """What one call asked to grade. A call with an empty list is a batch without samples."""
+
+    samples: tuple[Sample, ...]
+    envelope: Envelope = "list"
+
+
+def decode_event(event: Any) -> Batch:
+    """Reads a call: a list of rows, one row, or either of them in a wrapper.
+
+    event: parsed JSON, also as `json.loads` gives it (NaN, lone surrogates).
+
+    Raises WireError, and nothing else, that names the field which cannot be read.
+    """
+    rows, path = _unwrap(event, "$", 0)
+    if isinstance(rows, dict):
+        samples: tuple[Sample, ...] = (decode_row(rows, path),)
+    else:
+        samples = tuple([decode_row(row, f"{path}[{i}]") for i, row in enumerate(rows)])
+    return Batch(samples, "http" if is_http_event(event) else "list")
+
+
+def is_http_event(event: Any) -> bool:
+    """Whether the caller expects an HTTP-like answer; also for an event that cannot be read."""
+    return isinstance(event, dict) and _wrapper_of(event) == "body"
+
+
+def _wrapper_of(event: dict[str, Any]) -> str | None:
+    if any(field in event for field in ROW_FIELDS):
+        return None
+    return next((field for field in WRAPPERS if field in event), None)
+
+
+def _unwrap(event: Any, path: str, depth: int) -> tuple[Any, str]:
+    """The list of rows or the one row in `event`, and where it stands."""
+    if isinstance(event, list | tuple):
+        return event, path
+    if not isinstance(event, dict):
+        raise WireError(path, f"must be a list of rows or an object, not {name_of(event)}")
+    wrapper = _wrapper_of(event)
+    if wrapper is None:
+        return _require_row(event, path), path
+    if depth == MAX_WRAPPERS:
+        raise WireError(path, f"is wrapped more than {MAX_WRAPPERS} times; send the list of rows")
+    inner, path = event[wrapper], f"{path}.{wrapper}"
+    if wrapper == "body" and isinstance(inner, str):
+        inner = parse(_body_bytes(inner, event, path), path)
+    return _unwrap(inner, path, depth + 1)
+
+
+def _require_row(event: dict[str, Any], path: str) -> dict[str, Any]:
+    if not any(field in event for field in ROW_FIELDS):
+        fields = ", ".join(f"`{field}`" for field in (*WRAPPERS, *ROW_FIELDS))
+        raise WireError(path, f"is an object with none of {fields}; send a list of rows")
+    return event
+
+
+def _body_bytes(body: str, event: dict[str, Any], path: str) -> bytes:
+    data = body.encode("utf-8", "surrogatepass")
+    if event.get("isBase64Encoded") is not True:
+        return data
+    try:
+        return base64.b64decode(data, validate=True)
+    except binascii.Error:
+        raise WireError(path, "is not Base64, though `isBase64Encoded` is true") from None

@@ -1,0 +1,90 @@
+"""Running means, per group for a while and for the whole process."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct
+
+MAX_REMEMBERED = 50_000
+"""Group means kept, one per group and column; about 15 MB. The longest unused goes first."""
+
+
+class Means:
+    """What this process has scored.
+
+    memory_s: a group's mean is forgotten so many seconds after its last score; 0 keeps none.
+    now: clock, seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        memory_s: float,
+        now: Callable[[], float],
+        max_remembered: int = MAX_REMEMBERED,
+    ) -> None:
+        self._memory_s = memory_s
+        self._now = now
+        self._max_remembered = max_remembered
+        self._groups: OrderedDict[tuple[str, str], _Tally] = OrderedDict()
+        self._process: dict[str, _Tally] = {}
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def __repr__(self) -> str:
+        return f"<Means {len(self)} of {self._max_remembered} remembered, {self._memory_s:g} s>"
+
+    def add(self, column: str, scored: Iterable[tuple[str, float | None]]) -> None:
+        """Takes in the scores of one column, each with its group ("" for none)."""
+        for group, (total, count) in _totals(scored).items():
+            self._process.setdefault(column, _Tally()).add(total, count)
+            if group and self._memory_s > 0:
+                self._remember((group, column), total, count)
+
+    def of_group(self, group: str, column: str) -> float | None:
+        """The group's mean, `None` when it is not remembered."""
+        tally = self._groups.get((group, column))
+        return None if tally is None or self._is_old(tally) else tally.total / tally.count
+
+    def of_process(self, column: str) -> float | None:
+        """The mean of everything ever added, `None` when that is nothing."""
+        tally = self._process.get(column)
+        return None if tally is None else tally.total / tally.count
+
+    def _remember(self, key: tuple[str, str], total: float, count: int) -> None:
+        tally = self._groups.pop(key, None)
+        if tally is None or self._is_old(tally):
+            tally = _Tally()
+        tally.add(total, count)
+        tally.at = self._now()
+        self._groups[key] = tally
+        if len(self._groups) > self._max_remembered:
+            self._groups.popitem(last=False)
+
+    def _is_old(self, tally: "_Tally") -> bool:
+        return self._now() - tally.at >= self._memory_s
+
+
+class _Tally(Struct):
+    total: float = 0.0
+    count: int = 0
+    at: float = 0.0
+
+    def add(self, total: float, count: int) -> None:
+        self.total += total
+        self.count += count
+
+
+def means_of(scored: Iterable[tuple[str, float | None]]) -> dict[str, float]:
+    """The mean of each group that has a score."""
+    return {group: total / count for group, (total, count) in _totals(scored).items()}
+
+
+def _totals(scored: Iterable[tuple[str, float | None]]) -> dict[str, tuple[float, int]]:
+    totals: dict[str, tuple[float, int]] = {}
+    for group, score in scored:
+        if score is not None:
+            total, count = totals.get(group, (0.0, 0))
+            totals[group] = (total + score, count + 1)
+    return totals

@@ -1,0 +1,73 @@
+"""Answers to what a trainer reads. Every number in them is finite."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from judge_service.wire.events import Envelope
+from judge_service.wire.jsontext import dump_json
+
+HEADERS = {"content-type": "application/json"}
+
+
+class Metric(Struct, frozen=True):
+    """A number beside the score. `Reward` for a criterion's score, `Metric` for anything else.
+
+    The two words are AWS's and case-sensitive.
+    """
+
+    name: str
+    value: float
+    type: Literal["Reward", "Metric"]
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """What one row gets.
+
+    id: as sent.
+    score: finite, in the wire range; a substitute when `unscored`.
+    unscored: the row was not judged; `reason` (a word of `values.UNSCORED_REASONS`) and `detail` say why.
+    """
+
+    id: Any
+    score: float
+    metrics: tuple[Metric, ...] = ()
+    unscored: bool = False
+    reason: str | None = None
+    detail: str = ""
+
+
+def encode_item(answer: Answer) -> dict[str, Any]:
+    """One answer in the form of AWS's reward contract.
+
+    Never with a key `errorMessage` or `errorType`: AWS's verifier takes those for a crashed function.
+    """
+    item = {
+        "id": answer.id,
+        "aggregate_reward_score": answer.score,
+        "metrics_list": [
+            {"name": metric.name, "value": metric.value, "type": metric.type}
+            for metric in answer.metrics
+        ],
+    }
+    if answer.unscored:
+        item["unscored_reason"] = answer.reason
+    return item
+
+
+def encode_reply(
+    answers: Sequence[Answer], envelope: Envelope
+) -> list[dict[str, Any]] | dict[str, Any]:
+    """The whole reply: a list of items, or the HTTP-like message with that list as JSON text."""
+    items = [encode_item(answer) for answer in answers]
+    return items if envelope == "list" else _message(200, items)
+
+
+def encode_error(error: Exception, status: int) -> dict[str, Any]:
+    """An error as an HTTP-like message; `status` is 400 for a bad batch, 500 for a failed one."""
+    return _message(status, {"error": str(error)})
+
+
+def _message(status: int, body: Any) -> dict[str, Any]:
+    return {"statusCode": status, "headers": dict(HEADERS), "body": dump_json(body).decode("ascii")}

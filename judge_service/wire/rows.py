@@ -1,0 +1,158 @@
+"""One row of any dialect to one `Sample`. The dialects are drawn in `docs/contracts.md`."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from judge_service.errors import WireError
+from judge_service.values import NO_METADATA, Message, Sample
+from judge_service.wire.content import clean_text, name_of, read_id, read_reference, read_text
+from judge_service.wire.jsontext import render
+
+ROLES = {"nova_assistant": "assistant", "bot": "assistant", "developer": "system"}
+"""Roles that are another name for one of ours; all others are kept as sent."""
+
+REFERENCE_FIELDS: tuple[tuple[str, ...], ...] = (
+    ("reference_answer",),
+    ("metadata", "reference_answer"),
+    ("extra_info", "reference_answer"),
+    ("reward_model", "ground_truth"),
+    ("ground_truth",),
+    ("metadata", "ground_truth"),
+    ("reference",),
+    ("answer",),
+)
+"""Where a reference answer is looked for; the first place that holds something is taken."""
+
+MESSAGES_FIELDS = frozenset({"id", "messages"})
+QUESTION_FIELDS = ("query", "prompt", "messages")
+
+Turns = list[Message]
+
+
+def decode_row(row: Any, path: str = "$") -> Sample:
+    """Reads one row.
+
+    path: where the row stands, for the error.
+
+    Raises WireError, and nothing else, that names the field which cannot be read.
+    """
+    if not isinstance(row, dict):
+        raise WireError(path, f"a row must be an object, not {name_of(row)}")
+    turns, gold, fields = _read_shape(row, path)
+    response = None
+    if turns and turns[-1].role == "assistant":
+        response = turns.pop().content
+        if turns and turns[-1].role == "assistant":
+            earlier = turns.pop().content
+            gold = gold or earlier or None
+    reference = _find_reference(row, path)
+    return Sample(
+        id=read_id(row.get("id"), f"{path}.id"),
+        messages=tuple(turns),
+        response=response,
+        reference=gold if reference is None else reference,
+        metadata={k: v for k, v in row.items() if k not in fields} or NO_METADATA,
+        group_key=_group_key(turns),
+    )
+
+
+def _read_shape(row: dict[str, Any], path: str) -> tuple[Turns, str | None, frozenset[str]]:
+    """The turns of the row, the gold answer its shape implies, and the fields that were used up.
+
+    `model_response` is looked at first, because beside it `response` is the gold answer, while beside
+    `prompt` it is the model's.
+    """
+    if "model_response" in row:
+        return _read_query(row, path)
+    if "messages" in row:
+        return _read_messages(row["messages"], f"{path}.messages"), None, MESSAGES_FIELDS
+    if "query" in row and "prompt" not in row:
+        return _read_query(row, path)
+    return _read_prompt(row, path)
+
+
+def _read_query(row: dict[str, Any], path: str) -> tuple[Turns, str | None, frozenset[str]]:
+    question = next((field for field in QUESTION_FIELDS if field in row), "query")
+    turns = _read_turns(row, "system", "system", path)
+    turns += _read_turns(row, question, "user", path)
+    turns += _read_turns(row, "model_response", "assistant", path)
+    gold = _last_text(_read_turns(row, "response", "assistant", path))
+    return turns, gold, frozenset({"id", "system", question, "model_response", "response"})
+
+
+def _read_prompt(row: dict[str, Any], path: str) -> tuple[Turns, str | None, frozenset[str]]:
+    answer = "response" if row.get("completion") is None else "completion"
+    turns = _read_turns(row, "system", "system", path)
+    turns += _read_turns(row, "prompt", "user", path)
+    answered = _read_turns(row, answer, "assistant", path)
+    if answered != turns[-1:]:  # verl's prompt may end with the model's turn already
+        turns += answered
+    gold = _last_text(_read_turns(row, "chosen", "assistant", path))
+    return turns, gold, frozenset({"id", "system", "prompt", answer})
+
+
+def _read_turns(row: dict[str, Any], field: str, role: str, path: str) -> Turns:
+    """The turns in a field that holds a conversation, or the text of one turn, or nothing."""
+    value = row.get(field)
+    if value is None:
+        return []
+    path = f"{path}.{field}"
+    if isinstance(value, list) and (
+        not value or (isinstance(value[0], dict) and "role" in value[0])
+    ):
+        return _read_messages(value, path)
+    return [Message(role, read_text(value, path))]
+
+
+def _read_messages(messages: Any, path: str) -> Turns:
+    if messages is None:
+        return []
+    if not isinstance(messages, list | tuple):
+        raise WireError(path, f"must be a list of messages, not {name_of(messages)}")
+    return [_read_message(message, f"{path}[{i}]") for i, message in enumerate(messages)]
+
+
+def _read_message(message: Any, path: str) -> Message:
+    if not isinstance(message, dict):
+        raise WireError(path, f"must be a message object, not {name_of(message)}")
+    role, content = message.get("role"), message.get("content")
+    if not isinstance(role, str):
+        raise WireError(f"{path}.role", f"must be a string, not {name_of(role)}")
+    text = (
+        clean_text(content) if isinstance(content, str) else read_text(content, f"{path}.content")
+    )
+    if calls := message.get("tool_calls"):
+        # An answer may be nothing but tool calls; without them it would look empty, thus bad.
+        called = clean_text(render(calls, f"{path}.tool_calls"))
+        text = f"{text}\n{called}" if text else called
+    return Message(ROLES.get(role) or clean_text(role), text)
+
+
+def _last_text(turns: Turns) -> str | None:
+    return turns[-1].content or None if turns else None
+
+
+def _find_reference(row: Mapping[str, Any], path: str) -> str | None:
+    for names in REFERENCE_FIELDS:
+        value: Any = row
+        for name in names:
+            value = value.get(name) if isinstance(value, dict) else None
+        if value is not None:
+            found = read_reference(value, ".".join((path, *names)))
+            if found is not None:
+                return found
+    return None
+
+
+def _group_key(turns: Iterable[Message]) -> str:
+    """Equal for equal system and user turns, empty without any.
+
+    The turns of assistant and tools between them are the policy's own and differ from rollout to
+    rollout of one prompt.
+    """
+    asked = [turn for turn in turns if turn.role in ("system", "user")]
+    if not asked:
+        return ""
+    parts = [f"{turn.role}:{len(turn.content)}:{turn.content}" for turn in asked]
+    return hashlib.blake2b("".join(parts).encode(), digest_size=12).hexdigest()

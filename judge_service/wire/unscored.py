@@ -1,0 +1,212 @@
+"""The door: rewards become answers, and a row that was not judged gets its substitute here only."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from judge_service.errors import SettingsError, TooManyUnscored
+from judge_service.values import INPUT_REASONS, UNSCORED_REASONS, Reward, Sample
+from judge_service.wire.means import Means, means_of
+from judge_service.wire.replies import Answer, Metric
+
+SCORE = ""
+"""The column of the score itself; the other columns have the names of the criteria."""
+
+MIDDLE = 0.5
+"""The last resort: nothing was ever scored by this process."""
+
+ROUNDING = 1e-9
+"""A score so far outside [0, 1] is rounding; further out the grader is broken."""
+
+ADVICE = {
+    "unparseable": "try another `answer` channel or another judge",
+    "truncated": "raise the rubric's max_output_tokens",
+    "refused": "reword the rubric or take another judge",
+    "too_long": "send shorter rollouts or take a judge with a larger context",
+    "cannot_judge": "choose a `backend` that can judge every criterion of the rubric",
+    "deadline": "raise `deadline_s`, or send smaller batches",
+    "throttled": "send less at once, or raise the judge's quota and `limits`",
+    "quota_exhausted": "wait until the daily quota is renewed, or raise it",
+    "unavailable": "send the batch again, and run `judge check` if it stays so",
+    "denied": "run `judge check`",
+    "interrupted": "send the batch again",
+    "grader_error": "look into the log of the service",
+}
+"""What to do about each failure to judge."""
+
+
+class DoorStatistics(Struct, frozen=True, kw_only=True):
+    """What went through the door since the start.
+
+    remembered: means kept, one per group and column (the score and each criterion).
+    """
+
+    answered: int
+    substituted: int
+    refused_batches: int
+    remembered: int
+
+
+class Door:
+    """Gives every row one finite number, in order, its id as sent.
+
+    A row that was not judged gets, by `policy`:
+
+    * `group_mean`: the mean of the scored rows of its group in the batch; else the group's mean that
+      this process remembers; else the mean of the batch; else of everything this process scored; else
+      the middle of the range. In a group-relative algorithm its advantage is then about zero.
+    * `value:x`: x, which is in the wire range.
+    * `fail`: nothing; one failed judgement fails the batch. Rows that nobody could judge
+      (`values.INPUT_REASONS`) are no failed judgements and get the group mean.
+
+    Criteria without a score follow the same rule, each by itself.
+
+    max_fraction: above this share of failed judgements the batch fails with TooManyUnscored.
+    memory_s: how long a group's mean is remembered after its last scored row, seconds.
+    score_range: range of every score that leaves; `-1..1` maps s to 2 s - 1.
+    now: clock, seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: str = "group_mean",
+        max_fraction: float = 0.25,
+        memory_s: float = 600.0,
+        score_range: Literal["0..1", "-1..1"] = "0..1",
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._policy = policy
+        self._max_fraction = 0.0 if policy == "fail" else max_fraction
+        self._low = -1.0 if score_range == "-1..1" else 0.0
+        self._value = self._read_value(policy)
+        self._means = Means(memory_s=memory_s, now=now)
+        self._answered = self._substituted = self._refused_batches = 0
+
+    def __repr__(self) -> str:
+        return f"<Door {self._policy} {self._low:g}..1, {self.statistics()}>"
+
+    def statistics(self) -> DoorStatistics:
+        return DoorStatistics(
+            answered=self._answered,
+            substituted=self._substituted,
+            refused_batches=self._refused_batches,
+            remembered=len(self._means),
+        )
+
+    def answer(self, samples: Sequence[Sample], rewards: Sequence[Reward]) -> list[Answer]:
+        """One answer per sample, in order; all carry the same metrics in the same order.
+
+        Raises TooManyUnscored, with counts, the most frequent reason and what to do about it.
+        """
+        rewards = [_checked(reward) for reward in rewards]
+        groups = [sample.group_key for sample in samples]
+        names = list(dict.fromkeys(part.name for reward in rewards for part in reward.parts))
+        parts = [{part.name: part.score for part in reward.parts} for reward in rewards]
+        columns = {SCORE: [reward.score for reward in rewards]}
+        columns |= {name: [_sound(row.get(name)) for row in parts] for name in names}
+        for name, scores in columns.items():
+            self._means.add(name, zip(groups, scores, strict=True))
+        self._refuse_too_many(rewards)
+        filled = [self._fill(name, groups, scores) for name, scores in columns.items()]
+        self._answered += len(rewards)
+        self._substituted += sum(reward.score is None for reward in rewards)
+        rows = zip(samples, rewards, zip(*filled, strict=True), strict=True)
+        return [_answer(sample, reward, names, row) for sample, reward, row in rows]
+
+    def _read_value(self, policy: str) -> float | None:
+        if not policy.startswith("value:"):
+            return None
+        value = float(policy.removeprefix("value:"))
+        if not self._low <= value <= 1.0:
+            raise SettingsError(f"`unscored.policy`: {value:g} is outside {self._low:g}..1")
+        return value
+
+    def _refuse_too_many(self, rewards: Sequence[Reward]) -> None:
+        failed = [r for r in rewards if r.score is None and r.reason not in INPUT_REASONS]
+        if len(failed) > self._max_fraction * len(rewards):
+            self._refused_batches += 1
+            raise TooManyUnscored(_complaint(failed, len(rewards), self._max_fraction))
+
+    def _fill(
+        self, name: str, groups: Sequence[str], scores: Sequence[float | None]
+    ) -> list[float]:
+        """The column on the wire, with a number in every place."""
+        if None not in scores:
+            return [self._on_wire(score) for score in scores if score is not None]
+        substitute = self._substitutes(name, groups, scores)
+        return [
+            substitute(group) if score is None else self._on_wire(score)
+            for group, score in zip(groups, scores, strict=True)
+        ]
+
+    def _substitutes(
+        self, name: str, groups: Sequence[str], scores: Sequence[float | None]
+    ) -> Callable[[str], float]:
+        if self._value is not None:
+            value = self._value
+            return lambda _group: value
+        of_group = means_of(zip(groups, scores, strict=True))
+        of_all = next(iter(means_of(("", score) for score in scores).values()), None)
+        if of_all is None:
+            of_all = self._means.of_process(name)
+
+        def substitute(group: str) -> float:
+            mean = of_group.get(group) if group else of_all
+            if mean is None:
+                mean = self._means.of_group(group, name)
+            if mean is None:
+                mean = of_all
+            return self._on_wire(MIDDLE if mean is None else mean)
+
+        return substitute
+
+    def _on_wire(self, score: float) -> float:
+        return self._low + (1.0 - self._low) * score
+
+
+def _checked(reward: Reward) -> Reward:
+    """The reward, with a score that is a number in [0, 1] or none with a reason."""
+    score = _sound(reward.score)
+    if score is not None:
+        return reward if score == reward.score else replace(reward, score=score)
+    if reward.score is None:
+        return reward if reward.reason else replace(reward, reason="grader_error")
+    detail = "the grader gave a score that is no number from 0 to 1"
+    return replace(reward, score=None, reason="grader_error", detail=detail)
+
+
+def _sound(score: float | None) -> float | None:
+    if score is None or not -ROUNDING <= score <= 1.0 + ROUNDING:
+        return None
+    return min(max(float(score), 0.0), 1.0)
+
+
+def _answer(sample: Sample, reward: Reward, names: Sequence[str], row: Sequence[float]) -> Answer:
+    score, *values = row
+    unscored = reward.score is None
+    metrics = [Metric(name, value, "Reward") for name, value in zip(names, values, strict=True)]
+    return Answer(
+        id=sample.id,
+        score=score,
+        metrics=(*metrics, Metric("unscored", float(unscored), "Metric")),
+        unscored=unscored,
+        reason=reward.reason if unscored else None,
+        detail=reward.detail if unscored else "",
+    )
+
+
+def _complaint(failed: Sequence[Reward], total: int, max_fraction: float) -> str:
+    ((reason, times),) = Counter(str(reward.reason) for reward in failed).most_common(1)
+    details = (reward.detail for reward in failed if reward.reason == reason and reward.detail)
+    detail = next(details, UNSCORED_REASONS.get(reason, "no more is known"))
+    detail = " ".join(detail.split())[:300].rstrip(".")
+    advice = ADVICE.get(reason, ADVICE["grader_error"])
+    return (
+        f"{len(failed)} of {total} rows could not be judged, more than the {max_fraction:.0%} of"
+        f" `unscored.max_fraction`; most often `{reason}` ({times} times: {detail}); {advice}"
+    )
