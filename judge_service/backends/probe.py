@@ -22,5 +22,7 @@ async def problems(model: Handler[Prompt, Completion]) -> list[str]:
     try:
         await model(Request(body=PROBE, deadline=deadline))
     except CallError as problem:
+        if problem.throttled:
+            return []  # only a caller who may ask is told to wait
         return [" ".join(str(problem).split())]
     return []

@@ -1,0 +1,116 @@
+"""Equal questions that are asked at the same time share one call."""
+
+import asyncio
+import copy
+from collections.abc import Callable
+from typing import Generic
+
+from msgspec import Struct
+
+from judge_service.errors import CallError
+from judge_service.flow import B, Handler, R, Request
+
+
+class CoalesceStatistics(Struct, frozen=True, kw_only=True):
+    """flights: calls under way. waiting: callers that wait for them. joined: calls saved so far."""
+
+    flights: int
+    waiting: int
+    joined: int
+
+
+class _Flight(Generic[R]):
+    """One call and those who wait for it."""
+
+    __slots__ = ("deadline", "landed", "shared", "task", "waiters")
+
+    def __init__(self, task: asyncio.Task[R], deadline: float) -> None:
+        self.task = task
+        self.deadline = deadline
+        self.waiters: set[asyncio.Future[None]] = set()
+        self.shared = False
+        task.add_done_callback(self._land)
+
+    def _land(self, task: asyncio.Task[R]) -> None:
+        if not task.cancelled():
+            task.exception()  # taken here, because perhaps nobody waits any more
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def result(self) -> R:
+        """What came back. Each of several waiters gets an error object of its own to add to."""
+        error = None if self.task.cancelled() else self.task.exception()
+        if self.shared and isinstance(error, CallError):
+            raise copy.copy(error) from error
+        return self.task.result()
+
+
+class Coalesce(Generic[B, R]):
+    """Lets a request join a call that is under way for an equal body.
+
+    A follower joins only if the flight's deadline is not before its own; otherwise it starts a
+    flight of its own, which later ones join. A flight is a task of its own: it outlives the leader
+    while anybody waits, and it is cancelled, and waited for, when the last waiter leaves. A failed
+    flight gives its error to all.
+
+    key: equal for bodies that have the same answer.
+    """
+
+    def __init__(self, *, key: Callable[[B], str]) -> None:
+        self._key = key
+        self._flights: dict[str, _Flight[R]] = {}
+        self._waiting = 0
+        self._joined = 0
+
+    def __repr__(self) -> str:
+        return "Coalesce()"
+
+    def statistics(self) -> CoalesceStatistics:
+        """What is under way now and what happened so far."""
+        return CoalesceStatistics(
+            flights=len(self._flights), waiting=self._waiting, joined=self._joined
+        )
+
+    async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
+        key = self._key(request.body)
+        flight = self._flights.get(key)
+        if flight is None or flight.deadline < request.deadline:
+            flight = self._take_off(key, request, call_next)
+        else:
+            flight.shared = True
+            self._joined += 1
+        await self._wait(key, flight)
+        return flight.result()
+
+    def _take_off(self, key: str, request: Request[B], call_next: Handler[B, R]) -> _Flight[R]:
+        alone = Request(request.body, request.deadline, request.lane)
+        task = asyncio.get_running_loop().create_task(_fly(alone, call_next))
+        flight = _Flight(task, request.deadline)
+        self._flights[key] = flight
+        task.add_done_callback(lambda _task: self._forget(key, flight))
+        return flight
+
+    async def _wait(self, key: str, flight: _Flight[R]) -> None:
+        landed = asyncio.get_running_loop().create_future()
+        flight.waiters.add(landed)
+        self._waiting += 1
+        try:
+            await landed
+        except asyncio.CancelledError:
+            flight.waiters.discard(landed)
+            if not flight.waiters and not flight.task.done():
+                self._forget(key, flight)  # first, so that nobody joins a call that is ending
+                flight.task.cancel()
+                await asyncio.wait((flight.task,))
+            raise
+        finally:
+            self._waiting -= 1
+
+    def _forget(self, key: str, flight: _Flight[R]) -> None:
+        if self._flights.get(key) is flight:  # a later flight may have taken its place
+            del self._flights[key]
+
+
+async def _fly(request: Request[B], call_next: Handler[B, R]) -> R:
+    return await call_next(request)

@@ -1,0 +1,84 @@
+"""An attempt that has been sent is accounted for until it ends, also when its caller has gone.
+
+The HTTP client does not abort a request whose task is cancelled, and a judge bills it anyway. Were
+the attempt to end with its caller, the limiter and the slots would believe in room that is not there.
+"""
+
+import asyncio
+from typing import Any
+
+from msgspec import Struct
+
+from judge_service.flow import B, Handler, R, Request
+
+
+class DetachStatistics(Struct, frozen=True, kw_only=True):
+    """in_flight: attempts that have not ended. abandoned: those of them whose caller has gone."""
+
+    in_flight: int
+    abandoned: int
+
+
+class Detach:
+    """Runs each attempt as a task of its own, with an envelope of its own.
+
+    When the caller is cancelled before the attempt was sent (`sent_at == 0`), the attempt is
+    cancelled and its end awaited, so that its tokens and its slot are back when the caller goes.
+    When it was sent, the caller leaves at once and the attempt goes on to its end in the background.
+    """
+
+    def __init__(self) -> None:
+        self._in_flight: dict[asyncio.Task[Any], asyncio.Future[None]] = {}
+        self._abandoned: set[asyncio.Task[Any]] = set()
+
+    def __repr__(self) -> str:
+        return "Detach()"
+
+    def statistics(self) -> DetachStatistics:
+        """What is under way now."""
+        return DetachStatistics(in_flight=len(self._in_flight), abandoned=len(self._abandoned))
+
+    async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
+        attempt = Request(request.body, request.deadline, request.lane)
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(_attempt(attempt, call_next))
+        ended = loop.create_future()
+        self._in_flight[task] = ended
+        task.add_done_callback(self._ended)
+        try:
+            await ended  # not the task itself: waiting for it would hand our cancellation on
+        except asyncio.CancelledError:
+            await self._leave(task, attempt.sent_at)
+            raise
+        return task.result()
+
+    async def aclose(self, grace_s: float) -> None:
+        """Waits at most `grace_s` seconds for the abandoned attempts, then cancels them."""
+        try:
+            if self._abandoned:
+                await asyncio.wait(self._abandoned, timeout=grace_s)
+        finally:
+            for task in self._abandoned:
+                task.cancel()
+        if self._abandoned:
+            await asyncio.wait(self._abandoned)
+
+    async def _leave(self, task: asyncio.Task[Any], sent_at: float) -> None:
+        if task.done():
+            return
+        self._abandoned.add(task)
+        if not sent_at:
+            task.cancel()
+            await asyncio.wait((task,))
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._abandoned.discard(task)
+        if not task.cancelled():
+            task.exception()  # taken here, because perhaps nobody waits any more
+        ended = self._in_flight.pop(task)
+        if not ended.done():  # it is done when the caller was cancelled
+            ended.set_result(None)
+
+
+async def _attempt(request: Request[B], call_next: Handler[B, R]) -> R:
+    return await call_next(request)

@@ -1,0 +1,23 @@
+"""A look-alike of Amazon Bedrock to test against: wire format, quotas, latency and faults.
+
+It speaks Converse (and OpenAI chat completions) over HTTP/1.1 in one cheap process and imports nothing
+else of judge-service, so that the service is not tested with itself. See `docs/simulator.md`.
+"""
+
+from judge_service.simulator.config import SimulatorConfig
+from judge_service.simulator.faults import FAULTS, Fault
+from judge_service.simulator.ledger import CallLogged, Statistics
+from judge_service.simulator.quota import QuotaStatistics
+from judge_service.simulator.server import Simulator, run, simulate
+
+__all__ = [
+    "FAULTS",
+    "CallLogged",
+    "Fault",
+    "QuotaStatistics",
+    "Simulator",
+    "SimulatorConfig",
+    "Statistics",
+    "run",
+    "simulate",
+]

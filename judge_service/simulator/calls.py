@@ -1,0 +1,182 @@
+"""One call from its arrival to its end: credentials, quota, latency, fault, answer."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from msgspec import Struct
+
+from judge_service.simulator.answers import Question
+from judge_service.simulator.chance import Chance, Draw
+from judge_service.simulator.config import SimulatorConfig
+from judge_service.simulator.delivery import HEADLESS, Delivery, holds
+from judge_service.simulator.dialects import Dialect
+from judge_service.simulator.faults import (
+    AFTER_LATENCY,
+    AT_THE_DOOR,
+    ON_THE_WIRE,
+    ApiError,
+    Refusal,
+)
+from judge_service.simulator.judge import Judgement, judge
+from judge_service.simulator.ledger import CallLogged, Ledger
+from judge_service.simulator.protocol import Connection, HttpRequest
+from judge_service.simulator.quota import Quota, Reservation
+
+
+class Call(Struct, eq=False):
+    """A call on its way; what lies below `draw` is known once it is read, judged and admitted."""
+
+    number: int
+    started_s: float
+    dialect: Dialect
+    connection: Connection
+    draw: Draw
+    question: Question
+    judgement: Judgement | None = None
+    hold: tuple[Quota, Reservation] | None = None
+    timer: asyncio.TimerHandle | None = None
+
+
+class Calls:
+    """All calls of one simulator.
+
+    clock: of quotas and statistics, seconds. wall_clock: seconds since 1970, for signatures and the
+    `date` header. Both are given so that tests can set them.
+    """
+
+    def __init__(
+        self, config: SimulatorConfig, clock: Callable[[], float], wall_clock: Callable[[], float]
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._loop = asyncio.get_running_loop()
+        self._in_flight: set[Call] = set()
+        self.ledger = Ledger(config)
+        self.reset()
+
+    def reset(self) -> None:
+        """Fresh quotas, draws and counts; calls in flight end on the old quotas."""
+        self.chance = Chance(self._config)
+        self.quotas: dict[str, Quota] = {}
+        self.ledger.reset()
+
+    def begin(
+        self, dialect: Dialect, model: str, request: HttpRequest, connection: Connection
+    ) -> None:
+        """Admits the call and lets its latency begin, or refuses it at once."""
+        call = Call(
+            self.ledger.arrived(),
+            self._clock(),
+            dialect,
+            connection,
+            self.chance.draw(),
+            Question(model=model, prompt=""),
+        )
+        try:
+            dialect.authorise(request, self._config, self._wall_clock())
+            call.question = dialect.read(request.body, model)
+            self._admit(call)
+        except ApiError as error:
+            self._fail(call, error)
+            return
+        self._in_flight.add(call)
+        self.ledger.admitted()
+        if call.draw.latency_s > 0:
+            call.timer = self._loop.call_later(call.draw.latency_s, self._finish, call)
+        else:
+            self._finish(call)
+
+    def close(self) -> None:
+        """Stops every timer; calls that wait for it will not be answered."""
+        for call in self._in_flight:
+            if call.timer is not None:
+                call.timer.cancel()
+
+    def _admit(self, call: Call) -> None:
+        config, question, fault = self._config, call.question, call.draw.fault
+        if fault is not None and fault in AT_THE_DOOR:
+            raise AT_THE_DOOR[fault].error()
+        if question.channel == "schema" and config.refuses_schema:
+            raise call.dialect.refuse_schema()
+        if question.channel == "tool" and config.refuses_tool:
+            raise call.dialect.refuse_tool()
+        call.judgement = judge(question, fault, config)
+        quota = self._quota(question.model)
+        max_output_tokens = question.max_output_tokens or config.model_max_output_tokens
+        reserved = quota.admit(call.judgement.usage[0] + max_output_tokens, call.started_s)
+        if isinstance(reserved, Refusal):
+            raise reserved.error()
+        call.hold = quota, reserved
+
+    def _quota(self, model: str) -> Quota:
+        quota = self.quotas.get(model)
+        if quota is None:
+            if len(self.quotas) >= self._config.max_models:
+                raise AT_THE_DOOR["not_found"].error()
+            quota = self.quotas[model] = Quota(self._config)
+        return quota
+
+    def _finish(self, call: Call) -> None:
+        """The latency is over."""
+        call.timer = None  # the timer holds the call: without this each would be a cycle
+        judgement, fault = call.judgement, call.draw.fault
+        if judgement is None or fault in AFTER_LATENCY:
+            self._fail(call, AFTER_LATENCY[fault or "internal_error"].error())
+            return
+        answer, usage = judgement.answer, judgement.usage
+        body = call.dialect.write(answer, call.question, usage, call.number, call.draw.latency_s)
+        if fault is not None and fault in ON_THE_WIRE:
+            status = 0 if fault in HEADLESS else 200
+            end = partial(self._end, call, status, usage)
+            if not holds(fault):
+                end()
+            self._delivery(call).send_broken(fault, body, end)
+        else:
+            self._end(call, 200, usage)
+            self._delivery(call).send(200, body)
+
+    def _fail(self, call: Call, error: ApiError) -> None:
+        """Refused at the door (costs nothing) or failed in flight (costs its input)."""
+        headers, body = call.dialect.write_error(error)
+        usage = (call.judgement.usage[0], 0) if call.judgement and call.hold else (0, 0)
+        self._end(call, error.status, usage, error.code)
+        self._delivery(call, headers).send(error.status, body)
+
+    def _delivery(self, call: Call, headers: str = "") -> Delivery:
+        request_id = (
+            f"x-amzn-requestid: {self._config.seed:08x}-0000-4000-8000-{call.number:012x}\r\n"
+        )
+        date_s, slow_byte_s = self._wall_clock(), self._config.slow_byte_s
+        return Delivery(call.connection, request_id + headers, date_s, slow_byte_s)
+
+    def _end(self, call: Call, status: int, usage: tuple[int, int], code: str = "") -> None:
+        """Settles the quota and writes the call down; once for each call."""
+        if call.hold is not None:
+            quota, reservation = call.hold
+            charged = usage[0] + usage[1] * self._config.output_burndown
+            quota.settle(reservation, charged, self._clock())
+            self._in_flight.discard(call)
+            self.ledger.left()
+        self.ledger.ended(
+            CallLogged(
+                number=call.number,
+                started_s=call.started_s,
+                latency_s=call.draw.latency_s if call.hold else 0.0,
+                dialect=call.dialect.name,
+                model=call.question.model,
+                status=status,
+                code=code,
+                fault=call.draw.fault,
+                channel=call.question.channel,
+                prompt_digest=call.judgement.digest if call.judgement else 0,
+                input_tokens=usage[0],
+                output_tokens=usage[1],
+                max_output_tokens=call.question.max_output_tokens,
+                heard=not call.connection.is_gone,
+            )
+        )
+
+    def __repr__(self) -> str:
+        return f"<Calls {self.ledger!r} models={len(self.quotas)}>"

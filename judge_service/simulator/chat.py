@@ -1,0 +1,190 @@
+"""OpenAI chat completions on the wire, as far as a judge needs them. No streaming, one choice."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from judge_service.simulator.answers import Answer, Question
+from judge_service.simulator.faults import ApiError
+
+
+class Piece(Struct, frozen=True):
+    """A part of a message's content; only its text is read."""
+
+    text: str = ""
+
+
+class Turn(Struct, frozen=True):
+    """A message."""
+
+    role: str
+    content: str | list[Piece] | None = None
+
+
+class NamedSchema(Struct, frozen=True):
+    """The schema of a structured answer."""
+
+    name: str
+    schema: dict[str, Any]
+
+
+class ResponseFormat(Struct, frozen=True):
+    """How the answer must look."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: NamedSchema | None = None
+
+
+class Function(Struct, frozen=True):
+    """A tool's name and schema."""
+
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class Tool(Struct, frozen=True):
+    """A tool, or the choice of one."""
+
+    function: Function
+    type: Literal["function"] = "function"
+
+
+class ChatCompletion(Struct, frozen=True):
+    """A request."""
+
+    model: str
+    messages: Annotated[list[Turn], Meta(min_length=1)]
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
+    response_format: ResponseFormat | None = None
+    tools: list[Tool] = []
+    tool_choice: Tool | str | None = None
+    stream: bool | None = None
+    n: int | None = None
+
+
+_decoder = msgspec.json.Decoder(ChatCompletion)
+_encode = msgspec.json.Encoder().encode
+
+FINISH_REASONS = {
+    "end_turn": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "content_filtered": "content_filter",
+    "guardrail_intervened": "content_filter",
+}
+"""From Converse's words to chat completions'; what is missing there is `stop`."""
+
+
+def read(body: bytes, _model: str) -> Question:
+    """The question of a request. Raises ApiError 400."""
+    try:
+        request = _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise invalid(f"The request is not valid: {problem}") from None
+    if request.stream or request.n not in (None, 1):
+        raise invalid("The simulator answers one choice, without streaming.")
+    prompt = "\n".join(text for turn in request.messages for text in _texts(turn))
+    longest = request.max_completion_tokens or request.max_tokens
+    wanted = request.response_format
+    if wanted is not None and wanted.json_schema is not None:
+        schema = wanted.json_schema.schema
+        return Question(
+            model=request.model,
+            prompt=prompt,
+            max_output_tokens=longest,
+            channel="schema",
+            schema=schema,
+        )
+    function = _forced(request)
+    if function is None:
+        return Question(model=request.model, prompt=prompt, max_output_tokens=longest)
+    return Question(
+        model=request.model,
+        prompt=prompt,
+        max_output_tokens=longest,
+        channel="tool",
+        tool=function.name,
+        schema=function.parameters,
+    )
+
+
+def _texts(turn: Turn) -> list[str]:
+    if isinstance(turn.content, str):
+        return [turn.content]
+    return [piece.text for piece in turn.content or ()]
+
+
+def _forced(request: ChatCompletion) -> Function | None:
+    functions = [tool.function for tool in request.tools]
+    choice = request.tool_choice
+    if isinstance(choice, Tool):
+        functions = [f for f in functions if f.name == choice.function.name]
+    elif choice != "required":
+        return None
+    if not functions:
+        raise invalid("tool_choice names a tool that is not in tools.")
+    return functions[0]
+
+
+def refuse_schema() -> ApiError:
+    """The model has no structured output."""
+    return invalid("This model does not support response_format of type json_schema.")
+
+
+def refuse_tool() -> ApiError:
+    """The model cannot be forced to use a tool."""
+    return invalid("This model does not support tool_choice.")
+
+
+def invalid(message: str) -> ApiError:
+    """A refusal of the request."""
+    return ApiError(400, "invalid_request_error", message)
+
+
+def write(
+    answer: Answer, question: Question, usage: tuple[int, int], number: int, _latency_s: float
+) -> bytes:
+    """The body of a reply. usage: input and output tokens. number: of the call, for identifiers."""
+    read_tokens, written_tokens = usage
+    choice = {
+        "index": 0,
+        "message": _message(answer, number),
+        "finish_reason": FINISH_REASONS.get(answer.stop, "stop"),
+        "logprobs": None,
+    }
+    return _encode(
+        {
+            "id": f"chatcmpl-{number:024d}",
+            "object": "chat.completion",
+            "created": 0,
+            "model": question.model,
+            "choices": [choice],
+            "usage": {
+                "prompt_tokens": read_tokens,
+                "completion_tokens": written_tokens,
+                "total_tokens": read_tokens + written_tokens,
+            },
+        }
+    )
+
+
+def _message(answer: Answer, number: int) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": answer.text}
+    if answer.reasoning is not None:
+        message["reasoning_content"] = answer.reasoning
+    if answer.tool is not None:
+        arguments = _encode(answer.tool_input).decode()
+        function = {"name": answer.tool, "arguments": arguments}
+        message["tool_calls"] = [
+            {"id": f"call_{number:024d}", "type": "function", "function": function}
+        ]
+    return message
+
+
+def write_error(error: ApiError) -> tuple[str, bytes]:
+    """Header lines and body of a refusal."""
+    body = {"message": error.message, "type": error.code, "code": error.code, "param": None}
+    return "", _encode({"error": body})

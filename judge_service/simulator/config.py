@@ -1,0 +1,179 @@
+"""Everything the simulator can be told, as one frozen object."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from judge_service.simulator.faults import FAULTS, Fault
+
+
+class SimulatorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the pretended Bedrock behaves. The defaults answer at once, without limits and without faults.
+
+    seed: of the answers and of the draws of latency and faults. Same seed and same order of requests,
+        same behaviour; the answers do not depend on the order at all.
+
+    requests_per_minute, tokens_per_minute, tokens_per_day: quota of each model, `None` for none.
+    refill: `continuous` refills all the time and holds `burst_s` seconds of the quota; `minute`
+        begins every minute afresh. AWS does not say which one it does, so test with both.
+    burst_s: how many seconds of quota may be taken at once, in (0, 60]. 1 is strict: any 60 s
+        carry at most 61 s of quota.
+    output_burndown: tokens of quota that one output token costs in the end (5 for Claude 3.7 to 4.x).
+    model_max_output_tokens: reserved when a call omits its maximum; 64,000 as for Haiku 4.5.
+    max_input_tokens: a longer prompt is refused.
+    chars_per_token: how tokens are counted from characters.
+
+    latency_median_s, latency_sigma: a log-normal; a median of 0 answers at once.
+    tail_probability, tail_factor: so many of the calls take so many times longer.
+
+    ..._rate: share of the calls that meet this fault, in [0, 1], together at most 1; the fault of
+        the same name is described in `faults.FAULTS`.
+    faults: faults of the first calls, in order, before any is drawn; `None` is a call without one.
+    slow_byte_s: pause between the bytes of a `slow_body`, seconds.
+
+    refuses_schema, refuses_tool: the models refuse structured output or a forced tool, as some do.
+    text_answer: what a call without schema and tool is answered: by default a number
+        (`0.00` to `1.00`) or the line of JSON the prompt asks for (see `wishes`); a function gets the
+        prompt's text and its score in [0, 1).
+
+    verify_sigv4: check signatures against `access_key`, `secret_key`, `session_token` and `region`.
+    bearer_token: when set, also accepted from Converse, and demanded from chat completions.
+    max_clock_skew_s: how far a signature's date may be off; 300 as at AWS.
+
+    max_header_bytes, max_body_bytes: larger requests are refused (431, 413); 25 MB as at AWS.
+    idle_timeout_s: a connection that says nothing for so long is closed.
+    max_models, max_tracked_prompts, max_events: bounds of what is remembered.
+    """
+
+    seed: int = 0
+
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    tokens_per_day: float | None = None
+    refill: Literal["continuous", "minute"] = "continuous"
+    burst_s: float = 1.0
+    output_burndown: float = 1.0
+    model_max_output_tokens: int = 64_000
+    max_input_tokens: int = 200_000
+    chars_per_token: float = 4.0
+
+    latency_median_s: float = 0.0
+    latency_sigma: float = 0.3
+    tail_probability: float = 0.0
+    tail_factor: float = 10.0
+
+    throttle_rate: float = 0.0
+    daily_quota_rate: float = 0.0
+    not_ready_rate: float = 0.0
+    error_5xx_rate: float = 0.0
+    internal_error_rate: float = 0.0
+    unavailable_rate: float = 0.0
+    model_timeout_rate: float = 0.0
+    model_error_rate: float = 0.0
+    access_denied_rate: float = 0.0
+    expired_token_rate: float = 0.0
+    validation_rate: float = 0.0
+    not_found_rate: float = 0.0
+    reset_rate: float = 0.0
+    reset_body_rate: float = 0.0
+    half_body_rate: float = 0.0
+    short_length_rate: float = 0.0
+    bad_chunks_rate: float = 0.0
+    hang_rate: float = 0.0
+    headers_only_rate: float = 0.0
+    slow_body_rate: float = 0.0
+    malformed_json_rate: float = 0.0
+    html_rate: float = 0.0
+    empty_body_rate: float = 0.0
+    garbage_rate: float = 0.0
+    empty_content_rate: float = 0.0
+    reasoning_only_rate: float = 0.0
+    max_tokens_rate: float = 0.0
+    content_filtered_rate: float = 0.0
+    guardrail_rate: float = 0.0
+    malformed_output_rate: float = 0.0
+    context_full_rate: float = 0.0
+    faults: tuple[Fault | None, ...] = ()
+    slow_byte_s: float = 1.0
+
+    refuses_schema: bool = False
+    refuses_tool: bool = False
+    text_answer: Callable[[str, float], str] | None = None
+
+    verify_sigv4: bool = False
+    access_key: str = ""
+    secret_key: str = ""
+    session_token: str = ""
+    region: str = "us-east-1"
+    bearer_token: str = ""
+    max_clock_skew_s: float = 300.0
+
+    max_header_bytes: int = 65_536
+    max_body_bytes: int = 25_000_000
+    idle_timeout_s: float = 300.0
+    max_models: int = 1_000
+    max_tracked_prompts: int = 100_000
+    max_events: int = 10_000
+
+    def __post_init__(self) -> None:
+        for problem in _problems(self):
+            raise ValueError(f"simulator: {problem}")
+
+
+POSITIVE = [
+    "requests_per_minute",
+    "tokens_per_minute",
+    "tokens_per_day",
+    "output_burndown",
+    "model_max_output_tokens",
+    "max_input_tokens",
+    "chars_per_token",
+    "tail_factor",
+    "slow_byte_s",
+    "max_header_bytes",
+    "max_body_bytes",
+    "idle_timeout_s",
+    "max_models",
+]
+AT_LEAST_ZERO = [
+    "latency_median_s",
+    "latency_sigma",
+    "max_clock_skew_s",
+    "max_tracked_prompts",
+    "max_events",
+]
+
+
+def fault_rates(config: SimulatorConfig) -> dict[Any, float]:
+    """The rates that are not zero, by fault, in the order of the fields."""
+    fields = msgspec.structs.asdict(config)
+    rates = {name[:-5]: rate for name, rate in fields.items() if name.endswith("_rate")}
+    return {fault: rate for fault, rate in rates.items() if rate > 0}
+
+
+def _problems(config: SimulatorConfig) -> list[str]:
+    fields = msgspec.structs.asdict(config)
+    shares = {n: v for n, v in fields.items() if n.endswith("_rate")}
+    shares["tail_probability"] = config.tail_probability
+    found = [
+        f"{name} is {v}, use a share from 0 to 1" for name, v in shares.items() if not 0 <= v <= 1
+    ]
+    found += [f"{n} is {fields[n]}, use more than 0" for n in POSITIVE if not _above(fields[n], 0)]
+    found += [
+        f"{n} is {fields[n]}, use 0 or more" for n in AT_LEAST_ZERO if not 0 <= fields[n] < math.inf
+    ]
+    if sum(fault_rates(config).values()) > 1 + 1e-9:
+        found.append("the fault rates sum to more than 1")
+    if not 0 < config.burst_s <= 60:
+        found.append(f"burst_s is {config.burst_s}, use more than 0 and at most 60")
+    found += [f"{fault} is no fault" for fault in config.faults if fault not in (None, *FAULTS)]
+    if config.verify_sigv4 and not (config.access_key and config.secret_key):
+        found.append("verify_sigv4 needs access_key and secret_key")
+    return found
+
+
+def _above(value: float | None, lowest: float) -> bool:
+    return value is None or lowest < value < math.inf

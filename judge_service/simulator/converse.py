@@ -1,0 +1,287 @@
+"""Bedrock's Converse on the wire: bytes to a question, an answer to bytes."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from judge_service.simulator.answers import Answer, Question
+from judge_service.simulator.faults import ApiError
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Block(Struct, frozen=True, gc=False):
+    """A content block; only its text is read."""
+
+    text: str | None = None
+
+
+class Turn(Struct, frozen=True):
+    """A message."""
+
+    role: Literal["user", "assistant", "system"]
+    content: list[Block]
+
+
+class InferenceConfig(Struct, frozen=True, rename="camel"):
+    """Bounds of the answer."""
+
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    temperature: Share | None = None
+    top_p: Share | None = None
+
+
+class JsonSchema(Struct, frozen=True):
+    """A schema as a string, as Converse wants it."""
+
+    schema: str
+    name: str | None = None
+
+
+class Structure(Struct, frozen=True, rename="camel"):
+    """The only structure there is."""
+
+    json_schema: JsonSchema
+
+
+class TextFormat(Struct, frozen=True):
+    """How the text must look."""
+
+    type: Literal["json_schema"]
+    structure: Structure
+
+
+class OutputConfig(Struct, frozen=True, rename="camel"):
+    """Structured output."""
+
+    text_format: TextFormat | None = None
+
+
+class InputSchema(Struct, frozen=True):
+    """A tool's schema."""
+
+    json: dict[str, Any]
+
+
+class ToolSpec(Struct, frozen=True, rename="camel"):
+    """A tool."""
+
+    name: Annotated[str, Meta(pattern="^[a-zA-Z0-9_-]{1,64}$")]
+    input_schema: InputSchema
+    strict: bool = False
+
+
+class Tool(Struct, frozen=True, rename="camel"):
+    """A tool, or a cache point among the tools."""
+
+    tool_spec: ToolSpec | None = None
+
+
+class ToolName(Struct, frozen=True):
+    """Which tool."""
+
+    name: str
+
+
+class ToolChoice(Struct, frozen=True):
+    """Exactly one is set; an empty object counts."""
+
+    auto: dict[str, Any] | None = None
+    any: dict[str, Any] | None = None
+    tool: ToolName | None = None
+
+
+class ToolConfig(Struct, frozen=True, rename="camel"):
+    """The tools and which of them must be used."""
+
+    tools: list[Tool]
+    tool_choice: ToolChoice = ToolChoice()
+
+
+class Converse(Struct, frozen=True, rename="camel"):
+    """A request."""
+
+    messages: list[Turn]
+    system: list[Block] = []
+    inference_config: InferenceConfig = InferenceConfig()
+    tool_config: ToolConfig | None = None
+    output_config: OutputConfig = OutputConfig()
+
+
+_decoder = msgspec.json.Decoder(Converse)
+_encode = msgspec.json.Encoder().encode
+
+UNSUPPORTED_KEYWORDS = frozenset(
+    [
+        "minimum",
+        "maximum",
+        "multipleOf",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "minLength",
+        "maxLength",
+    ]
+)
+
+
+def read(body: bytes, model: str) -> Question:
+    """The question of a request. Raises ApiError 400 worded like Bedrock's."""
+    try:
+        request = _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise invalid(f"The provided request is not valid: {problem}") from None
+    prompt = _prompt(request)
+    longest = request.inference_config.max_tokens
+    text_format = request.output_config.text_format
+    if text_format is not None:
+        schema = read_schema(text_format.structure.json_schema.schema)
+        return Question(
+            model=model, prompt=prompt, max_output_tokens=longest, channel="schema", schema=schema
+        )
+    if request.tool_config is None or (spec := _forced(request.tool_config)) is None:
+        return Question(model=model, prompt=prompt, max_output_tokens=longest)
+    return Question(
+        model=model,
+        prompt=prompt,
+        max_output_tokens=longest,
+        channel="tool",
+        tool=spec.name,
+        schema=spec.input_schema.json,
+    )
+
+
+def _prompt(request: Converse) -> str:
+    if not request.messages or request.messages[0].role == "assistant":
+        raise invalid(
+            "A conversation must start with a user message."
+            " Try again with a conversation that starts with a user message."
+        )
+    texts = [block.text for block in request.system if block.text is not None]
+    for place, turn in enumerate(request.messages):
+        for number, block in enumerate(turn.content):
+            if block.text is None:
+                continue
+            if not block.text or block.text.isspace():
+                raise invalid(
+                    f"The text field in the ContentBlock object at messages.{place}.content.{number}"
+                    " is blank. Add text to the text field, and try again."
+                )
+            texts.append(block.text)
+    return "\n".join(texts)
+
+
+def _forced(config: ToolConfig) -> ToolSpec | None:
+    """The tool that must be used: the chosen one, the first for `any`, none for `auto`."""
+    specs = [tool.tool_spec for tool in config.tools if tool.tool_spec is not None]
+    choice = config.tool_choice
+    if choice.tool is not None:
+        wanted = choice.tool.name
+        specs = [spec for spec in specs if spec.name == wanted]
+    if not specs:
+        raise invalid("The toolChoice names a tool that is not in toolConfig.tools.")
+    if choice.tool is None and choice.any is None:
+        return None
+    if specs[0].strict:
+        check_subset(specs[0].input_schema.json)
+    return specs[0]
+
+
+@lru_cache(maxsize=256)
+def read_schema(text: str) -> Mapping[str, Any]:
+    """A structured output's schema, checked against the subset that Bedrock compiles."""
+    try:
+        schema = msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError) as problem:
+        raise invalid(f"outputConfig.textFormat.structure.jsonSchema.schema: {problem}") from None
+    check_subset(schema)
+    return schema
+
+
+def check_subset(schema: Any, path: str = "$", depth: int = 0) -> None:
+    """Raises ApiError 400 for a schema that Bedrock does not compile.
+
+    Source: docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html: no bounds of numbers
+    and strings, and every object closed.
+    """
+    if not isinstance(schema, dict) or depth > 32:
+        raise invalid(f"{path}: is no schema, or nested too deep.")
+    if found := sorted(UNSUPPORTED_KEYWORDS & schema.keys()):
+        raise invalid(
+            f"{path}: For '{schema.get('type')}' type, property '{found[0]}' is not supported."
+        )
+    if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
+        raise invalid(
+            f"{path}: For 'object' type, 'additionalProperties' must be explicitly set to false."
+        )
+    properties = schema.get("properties", {})
+    if not isinstance(properties, dict):
+        raise invalid(f"{path}: 'properties' must be an object.")
+    for name, part in properties.items():
+        check_subset(part, f"{path}.{name}", depth + 1)
+    if "items" in schema:
+        check_subset(schema["items"], f"{path}[]", depth + 1)
+
+
+def unsupported(field: str) -> ApiError:
+    """How Bedrock refuses a field that the model does not know."""
+    return invalid(f"This model doesn't support the {field} field. Remove {field} and try again.")
+
+
+def refuse_schema() -> ApiError:
+    """The model has no structured output."""
+    return unsupported("outputConfig.textFormat")
+
+
+def refuse_tool() -> ApiError:
+    """The model cannot be forced to use a tool."""
+    return unsupported("toolConfig.toolChoice.tool")
+
+
+def invalid(message: str) -> ApiError:
+    """A ValidationException."""
+    return ApiError(400, "ValidationException", message)
+
+
+def write(
+    answer: Answer, _question: Question, usage: tuple[int, int], number: int, latency_s: float
+) -> bytes:
+    """The body of a reply. usage: input and output tokens. number: of the call, for identifiers."""
+    read_tokens, written_tokens = usage
+    return _encode(
+        {
+            "output": {"message": {"role": "assistant", "content": _content(answer, number)}},
+            "stopReason": answer.stop,
+            "usage": {
+                "inputTokens": read_tokens,
+                "outputTokens": written_tokens,
+                "totalTokens": read_tokens + written_tokens,
+                "cacheReadInputTokens": 0,
+                "cacheWriteInputTokens": 0,
+            },
+            "metrics": {"latencyMs": round(latency_s * 1000)},
+        }
+    )
+
+
+def _content(answer: Answer, number: int) -> list[dict[str, Any]]:
+    content: list[dict[str, Any]] = []
+    if answer.reasoning is not None:
+        reasoning = {"text": answer.reasoning, "signature": "c2ltdWxhdGVk"}
+        content.append({"reasoningContent": {"reasoningText": reasoning}})
+    if answer.text is not None:
+        content.append({"text": answer.text})
+    if answer.tool is not None:
+        tool_use = {"toolUseId": f"tooluse_{number:022d}", "name": answer.tool}
+        content.append({"toolUse": {**tool_use, "input": answer.tool_input}})
+    return content
+
+
+def write_error(error: ApiError) -> tuple[str, bytes]:
+    """Header lines and body of a refusal."""
+    kind = (
+        f"x-amzn-errortype: {error.code}:http://internal.amazon.com/coral/com.amazon.bedrock/\r\n"
+    )
+    return kind, _encode({"message": error.message, **error.extra})

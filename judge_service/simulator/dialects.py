@@ -1,0 +1,53 @@
+"""The wire forms the simulator speaks, each as one record of functions."""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from judge_service.simulator import chat, converse
+from judge_service.simulator.answers import Answer, Question
+from judge_service.simulator.config import SimulatorConfig
+from judge_service.simulator.faults import ApiError
+from judge_service.simulator.protocol import HttpRequest
+from judge_service.simulator.signature import authorise, check_bearer
+
+
+def _authorise_chat(request: HttpRequest, config: SimulatorConfig, _now_s: float) -> None:
+    if not config.bearer_token:
+        return
+    try:
+        check_bearer(request.headers.get("authorization", ""), config.bearer_token)
+    except ApiError as refused:
+        raise ApiError(401, "invalid_api_key", refused.message) from None
+
+
+class Dialect(Struct, frozen=True, kw_only=True):
+    """A wire form: how to check, read, answer and refuse a call."""
+
+    name: str
+    authorise: Callable[[HttpRequest, SimulatorConfig, float], None]
+    read: Callable[[bytes, str], Question]
+    write: Callable[[Answer, Question, tuple[int, int], int, float], bytes]
+    write_error: Callable[[ApiError], tuple[str, bytes]]
+    refuse_schema: Callable[[], ApiError]
+    refuse_tool: Callable[[], ApiError]
+
+
+CONVERSE = Dialect(
+    name="converse",
+    authorise=authorise,
+    read=converse.read,
+    write=converse.write,
+    write_error=converse.write_error,
+    refuse_schema=converse.refuse_schema,
+    refuse_tool=converse.refuse_tool,
+)
+CHAT = Dialect(
+    name="chat",
+    authorise=_authorise_chat,
+    read=chat.read,
+    write=chat.write,
+    write_error=chat.write_error,
+    refuse_schema=chat.refuse_schema,
+    refuse_tool=chat.refuse_tool,
+)

@@ -1,0 +1,75 @@
+"""The pretended model: from a question to its answer and what it costs."""
+
+from math import ceil
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from judge_service.simulator.answers import (
+    Answer,
+    Question,
+    SchemaError,
+    digest_prompt,
+    instance,
+    unit,
+)
+from judge_service.simulator.config import SimulatorConfig
+from judge_service.simulator.faults import ApiError, Fault, spoil
+from judge_service.simulator.wishes import wished_schema
+
+
+class Judgement(Struct, frozen=True):
+    """An answer, the identity of its prompt, and its input and output tokens."""
+
+    answer: Answer
+    digest: int
+    usage: tuple[int, int]
+
+
+def judge(question: Question, fault: Fault | None, config: SimulatorConfig) -> Judgement:
+    """The answer with the call's fault in it, cut to the maximum that was asked for.
+
+    Raises ApiError 400 for a prompt that is too long and a schema that cannot be answered.
+    """
+    input_tokens = count_tokens(len(question.prompt), config)
+    if input_tokens > config.max_input_tokens:
+        raise ApiError(400, "ValidationException", "Input is too long for requested model.")
+    digest = digest_prompt(question.prompt, config.seed)
+    try:
+        whole = spoil(_answer(question, digest, config), fault)
+    except SchemaError as problem:
+        message = f"The schema cannot be answered: {problem}"
+        raise ApiError(400, "ValidationException", message) from None
+    answer = _cut(whole, question.max_output_tokens, config)
+    return Judgement(answer, digest, (input_tokens, count_tokens(answer.characters, config)))
+
+
+def count_tokens(characters: int, config: SimulatorConfig) -> int:
+    """Tokens of a text of so many characters, at least 1."""
+    return max(ceil(characters / config.chars_per_token), 1)
+
+
+def _answer(question: Question, digest: int, config: SimulatorConfig) -> Answer:
+    if question.channel == "tool":
+        made = instance(question.schema or {"type": "object"}, digest)
+        return Answer(tool=question.tool, tool_input=made, stop="tool_use")
+    if question.schema is not None:
+        return Answer(text=_json(instance(question.schema, digest)))
+    if config.text_answer is not None:
+        return Answer(text=config.text_answer(question.prompt, unit(digest)))
+    made = instance(wished_schema(question.prompt), digest)
+    return Answer(text=f"{made:.2f}" if isinstance(made, float) else _json(made))
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _cut(answer: Answer, max_output_tokens: int | None, config: SimulatorConfig) -> Answer:
+    if max_output_tokens is None or count_tokens(answer.characters, config) <= max_output_tokens:
+        return answer
+    if answer.tool is not None:
+        return Answer(tool=answer.tool, tool_input={}, stop="max_tokens")
+    characters = int(max_output_tokens * config.chars_per_token)
+    return Answer(text=(answer.text or "")[:characters], stop="max_tokens")

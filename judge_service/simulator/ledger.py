@@ -1,0 +1,147 @@
+"""What happened: counts, and a bounded log of calls."""
+
+from collections import Counter, deque
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from judge_service.simulator.config import SimulatorConfig
+from judge_service.simulator.quota import QuotaStatistics
+
+
+class CallLogged(Struct, frozen=True, kw_only=True, gc=False):
+    """One call that ended.
+
+    started_s: on the simulator's clock. latency_s: as drawn; 0 for a call refused at the door.
+    status: of the reply, 0 when there was none to read (`reset`, `hang`).
+    prompt_digest: identity of the prompt (see `answers`), 0 when the request could not be read.
+    heard: somebody was still there to be answered.
+    """
+
+    number: int
+    started_s: float
+    latency_s: float
+    dialect: str
+    model: str
+    status: int
+    code: str = ""
+    fault: str | None = None
+    channel: str = ""
+    prompt_digest: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    max_output_tokens: int | None = None
+    heard: bool = True
+
+
+class Statistics(Struct, frozen=True, kw_only=True):
+    """What `GET /simulator/statistics` answers.
+
+    calls: that arrived. by_status: of ended calls; 0 is a call without a readable reply.
+    by_fault: injected faults. in_flight: admitted and not ended.
+    answered: well-formed, complete answers that found their client.
+    unheard: answers whose client had gone; they cost quota all the same.
+    distinct_prompts, answered_again: how many prompts were answered, and how often one was answered
+        that had been answered before (a cache or a resumed run should keep it 0); counted exactly
+        for the first `max_tracked_prompts` prompts.
+    """
+
+    calls: int
+    answered: int
+    unheard: int
+    in_flight: int
+    peak_in_flight: int
+    input_tokens: int
+    output_tokens: int
+    by_status: Mapping[int, int]
+    by_fault: Mapping[str, int]
+    distinct_prompts: int
+    answered_again: int
+    open_connections: int
+    quotas: Mapping[str, QuotaStatistics]
+
+    @property
+    def worst_window_requests(self) -> float:
+        """The most requests that any model admitted in any 60 s."""
+        return max((q.worst_window_requests for q in self.quotas.values()), default=0.0)
+
+    @property
+    def worst_window_tokens(self) -> float:
+        """The most tokens that any model admitted in any 60 s."""
+        return max((q.worst_window_tokens for q in self.quotas.values()), default=0.0)
+
+
+class Ledger:
+    """Counts calls from arrival to end."""
+
+    def __init__(self, config: SimulatorConfig) -> None:
+        self._max_tracked_prompts = config.max_tracked_prompts
+        self.events: deque[CallLogged] = deque(maxlen=config.max_events)
+        self._in_flight = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything but the calls in flight."""
+        self.events.clear()
+        self.calls = 0
+        self._answered = self._unheard = self._answered_again = 0
+        self._input_tokens = self._output_tokens = 0
+        self._peak_in_flight = self._in_flight
+        self._by_status: Counter[int] = Counter()
+        self._by_fault: Counter[str] = Counter()
+        self._prompts: set[int] = set()
+
+    def arrived(self) -> int:
+        """A call came in; its number, from 1."""
+        self.calls += 1
+        return self.calls
+
+    def admitted(self) -> None:
+        """A call is in flight from now on."""
+        self._in_flight += 1
+        self._peak_in_flight = max(self._peak_in_flight, self._in_flight)
+
+    def left(self) -> None:
+        """A call in flight ended."""
+        self._in_flight -= 1
+
+    def ended(self, event: CallLogged) -> None:
+        """A call ended; a call in flight has `left` as well."""
+        self.events.append(event)
+        self._by_status[event.status] += 1
+        self._input_tokens += event.input_tokens
+        self._output_tokens += event.output_tokens
+        self._unheard += not event.heard
+        if event.fault is not None:
+            self._by_fault[event.fault] += 1
+        elif event.status == 200 and event.heard:
+            self._remember(event.prompt_digest)
+
+    def _remember(self, prompt_digest: int) -> None:
+        self._answered += 1
+        if prompt_digest in self._prompts:
+            self._answered_again += 1
+        elif len(self._prompts) < self._max_tracked_prompts:
+            self._prompts.add(prompt_digest)
+
+    def statistics(
+        self, open_connections: int, quotas: Mapping[str, QuotaStatistics]
+    ) -> Statistics:
+        return Statistics(
+            calls=self.calls,
+            answered=self._answered,
+            unheard=self._unheard,
+            in_flight=self._in_flight,
+            peak_in_flight=self._peak_in_flight,
+            input_tokens=self._input_tokens,
+            output_tokens=self._output_tokens,
+            by_status=dict(sorted(self._by_status.items())),
+            by_fault=dict(sorted(self._by_fault.items())),
+            distinct_prompts=len(self._prompts),
+            answered_again=self._answered_again,
+            open_connections=open_connections,
+            quotas=quotas,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Ledger calls={self.calls} in_flight={self._in_flight}>"

@@ -1,0 +1,327 @@
+import asyncio
+from collections.abc import Mapping
+from math import inf
+
+import pytest
+from msgspec import Struct
+
+from judge_service.errors import DeadlineExceeded, Throttled, Unavailable
+from judge_service.flow import Request, stack
+from judge_service.flow.deadline import Deadline
+from judge_service.flow.detach import Detach
+from judge_service.flow.rate_limit import Limit, RateLimit
+from judge_service.testing import START_S, VirtualTimeLoop, run_virtual
+
+
+class Job(Struct):
+    """What it reserves and is charged, how long it takes, how it ends."""
+
+    tokens: int = 0
+    charged: int | None = None
+    takes_s: float = 0.0
+    error: Exception | None = None
+    sends: bool = True
+    name: str = ""
+
+
+class Judge:
+    """Does jobs and remembers when each began, in seconds from the start."""
+
+    def __init__(self) -> None:
+        self.began: list[tuple[float, Job]] = []
+
+    async def __call__(self, request: Request[Job]) -> Job:
+        loop, job = asyncio.get_running_loop(), request.body
+        self.began.append((loop.time() - START_S, job))
+        if job.sends:
+            request.sent_at = loop.time()
+        await asyncio.sleep(job.takes_s)
+        if job.error:
+            raise job.error
+        return job
+
+    def names(self) -> list[str]:
+        return [job.name for _, job in self.began]
+
+
+def reserve(job: Job) -> Mapping[str, int]:
+    return {"requests": 1, "tokens": job.tokens, "of_no_limit": 99}
+
+
+def charge(job: Job, _: Job) -> Mapping[str, int]:
+    charged = job.tokens if job.charged is None else job.charged
+    return {"requests": 1, "tokens": charged}
+
+
+def limiter(*, burst_s: float = 1.0, **per_minute: float) -> RateLimit[Job, Job]:
+    limits = {name: Limit(amount, burst_s) for name, amount in per_minute.items()}
+    return RateLimit(limits=limits, reserve=reserve, charge=charge)
+
+
+def start(
+    layer: RateLimit[Job, Job], judge: Judge, *jobs: Job, deadline: float = inf
+) -> list[asyncio.Task[Job]]:
+    return [asyncio.create_task(layer(Request(job, deadline), judge)) for job in jobs]
+
+
+def assert_nothing_held(layer: RateLimit[Job, Job]) -> None:
+    statistics = layer.statistics()
+    assert (statistics.waiting, statistics.in_flight) == (0, 0)
+    assert set(statistics.reserved.values()) <= {0}
+    assert layer._timer is None
+    assert not any(layer._queued)
+
+
+def test_without_limits_everything_goes_through() -> None:
+    assert run_virtual(limiter()(Request(Job(name="x")), Judge())).name == "x"
+    assert repr(limiter()) == "RateLimit()"
+
+
+def test_its_line_shows_the_quota() -> None:
+    assert repr(limiter(requests=6000, tokens=2_000_000, burst_s=0.5)) == (
+        "RateLimit(requests=6000/min with 0.5 s at once, tokens=2000000/min with 0.5 s at once)"
+    )
+
+
+def test_the_burst_goes_at_once_and_the_rest_at_the_rate_in_order() -> None:
+    async def scenario() -> Judge:
+        layer, judge = limiter(requests=120), Judge()
+        await asyncio.gather(*start(layer, judge, *(Job(name=str(n)) for n in range(6))))
+        assert_nothing_held(layer)
+        assert layer.statistics().granted == 6
+        return judge
+
+    judge = run_virtual(scenario())
+    assert [at for at, _ in judge.began] == pytest.approx([0, 0, 0.5, 1, 1.5, 2], abs=1e-5)
+    assert judge.names() == list("012345")
+
+
+def test_all_resources_are_taken_or_none() -> None:
+    async def scenario() -> None:
+        layer, judge = limiter(requests=600, tokens=600), Judge()
+        tasks = start(layer, judge, Job(tokens=10), Job(tokens=5))
+        await asyncio.sleep(0)
+        assert layer.statistics().level == {"requests": 9, "tokens": 0}
+        assert layer.statistics().waiting == 1
+        await asyncio.gather(*tasks)
+        assert judge.began[1][0] == pytest.approx(0.5, abs=1e-5)
+
+    run_virtual(scenario())
+
+
+def test_what_was_not_charged_is_given_back_and_wakes_the_next() -> None:
+    async def scenario() -> None:
+        layer, judge = limiter(tokens=600), Judge()
+        jobs = [Job(tokens=10, charged=2, takes_s=0.1), Job(tokens=8)]
+        await asyncio.gather(*start(layer, judge, *jobs))
+        assert judge.began[1][0] == pytest.approx(0.1)
+
+    run_virtual(scenario())
+
+
+def test_what_is_given_back_brings_the_next_turn_forward() -> None:
+    async def scenario() -> None:
+        layer, judge = limiter(tokens=600), Judge()
+        jobs = [Job(tokens=10, charged=2, takes_s=0.1), Job(tokens=10)]
+        await asyncio.gather(*start(layer, judge, *jobs))
+        assert judge.began[1][0] == pytest.approx(0.2, abs=1e-5)  # not 1.0
+
+    run_virtual(scenario())
+
+
+def test_more_charged_than_reserved_is_a_debt_the_next_one_waits_for() -> None:
+    async def scenario() -> None:
+        layer, judge = limiter(tokens=600), Judge()
+        await layer(Request(Job(tokens=5, charged=30)), judge)
+        assert layer.statistics().level == {"tokens": -20}
+        await layer(Request(Job(tokens=5)), judge)
+        assert judge.began[1][0] == pytest.approx(2.5, abs=1e-5)
+
+    run_virtual(scenario())
+
+
+def test_time_in_which_the_bucket_stood_full_does_not_pay_a_debt() -> None:
+    async def scenario() -> None:
+        layer, judge = limiter(tokens=600), Judge()
+        await layer(Request(Job(tokens=1, charged=21, takes_s=60)), judge)
+        assert layer.statistics().level == {"tokens": -10}
+        await layer(Request(Job(tokens=10)), judge)
+        assert judge.began[1][0] == pytest.approx(62, abs=1e-5)
+
+    run_virtual(scenario())
+
+
+@pytest.mark.parametrize(
+    ("job", "left"),
+    [
+        (Job(tokens=10, error=Throttled("full")), 10),
+        (Job(tokens=10, error=Unavailable("time-out", charged=True)), 0),
+        (Job(tokens=10, error=ZeroDivisionError()), 0),
+        (Job(tokens=10, error=ZeroDivisionError(), sends=False), 10),
+    ],
+)
+def test_a_failed_call_gives_back_what_it_did_not_cost(job: Job, left: float) -> None:
+    async def scenario() -> None:
+        layer = limiter(tokens=600)
+        (task,) = start(layer, Judge(), job)
+        await asyncio.wait((task,))
+        assert task.exception() is job.error
+        assert layer.statistics().level == {"tokens": left}
+        assert_nothing_held(layer)
+
+    run_virtual(scenario())
+
+
+@pytest.mark.parametrize(("sends", "left"), [(True, 0), (False, 10)])
+def test_a_call_cancelled_after_it_was_sent_keeps_its_reservation(sends: bool, left: float) -> None:
+    async def scenario() -> None:
+        layer = limiter(tokens=600)
+        (task,) = start(layer, Judge(), Job(tokens=10, takes_s=9, sends=sends))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait((task,))
+        assert layer.statistics().level == {"tokens": left}
+        assert_nothing_held(layer)
+
+    run_virtual(scenario())
+
+
+def test_a_cancelled_waiter_frees_its_place() -> None:
+    async def scenario() -> list[str]:
+        layer, judge = limiter(tokens=600), Judge()
+        jobs = [Job(tokens=10, name="a"), Job(tokens=10, name="b"), Job(tokens=1, name="c")]
+        tasks = start(layer, judge, *jobs)
+        await asyncio.sleep(0.2)
+        tasks[1].cancel()
+        await tasks[2]
+        assert judge.began[-1][0] == pytest.approx(0.2)  # not when b would have gone
+        assert_nothing_held(layer)
+        return judge.names()
+
+    assert run_virtual(scenario()) == ["a", "c"]
+
+
+def test_a_waiter_cancelled_in_the_moment_of_its_grant_gives_it_to_the_next() -> None:
+    async def scenario() -> list[str]:
+        layer, judge = limiter(tokens=600), Judge()
+        jobs = [Job(tokens=10, name="a"), Job(tokens=10, name="b"), Job(tokens=10, name="c")]
+        tasks = start(layer, judge, *jobs)
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().stall(1)  # type: ignore[attr-defined] # the virtual loop
+        layer._let_in()  # grants b, whose task has not run yet
+        tasks[1].cancel()
+        await tasks[2]
+        assert judge.began[-1][0] == pytest.approx(1)
+        assert_nothing_held(layer)
+        return judge.names()
+
+    assert run_virtual(scenario()) == ["a", "c"]
+
+
+def test_a_waiter_cancelled_just_before_its_turn_takes_nothing() -> None:
+    async def scenario() -> None:
+        layer, judge = limiter(tokens=600), Judge()
+        tasks = start(layer, judge, *(Job(tokens=10) for _ in range(3)))
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().stall(1)  # type: ignore[attr-defined] # the virtual loop
+        tasks[1].cancel()  # its future is cancelled, its task has not run yet
+        layer._let_in()
+        await tasks[2]
+        assert judge.began[-1][0] == pytest.approx(1)
+        assert layer.statistics().granted == 2
+        assert_nothing_held(layer)
+
+    run_virtual(scenario())
+
+
+def test_a_call_larger_than_the_burst_waits_its_time_and_is_not_passed_over() -> None:
+    async def scenario() -> Judge:
+        layer, judge = limiter(tokens=600), Judge()
+        jobs = [Job(tokens=1, name="a"), Job(tokens=300, name="big"), Job(tokens=1, name="b")]
+        await asyncio.gather(*start(layer, judge, *jobs))
+        assert_nothing_held(layer)
+        return judge
+
+    judge = run_virtual(scenario())
+    assert judge.names() == ["a", "big", "b"]
+    assert [at for at, _ in judge.began] == pytest.approx([0, 0.1, 29.2], abs=1e-4)
+
+
+def test_a_call_whose_turn_comes_after_its_deadline_is_refused_at_once() -> None:
+    async def scenario() -> None:
+        layer, judge = limiter(requests=60), Judge()
+        patient = start(layer, judge, *(Job() for _ in range(10)))
+        await asyncio.sleep(0)
+        hasty = start(layer, judge, Job(name="hasty"), deadline=START_S + 5)
+        await asyncio.sleep(0)
+        with pytest.raises(DeadlineExceeded, match=r"turn 5\.0 s after its deadline; 9 calls wait"):
+            hasty[0].result()
+        await start(layer, judge, Job(name="in time"), deadline=START_S + 10.1)[0]
+        assert layer.statistics().refused == 1
+        await asyncio.gather(*patient)
+        assert_nothing_held(layer)
+
+    run_virtual(scenario())
+
+
+def test_refunds_to_come_are_counted_before_a_call_is_refused() -> None:
+    async def scenario() -> None:
+        layer, judge = limiter(tokens=600), Judge()
+        for _ in range(200):
+            await layer(Request(Job(tokens=10, charged=1)), judge)
+        waiting = start(layer, judge, *(Job(tokens=10, charged=1) for _ in range(50)))
+        loop = asyncio.get_running_loop()
+        await start(layer, judge, Job(tokens=10), deadline=loop.time() + 10)[0]  # 50 s of tokens
+        await asyncio.gather(*waiting)
+
+    run_virtual(scenario())
+
+
+def test_under_deadline_and_detach_a_late_waiter_leaves_its_place() -> None:
+    async def scenario() -> None:
+        layer, judge, detach = limiter(tokens=600), Judge(), Detach()
+        await layer(Request(Job(tokens=10, charged=60)), judge)
+        call = stack(judge, Deadline(), detach, layer)
+        layer._buckets[0].share = 0.0  # an estimate that is wrong lets it queue
+        first = start(layer, judge, Job(tokens=10))
+        await asyncio.sleep(0)
+        with pytest.raises(DeadlineExceeded):
+            await call(Request(Job(tokens=10), asyncio.get_running_loop().time() + 5.5))
+        assert layer.statistics().waiting == 1
+        assert detach.statistics().in_flight == 0
+        await asyncio.gather(*first)
+        assert_nothing_held(layer)
+
+    run_virtual(scenario())
+
+
+@pytest.mark.parametrize("frozen_s", [2.0, 600.0])
+def test_after_a_stall_or_a_freeze_no_more_than_the_burst_goes(frozen_s: float) -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        layer, judge = limiter(requests=600), Judge()
+        tasks = start(layer, judge, *(Job() for _ in range(100)))
+        await asyncio.sleep(0.05)
+        loop.stall(frozen_s)
+        await asyncio.sleep(0.01)
+        woken = [at for at, _ in judge.began if at >= frozen_s]
+        assert len(woken) == 10
+        await asyncio.gather(*tasks)
+
+    run_virtual(scenario())
+
+
+def test_one_timer_serves_all_waiters() -> None:
+    async def scenario() -> int:
+        layer, judge = limiter(requests=60), Judge()
+        tasks = start(layer, judge, *(Job() for _ in range(500)))
+        await asyncio.sleep(0.5)
+        timers = len(asyncio.get_running_loop()._scheduled)  # type: ignore[attr-defined] # private
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert_nothing_held(layer)
+        return timers
+
+    assert run_virtual(scenario()) == 1
