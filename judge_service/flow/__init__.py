@@ -21,6 +21,9 @@ class Request(Struct, Generic[B]):
 
     deadline: absolute, in seconds of the running loop's clock; `inf` for none.
     lane: which queue of the limiter it waits in.
+    job: who it belongs to; jobs share a lane fairly.
+    arrived_at: loop time at which it first came to the limiter's line, 0 before; kept over attempts, so
+        that another attempt is not sent to the end of the line.
     sent_at: loop time at which bytes may have left for the judge, 0 before; set by the backend. From
         then on the call costs quota and holds a connection until it ends, whether or not anybody
         still waits for it. Each attempt has an envelope of its own, so this starts at 0 again.
@@ -29,7 +32,13 @@ class Request(Struct, Generic[B]):
     body: B
     deadline: float = inf
     lane: str = "training"
+    job: str = ""
+    arrived_at: float = 0.0
     sent_at: float = 0.0
+
+    def again(self) -> "Request[B]":
+        """An envelope of its own for another attempt or another way to the same answer."""
+        return Request(self.body, self.deadline, self.lane, self.job, self.arrived_at)
 
 
 Handler = Callable[[Request[B]], Awaitable[R]]

@@ -84,7 +84,7 @@ class Coalesce(Generic[B, R]):
         return flight.result()
 
     def _take_off(self, key: str, request: Request[B], call_next: Handler[B, R]) -> _Flight[R]:
-        alone = Request(request.body, request.deadline, request.lane)
+        alone = request.again()
         task = asyncio.get_running_loop().create_task(_fly(alone, call_next))
         flight = _Flight(task, request.deadline)
         self._flights[key] = flight

@@ -39,7 +39,7 @@ class Detach:
         return DetachStatistics(in_flight=len(self._in_flight), abandoned=len(self._abandoned))
 
     async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
-        attempt = Request(request.body, request.deadline, request.lane)
+        attempt = request.again()
         loop = asyncio.get_running_loop()
         task = loop.create_task(_attempt(attempt, call_next))
         ended = loop.create_future()

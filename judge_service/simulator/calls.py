@@ -1,11 +1,11 @@
 """One call from its arrival to its end: credentials, quota, latency, fault, answer."""
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 
 from msgspec import Struct
 
+from judge_service.simulator.alarms import Alarms
 from judge_service.simulator.answers import Question
 from judge_service.simulator.chance import Chance, Draw
 from judge_service.simulator.config import SimulatorConfig
@@ -35,7 +35,6 @@ class Call(Struct, eq=False):
     question: Question
     judgement: Judgement | None = None
     hold: tuple[Quota, Reservation] | None = None
-    timer: asyncio.TimerHandle | None = None
 
 
 class Calls:
@@ -51,8 +50,7 @@ class Calls:
         self._config = config
         self._clock = clock
         self._wall_clock = wall_clock
-        self._loop = asyncio.get_running_loop()
-        self._in_flight: set[Call] = set()
+        self._alarms = Alarms()
         self.ledger = Ledger(config)
         self.reset()
 
@@ -81,18 +79,15 @@ class Calls:
         except ApiError as error:
             self._fail(call, error)
             return
-        self._in_flight.add(call)
         self.ledger.admitted()
         if call.draw.latency_s > 0:
-            call.timer = self._loop.call_later(call.draw.latency_s, self._finish, call)
+            self._alarms.after(call.draw.latency_s, self._finish, call)
         else:
             self._finish(call)
 
     def close(self) -> None:
-        """Stops every timer; calls that wait for it will not be answered."""
-        for call in self._in_flight:
-            if call.timer is not None:
-                call.timer.cancel()
+        """Stops every timer; calls that wait for one will not be answered."""
+        self._alarms.cancel()
 
     def _admit(self, call: Call) -> None:
         config, question, fault = self._config, call.question, call.draw.fault
@@ -120,7 +115,6 @@ class Calls:
 
     def _finish(self, call: Call) -> None:
         """The latency is over."""
-        call.timer = None  # the timer holds the call: without this each would be a cycle
         judgement, fault = call.judgement, call.draw.fault
         if judgement is None or fault in AFTER_LATENCY:
             self._fail(call, AFTER_LATENCY[fault or "internal_error"].error())
@@ -157,7 +151,6 @@ class Calls:
             quota, reservation = call.hold
             charged = usage[0] + usage[1] * self._config.output_burndown
             quota.settle(reservation, charged, self._clock())
-            self._in_flight.discard(call)
             self.ledger.left()
         self.ledger.ended(
             CallLogged(
