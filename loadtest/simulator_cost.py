@@ -31,15 +31,14 @@ HEADERS = (
     "authorization: AWS4-HMAC-SHA256 Credential=AK/20261121/us-east-1/bedrock/aws4_request,"
     f" SignedHeaders=content-type;host;x-amz-date, Signature={'0' * 64}\r\n"
 )
-SCENARIOS: dict[str, dict[str, Any]] = {
-    "text, at once": {},
-    "text, 300 ms median, quotas on": {
-        "latency_median_s": 0.3,
-        "requests_per_minute": 1e7,
-        "tokens_per_minute": 1e10,
-    },
-    "schema of four criteria, at once": {},
+BEDROCK = {"latency_median_s": 0.3, "requests_per_minute": 1e7, "tokens_per_minute": 1e10}
+SCENARIOS: dict[str, tuple[dict[str, Any], int]] = {
+    "text, at once": ({}, 64),
+    "schema of four criteria, at once": ({}, 64),
+    "text, 300 ms median, quotas on, half loaded": (BEDROCK, 2_000),
+    "text, 300 ms median, quotas on, saturated": (BEDROCK, 6_000),
 }
+"""Configuration and connections."""
 
 
 class Spent(NamedTuple):
@@ -143,9 +142,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     rounds = [
-        measure(name, config, arguments.calls, 2_000 if config else 64)
+        measure(name, config, arguments.calls, connections)
         for _ in range(arguments.rounds)
-        for name, config in SCENARIOS.items()
+        for name, (config, connections) in SCENARIOS.items()
     ]
     rows = [summary([row for row in rounds if row["scenario"] == name]) for name in SCENARIOS]
     environment = {

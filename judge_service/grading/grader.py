@@ -212,7 +212,7 @@ class Grader:
             )
             self._asked += 1
             try:
-                envelope = Request(prompt, request.deadline, request.lane)
+                envelope = Request(prompt, request.deadline, request.lane, request.job)
                 completion = await self._model(envelope)
             except CallError as error:
                 if not error.unsupported_channel or not self._step_down(prompt.channel):

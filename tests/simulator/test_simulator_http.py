@@ -1,12 +1,14 @@
 import asyncio
 import json
 import signal
+import socket
 import sys
 from pathlib import Path
 
 import pytest
 
 from judge_service.simulator import SimulatorConfig, simulate
+from judge_service.simulator.alarms import Alarms
 from tests.simulator.raw_client import asking, connect, eventually, request
 
 MALFORMED = json.loads(
@@ -66,13 +68,16 @@ async def test_headers_without_end_are_refused() -> None:
 
 
 async def test_a_client_that_goes_on_sending_an_oversize_body_still_reads_its_refusal() -> None:
-    async with (
-        simulate(SimulatorConfig(max_body_bytes=1000)) as simulator,
-        connect(simulator) as client,
-    ):
-        client.send(request(b"x" * 3_000_000))
+    loop = asyncio.get_running_loop()
+    async with simulate(SimulatorConfig(max_body_bytes=1000)) as simulator:
+        port = int(simulator.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as client:  # reads only when told to
+            client.setblocking(False)
+            for _ in range(3):
+                await loop.sock_sendall(client, request(b"x" * 10_000))
+                await asyncio.sleep(0.01)
 
-        assert (await client.receive()).status == 413
+            assert (await loop.sock_recv(client, 1000)).startswith(b"HTTP/1.1 413 ")
 
 
 async def test_a_flood_of_pipelined_bytes_is_not_buffered_without_bound() -> None:
@@ -132,6 +137,19 @@ async def test_stopping_closes_connections_and_ends_calls_at_once() -> None:
 
     assert await reader.read() == b""
     writer.close()
+
+
+async def test_alarms_ring_in_time_and_never_early() -> None:
+    loop, alarms, rung = asyncio.get_running_loop(), Alarms(), []
+    due_s = [loop.time() + delay_s for delay_s in (0.02, 0.0101, 0.0102, 0.001)]
+    for at_s in due_s:
+        alarms.after(at_s - loop.time(), lambda at_s: rung.append((at_s, loop.time())), at_s)
+    assert repr(alarms) == "<Alarms waiting=4>"
+    await eventually(lambda: len(rung) == 4)
+
+    assert [due for due, _ in rung] == [due_s[n] for n in (3, 1, 2, 0)]
+    assert all(at >= due - 1e-9 for due, at in rung)
+    assert not alarms._timers
 
 
 async def test_a_timer_of_a_stopped_simulator_does_not_fire() -> None:
