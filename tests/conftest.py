@@ -1,6 +1,5 @@
 """What every test gets: no real network, no blocking of the loop, no settings from the outside."""
 
-import asyncio
 import ipaddress
 import os
 import sys
@@ -13,9 +12,10 @@ from blockbuster import BlockBuster, blockbuster_ctx
 
 from judge_service.backends.transport import HttpTransport
 
-
 MAY_BLOCK = {
-    "judge_service/service.py": {"open_service"},  # reads the rubric and loads the embedded model, once
+    "judge_service/service.py": {
+        "open_service"
+    },  # reads the rubric and loads the embedded model, once
     "judge_service/backends/credentials.py": {"_open"},  # botocore reads its profiles, once
     "judge_service/backends/bedrock_sdk.py": {"_new_client"},  # and its service model
 }
@@ -80,13 +80,3 @@ def _no_blocking() -> Iterator[BlockBuster]:
             for file, names in MAY_BLOCK.items():
                 function.can_block_in(file, names)
         yield blockbuster
-
-
-@pytest.fixture(autouse=True)
-def _no_task_left_behind() -> Iterator[None]:
-    yield
-    try:
-        left = asyncio.all_tasks(asyncio.get_event_loop_policy().get_event_loop())
-    except RuntimeError:
-        return
-    assert not [task for task in left if not task.done()]

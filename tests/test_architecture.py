@@ -67,7 +67,9 @@ def _absolute(node: ast.ImportFrom) -> str:
 def is_allowed(part: str, name: str) -> bool:
     if name.split(".", maxsplit=1)[0] == part:
         return True
-    if name.split(".", maxsplit=1)[0] == "flow":  # the convention is flow's own door, not its layers
+    if (
+        name.split(".", maxsplit=1)[0] == "flow"
+    ):  # the convention is flow's own door, not its layers
         return name in ALLOWED[part]
     return name in ALLOWED[part] or name.split(".", maxsplit=1)[0] in ALLOWED[part]
 

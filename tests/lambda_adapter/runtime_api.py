@@ -29,14 +29,14 @@ class RuntimeApi:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_GET(self) -> None:  # noqa: N802 - the name http.server looks for
+            def do_GET(self) -> None:
                 event = api._events.get()
                 if event is None:
                     self.close_connection = True
                     return
                 self._send(200, api._headers(*event), json.dumps(event[1]).encode())
 
-            def do_POST(self) -> None:  # noqa: N802 - the name http.server looks for
+            def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 api._answers.put((self.path.rpartition("/")[2], body))
                 self._send(202, {}, b'{"status": "OK"}')
