@@ -1,6 +1,7 @@
 """Documentation that repeats code or measurements is generated, so it cannot be wrong for long."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 from types import ModuleType
@@ -8,6 +9,7 @@ from types import ModuleType
 import pytest
 
 from judge_service import settings
+from judge_service.cli import main
 
 ROOT = Path(__file__).parent.parent
 
@@ -54,3 +56,28 @@ def test_every_make_target_named_in_the_documents_exists() -> None:
     named = {name for page in pages for name in re.findall(r"`make ([a-z-]+)", page.read_text())}
 
     assert named <= targets
+
+
+def test_the_readme_shows_what_really_comes_out(tmp_path: Path) -> None:
+    """The example rollout and its reward, and the library example, as printed in the README."""
+    readme = (ROOT / "README.md").read_text()
+    rollout, expected = re.findall(r"```json\n(.*?)\n```", readme, re.DOTALL)
+    (source := tmp_path / "in.jsonl").write_text(rollout + "\n")
+
+    assert main(["score", str(source), "-o", str(tmp_path / "out.jsonl"), "--quiet"]) == 0
+
+    shown, came = json.loads(expected), json.loads((tmp_path / "out.jsonl").read_text())
+    assert came["aggregate_reward_score"] == pytest.approx(
+        shown["aggregate_reward_score"], abs=0.02
+    )
+    assert [m["name"] for m in came["metrics_list"]] == [m["name"] for m in shown["metrics_list"]]
+
+
+def test_the_readmes_library_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    [example] = re.findall(r"```python\n(.*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+    exec(compile(example, "README.md", "exec"), {})
+
+    score, reason = capsys.readouterr().out.split()
+    assert 0.0 <= float(score) <= 1.0
+    assert reason == "None"
