@@ -33,8 +33,15 @@ format: install ## let ruff format and mend what it can
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: install ## measure throughput against the simulator; writes loadtest/results/
-	$(BIN)/python loadtest/score.py
+bench: install ## measure against the simulator (ten minutes); writes loadtest/results/
+	$(BIN)/python loadtest/bench.py
+
+bench-peers: install ## the clients that bench compares with, in .venv-peers
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --requirement loadtest/peers.txt
+
+soak: install ## a million evaluations (ten minutes); writes loadtest/results/soak.json
+	$(BIN)/python loadtest/soak.py
 
 docs: install ## rewrite the generated parts of the documentation
 	$(BIN)/python docs/generate.py
@@ -47,4 +54,4 @@ lock: install ## resolve requirements.lock anew
 clean: ## remove .venv and what tools leave behind
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build rewards.jsonl*
 
-.PHONY: help install run test check format bench docs lock clean
+.PHONY: help install run test check format bench bench-peers soak docs lock clean

@@ -1,7 +1,7 @@
 """Writes what documentation repeats from elsewhere: settings from the code, figures from result files.
 
-    python docs/generate.py            # rewrite
-    python docs/generate.py --check    # exit 1 and name the file if one is stale
+python docs/generate.py            # rewrite
+python docs/generate.py --check    # exit 1 and name the file if one is stale
 """
 
 import json
@@ -9,6 +9,7 @@ import re
 import sys
 import types
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -67,7 +68,11 @@ def _takes(annotation: Any) -> str:
         return "one of " + ", ".join(f"`{choice}`" for choice in get_args(annotation))
     if get_origin(annotation) in (Union, types.UnionType):
         return _takes(next(arg for arg in get_args(annotation) if arg is not types.NoneType))
-    return {str: "text", float: "number", int: "whole number"}[annotation]
+    if get_origin(annotation) is tuple:
+        return "list of " + _takes(get_args(annotation)[0])
+    return {str: "text", float: "number", int: "whole number", bool: "`true` or `false`"}[
+        annotation
+    ]
 
 
 def _bounds(meta: Meta) -> Iterator[str]:
@@ -79,18 +84,63 @@ def _bounds(meta: Meta) -> Iterator[str]:
 def score_figures() -> str:
     """The sentence about `judge score`, from the committed measurement."""
     result = json.loads((RESULTS / "score.json").read_text())
-    figures, machine = result["figures"], result["environment"]
+    seen, machine = result["details"], result["environment"]
     return (
-        f"`make bench` judged {figures['rollouts']:,} rollouts at"
-        f" **{figures['evaluations_per_s']['median']:,.0f} evaluations/s**"
-        f" (median of {figures['runs']} runs, {figures['evaluations_per_s']['min']:,.0f} to"
-        f" {figures['evaluations_per_s']['max']:,.0f}), against a simulated Bedrock whose median"
-        f" latency is {figures['latency_median_s'] * 1000:.0f} ms, both on"
-        f" {machine['cores']} cores (CPython {machine['python']}); {figures['unscored']} unscored."
+        f"`make bench` judged {seen['rollouts']:,} rollouts at"
+        f" **{seen['evaluations_per_s']['median']:,.0f} evaluations/s**"
+        f" (median of {seen['runs']} runs, {seen['evaluations_per_s']['min']:,.0f} to"
+        f" {seen['evaluations_per_s']['max']:,.0f}), against a simulated Bedrock whose median"
+        f" latency is {seen['latency_median_s'] * 1000:.0f} ms, both on"
+        f" {machine['cores']} cores (CPython {machine['python']}); {seen['unscored']} unscored."
     )
 
 
-FIGURES: dict[str, Callable[[], str]] = {"score": score_figures}
+def table(name: str) -> str:
+    """What a benchmark was asked and what it measured, and where."""
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        return "(not measured yet)"
+    result = json.loads(path.read_text())
+    rows = [
+        f"| {one['what']} | {one['asked']} | {_measured(one)} | {'yes' if one['met'] else '**no**'} |"
+        for one in result["figures"]
+    ]
+    return "\n".join(
+        ["| what | asked | measured | met |", "|---|---|---|---|", *rows, "", _where(result)]
+    )
+
+
+def _measured(figure: dict[str, Any]) -> str:
+    return f"{figure['measured']:,} {figure['unit']}".strip()
+
+
+def _where(result: dict[str, Any]) -> str:
+    machine = result["environment"]
+    found = f"{machine['date']}, CPython {machine['python']}, {machine['system']}, {machine['cores']} cores"
+    return f"{found}, commit {machine['commit']}." if machine.get("commit") else f"{found}."
+
+
+def cpu_figures() -> str:
+    """The table, and the microseconds its ratios are of."""
+    path = RESULTS / "cpu.json"
+    if not path.exists():
+        return table("cpu")
+    us = json.loads(path.read_text())["details"]["cpu_us_per_call"]
+    calls = ", ".join(
+        f"{name} {spread['median']:,.0f} us ({spread['min']:,.0f} to {spread['max']:,.0f})"
+        for name, spread in us.items()
+    )
+    return f"{table('cpu')}\n\nMedian and range over the rounds: {calls}."
+
+
+FIGURES: dict[str, Callable[[], str]] = {
+    "score": score_figures,
+    "cpu": cpu_figures,
+    **{
+        name: partial(table, name)
+        for name in ("quota", "storm", "hedge", "inflight", "limiter", "large_job", "soak")
+    },
+}
 BLOCK = re.compile(r"(<!-- figures:(\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
 
 
@@ -101,15 +151,17 @@ def with_figures(text: str) -> str:
 
 def pages() -> dict[Path, str]:
     """Every generated page, as it should be."""
-    readme = ROOT / "README.md"
+    with_blocks = (ROOT / "README.md", ROOT / "docs" / "performance.md")
     return {
         ROOT / "docs" / "settings.md": settings_page(),
-        readme: with_figures(readme.read_text()),
+        **{page: with_figures(page.read_text()) for page in with_blocks},
     }
 
 
 def main(arguments: list[str]) -> int:
-    stale = [path for path, text in pages().items() if not path.exists() or path.read_text() != text]
+    stale = [
+        path for path, text in pages().items() if not path.exists() or path.read_text() != text
+    ]
     for path in stale:
         if "--check" in arguments:
             print(f"{path.relative_to(ROOT)} is stale; run `make docs`")

@@ -53,6 +53,7 @@ class CallError(JudgeServiceError):
     reason: the word of `values.UNSCORED_REASONS` that a sample gets if this error is final.
     retryable: the same call may succeed later.
     throttled: the quota refused it; not a failure of the judge, costs no retry budget.
+    unsent: refused on this machine, by a policy; nothing left, so it costs a retry no attempt.
     retry_after_s: how long the other side asked us to wait, seconds, `None` if it said nothing.
     charged: the call may have been charged against the quota (timeouts, broken replies); `False`
         refunds the whole reservation.
@@ -64,6 +65,7 @@ class CallError(JudgeServiceError):
     reason = "unavailable"
     retryable = False
     throttled = False
+    unsent = False
 
     def __init__(
         self,

@@ -11,7 +11,6 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
-    Callable,
     Iterable,
     Mapping,
     Sequence,
@@ -20,74 +19,26 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from judge_service.backends import Backend, open_backend
-from judge_service.flow import Handler, Request, stack
-from judge_service.flow.cache import Cache
-from judge_service.flow.coalesce import Coalesce
-from judge_service.flow.concurrency import Concurrency
-from judge_service.flow.deadline import Deadline
-from judge_service.flow.detach import Detach
-from judge_service.flow.observe import Observe
-from judge_service.flow.rate_limit import Limit, RateLimit
-from judge_service.flow.retry import Retry, RetryBudget
-from judge_service.flow.tokens import LearnedRatio
-from judge_service.grading import Grader, Rubric, Unparseable, load_rubric, parse
-from judge_service.settings import LimitSettings, PriceSettings, Settings
+from judge_service.assembly import Assembly, assemble
+from judge_service.backends import Backend
+from judge_service.flow import Request
+from judge_service.grading import Grader, Pack, Rubric, Vote, load_rubric
+from judge_service.settings import PriceSettings, Settings
 from judge_service.telemetry.events import SampleGraded, Sink, ignore
-from judge_service.values import NO_USAGE, Completion, Prompt, Reward, Sample, Usage
+from judge_service.throughput import Throughput, expect
+from judge_service.values import Reward, Sample, Usage
 from judge_service.wire import Door, decode_event, encode_reply
 
 K = TypeVar("K")
 
-DRAIN_S = 2.0
-"""How long closing waits for calls that nobody waits for any more."""
+PACK_WAIT_S = 0.005
+"""How long the first sample of a pack waits for others; nothing beside a judge call."""
 
+CHARS_PER_TOKEN = 4
+"""Of English prose, for what is expected; what is spent is learned from the judge's own counts."""
 
-class Stacks(Struct, frozen=True):
-    """The layers as assembled, outermost first, for `judge explain` and for closing."""
-
-    per_prompt: tuple[Any, ...]
-    per_target: tuple[Any, ...]
-    detach: Detach
-
-
-class TokenCost:
-    """What a prompt reserves and what its completion is charged, in the quota's resources.
-
-    Bedrock takes input + max output tokens when a call starts and settles to input + cache writes +
-    output x burndown when it ends, so that is how we count; the input of a prompt not yet sent is
-    estimated from its length by a ratio learned from the answers.
-    """
-
-    def __init__(self, limits: LimitSettings, ratio: LearnedRatio) -> None:
-        self._burndown = limits.output_burndown
-        self._ratio = ratio
-
-    def reserve(self, prompt: Prompt) -> dict[str, int]:
-        return self._amounts(self._ratio.estimate(_characters(prompt)), prompt.max_output_tokens)
-
-    def charge(self, prompt: Prompt, completion: Completion) -> dict[str, int]:
-        usage = completion.usage
-        if usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens == 0:
-            return self.reserve(prompt)  # a backend that does not count tokens
-        seen = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
-        self._ratio.learn(_characters(prompt), seen)
-        return self._amounts(usage.input_tokens + usage.cache_write_tokens, usage.output_tokens)
-
-    def _amounts(self, input_tokens: int, output_tokens: int) -> dict[str, int]:
-        burnt = round(output_tokens * self._burndown)
-        return {
-            "requests": 1,
-            "tokens": input_tokens + burnt,
-            "input_tokens": input_tokens,
-            "output_tokens": output_tokens,
-        }
-
-
-def _characters(prompt: Prompt) -> int:
-    return sum(len(message.content) for message in prompt.messages)
+AnyGrader = Grader | Pack | Vote
 
 
 class JudgeService:
@@ -99,15 +50,14 @@ class JudgeService:
         settings: Settings,
         rubric: Rubric,
         grader: Grader,
-        backend: Backend,
-        stacks: Stacks,
+        assembly: Assembly,
         sink: Sink,
     ) -> None:
         self.settings = settings
         self.rubric = rubric
-        self._grader = grader
-        self._backend = backend
-        self._stacks = stacks
+        self._writer = grader.writer
+        self._grader = _asking(settings, rubric, grader, assembly)
+        self._assembly = assembly
         self._sink = sink
         self._door = Door(
             policy=settings.unscored.policy,
@@ -120,7 +70,7 @@ class JudgeService:
     @property
     def model(self) -> str:
         """Who judges: the model id, or the embedded model's name."""
-        return self._backend.model
+        return self._assembly.targets[0].backend.model
 
     async def score(
         self, samples: Sequence[Sample], *, deadline_s: float | None = None
@@ -151,12 +101,13 @@ class JudgeService:
     ) -> AsyncGenerator[tuple[K, Reward]]:
         """Rewards as they are ready, each with the key its sample came with.
 
-        jobs: read as results are taken, so that at most `window` samples are in memory.
+        jobs: read as results are taken, so that little more than `window` samples (nine eighths of it)
+            are in memory.
         window: samples at work at once, by default twice `limits.max_in_flight`.
         deadline_s: seconds for each sample from when its work begins; by default none, because a
             long file waits for its quota as long as it takes.
         """
-        size = window or 2 * self.settings.limits.max_in_flight
+        size = window or self._widest()
         async with aclosing(self._run(jobs, window=size, deadline_s=deadline_s)) as finished:
             async for key, reward in finished:
                 yield key, reward
@@ -176,19 +127,47 @@ class JudgeService:
 
     async def check(self) -> list[str]:
         """What stands in the way of judging, one line each; empty when nothing does."""
-        return await self._backend.check()
+        targets = self._assembly.targets
+        if len(targets) == 1:
+            return await targets[0].backend.check()
+        found = [(target.name, await target.backend.check()) for target in targets]
+        return [f"{name}: {problem}" for name, problems in found for problem in problems]
 
     def explain(self) -> list[tuple[str, list[str]]]:
         """The assembled stacks, outermost layer first, each layer with its settings."""
-        target = f"per target ({self.settings.backend}: {self.model})"
         return [
             ("per sample", [repr(self._grader)]),
-            ("per prompt", [repr(layer) for layer in self._stacks.per_prompt]),
-            (target, [*map(repr, self._stacks.per_target), repr(self._backend)]),
+            ("per prompt", [repr(layer) for layer in self._assembly.per_prompt]),
+            *(
+                (f"per target ({target.name})", [*map(repr, target.layers), repr(target.backend)])
+                for target in self._assembly.targets
+            ),
         ]
 
+    def expect(self, *, text_tokens: int = 300) -> Throughput:
+        """The steady rate that the configured quota allows, and what binds it.
+
+        text_tokens: of one sample's response and reference together; the prompt around them is ours.
+        """
+        text = "x" * (text_tokens * CHARS_PER_TOKEN // 2)
+        prompt = self._writer.write(
+            self._writer.question(Sample(response=text, reference=text)),
+            self._assembly.channels[0] if self.rubric.answer == "auto" else self.rubric.answer,
+        )
+        chars = sum(len(message.content) for message in prompt.messages)
+        return expect(
+            self.settings.limits,
+            input_tokens=-(-chars // CHARS_PER_TOKEN),
+            output_tokens=prompt.max_output_tokens,
+            calls_each=self.settings.vote.draws,
+        )
+
     def _window(self, samples: int) -> int:
-        return max(1, min(samples, 2 * self.settings.limits.max_in_flight))
+        return max(1, min(samples, self._widest()))
+
+    def _widest(self) -> int:
+        """Samples at work that keep every slot busy, packs and draws included."""
+        return 2 * self.settings.limits.max_in_flight * self.settings.pack.max_samples
 
     async def _grade(self, sample: Sample, deadline: float) -> Reward:
         loop = asyncio.get_running_loop()
@@ -209,7 +188,9 @@ class JudgeService:
         """`window` workers over one iterator: gathering 100,000 tasks would stall the loop for a second."""
         loop = asyncio.get_running_loop()
         source = _Source(jobs)
-        finished: asyncio.Queue[tuple[K, Reward] | _Ended] = asyncio.Queue(maxsize=window)
+        finished: asyncio.Queue[tuple[K, Reward] | _Ended] = asyncio.Queue(
+            maxsize=1 + window // 8  # so that a burst of endings does not put every worker to sleep
+        )
 
         async def work() -> None:
             ended = _Ended(None)
@@ -247,22 +228,29 @@ class _Ended(Struct, frozen=True):
     problem: Exception | None
 
 
+STARTS_A_TURN = 16
+"""Samples that may begin in one turn of the event loop. Beginning costs about 0.1 ms: a thousand at
+once would keep everybody else waiting for 100 ms, at the start and again whenever they end together."""
+
+
 class _Source:
-    """One reader at a time over a plain or an async iterable."""
+    """One reader at a time over a plain or an async iterable, who lets others run now and then."""
 
     def __init__(self, jobs: AsyncIterable[Any] | Iterable[Any]) -> None:
         self._plain = iter(jobs) if isinstance(jobs, Iterable) else None
         self._async = aiter(jobs) if isinstance(jobs, AsyncIterable) else None
         self._lock = asyncio.Lock()
+        self._taken = 0
 
     async def take(self) -> Any:
         """The next job, `None` when there are no more."""
-        if self._plain is not None:
-            return next(self._plain, None)
-        if self._async is None:
-            return None
         async with self._lock:
-            return await anext(self._async, None)
+            self._taken += 1
+            if self._taken % STARTS_A_TURN == 0:
+                await asyncio.sleep(0)  # those who wait for the lock now get it one a turn
+            if self._plain is not None:
+                return next(self._plain, None)
+            return None if self._async is None else await anext(self._async, None)
 
 
 @asynccontextmanager
@@ -285,55 +273,22 @@ async def open_service(
     settings = settings or Settings()
     rubric = load_rubric(settings.rubric)
     async with AsyncExitStack() as closing:
-        backend = model or open_backend(settings, os.environ if environ is None else environ)
-        closing.push_async_callback(backend.aclose)
-        stacks = _assemble(settings, rubric, backend, sink)
-        closing.push_async_callback(stacks.detach.aclose, DRAIN_S)
+        source = os.environ if environ is None else environ
+        assembly = assemble(settings, rubric, source, sink, closing, model=model)
         yield JudgeService(
             settings=settings,
             rubric=rubric,
-            grader=_grader(settings, rubric, stacks, backend, sink),
-            backend=backend,
-            stacks=stacks,
+            grader=_grader(settings, rubric, assembly, sink),
+            assembly=assembly,
             sink=sink,
         )
 
 
-def _assemble(settings: Settings, rubric: Rubric, backend: Backend, sink: Sink) -> Stacks:
-    """The layers in the order that `docs/architecture.md` gives reasons for."""
-    detach = Detach()
-    return Stacks(
-        per_prompt=(
-            Deadline(),
-            Cache(
-                max_entries=settings.cache.max_entries,
-                ttl_s=settings.cache.ttl_s,
-                key=_key,
-                keep=_has_verdict(rubric),
-                mark=_as_cached,
-                sink=sink,
-            ),
-            Coalesce(key=_key),
-            _retry(settings, sink),
-        ),
-        per_target=(
-            detach,
-            Observe(target=backend.model, sink=sink),
-            _rate_limit(settings.limits),
-            Concurrency(max_in_flight=settings.limits.max_in_flight),
-        ),
-        detach=detach,
-    )
-
-
-def _grader(
-    settings: Settings, rubric: Rubric, stacks: Stacks, backend: Backend, sink: Sink
-) -> Grader:
-    model: Handler[Prompt, Completion] = stack(backend, *stacks.per_prompt, *stacks.per_target)
+def _grader(settings: Settings, rubric: Rubric, assembly: Assembly, sink: Sink) -> Grader:
     return Grader(
         rubric=rubric,
-        model=model,
-        channels=backend.channels,
+        model=assembly.model,
+        channels=assembly.channels,
         answer=settings.answer,
         fence_secret=os.urandom(16),
         temperature=settings.temperature,
@@ -344,54 +299,26 @@ def _grader(
     )
 
 
-def _retry(settings: Settings, sink: Sink) -> Retry:
-    retry = settings.retry
-    return Retry(
-        max_attempts=retry.max_attempts,
-        max_throttled=retry.max_throttled,
-        base_s=retry.base_s,
-        throttled_base_s=retry.throttled_base_s,
-        cap_s=retry.cap_s,
-        budget=RetryBudget(ratio=retry.budget_ratio, per_s=retry.budget_per_s),
-        sink=sink,
+def _asking(settings: Settings, rubric: Rubric, grader: Grader, assembly: Assembly) -> AnyGrader:
+    """Asks once about each sample, or about several at once, or several times."""
+    asking: Grader | Pack = grader
+    if settings.pack.max_samples > 1:
+        asking = Pack(
+            grader,
+            max_samples=settings.pack.max_samples,
+            max_tokens=settings.pack.max_tokens,
+            wait_s=PACK_WAIT_S,
+            count_tokens=assembly.tokens.estimate,
+        )
+    if settings.vote.draws == 1:
+        return asking
+    return Vote(
+        asking,
+        rubric=rubric,
+        draws=settings.vote.draws,
+        reduce=settings.vote.reduce,
+        temperature=settings.temperature,
     )
-
-
-def _rate_limit(limits: LimitSettings) -> RateLimit[Prompt, Completion]:
-    per_minute = {
-        "requests": limits.requests_per_minute,
-        "tokens": limits.tokens_per_minute,
-        "input_tokens": limits.input_tokens_per_minute,
-        "output_tokens": limits.output_tokens_per_minute,
-    }
-    cost = TokenCost(limits, LearnedRatio())
-    return RateLimit(
-        limits={
-            name: Limit(per_minute=amount, burst_s=limits.burst_s)
-            for name, amount in per_minute.items()
-            if amount is not None
-        },
-        reserve=cost.reserve,
-        charge=cost.charge,
-    )
-
-
-def _key(prompt: Prompt) -> str:
-    return prompt.key
-
-
-def _has_verdict(rubric: Rubric) -> Callable[[Prompt, Completion], bool]:
-    """Only verdicts are kept: a refusal or a broken answer may be another one next time."""
-
-    def has_verdict(prompt: Prompt, completion: Completion) -> bool:
-        verdict = parse(completion, rubric.criteria, prompt.channel, rubric.reasoning)
-        return not isinstance(verdict, Unparseable)
-
-    return has_verdict
-
-
-def _as_cached(completion: Completion) -> Completion:
-    return replace(completion, cached=True, usage=NO_USAGE)
 
 
 def _price(prices: PriceSettings) -> Any:

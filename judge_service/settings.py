@@ -1,8 +1,8 @@
 """Everything an operator can set, as one frozen object, read once from TOML and the environment.
 
 Order: defaults, then the TOML file, then `JUDGE_...` variables (`[limits] tokens_per_minute` is
-`JUDGE_LIMITS_TOKENS_PER_MINUTE`; a key at the top is `JUDGE_MODEL`). An unknown key is refused with
-the nearest known one. Units are in the names. `docs/settings.md` is written from this file.
+`JUDGE_LIMITS_TOKENS_PER_MINUTE`, a key at the top is `JUDGE_MODEL`, a list is `a,b`). An unknown key is
+refused with the nearest known one. Units are in the names. `docs/settings.md` is written from this file.
 """
 
 import difflib
@@ -72,8 +72,25 @@ class HttpSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     ] = 60.0
     idle_timeout_s: Annotated[
         float,
-        Meta(gt=0, le=600, description="an idle connection is dropped after so many seconds"),
-    ] = 15.0
+        Meta(
+            gt=0,
+            le=600,
+            description=(
+                "an idle connection is dropped after so many seconds; less than the 5 s after which"
+                " many servers drop theirs, so that none is used while it is being closed"
+            ),
+        ),
+    ] = 4.0
+    ca_file: Annotated[
+        str | None,
+        Meta(
+            description="PEM file of authorities to trust besides the system's (`aioboto3`: instead)"
+        ),
+    ] = None
+    proxy_url: Annotated[
+        str | None,
+        Meta(description="the only proxy used, `http://host:port`; the environment's are ignored"),
+    ] = None
     max_reply_bytes: Annotated[
         int, Meta(ge=1024, le=100_000_000, description="a longer reply is a broken one")
     ] = 4_000_000
@@ -115,6 +132,33 @@ class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         int,
         Meta(ge=1, le=10_000, description="judge calls on the wire at once, one connection each"),
     ] = 512
+    adaptive: Annotated[
+        bool,
+        Meta(description="lower `max_in_flight` by itself while the judge throttles or slows down"),
+    ] = True
+    processes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="processes that share the quota; each takes its part while there is no store",
+        ),
+    ] = 1
+    store: Annotated[
+        Literal["none", "redis", "dynamodb"],
+        Meta(description="where processes share this quota; `none` gives each process all of it"),
+    ] = "none"
+    store_url: Annotated[
+        str,
+        Meta(description="`redis://host:6379/0` (or `rediss://`), or the DynamoDB table's name"),
+    ] = ""
+    store_key: Annotated[
+        str,
+        Meta(
+            max_length=128,
+            description="names the quota in the store; by default backend, region and model",
+        ),
+    ] = ""
 
 
 class RetrySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -143,11 +187,67 @@ class RetrySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     ] = 10.0
 
 
+class FailoverSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where a question goes that the first target could not answer. Each has a quota of its own size."""
+
+    regions: Annotated[
+        tuple[str, ...], Meta(max_length=8, description="the same model in these regions, in order")
+    ] = ()
+    models: Annotated[
+        tuple[str, ...],
+        Meta(
+            max_length=8,
+            description=(
+                "other inference profiles of the same model, in order; another *model* changes the"
+                " measuring instrument and is refused unless `allow_other_model`"
+            ),
+        ),
+    ] = ()
+    allow_other_model: Annotated[
+        bool, Meta(description="let `models` name other models; every reward says which one judged")
+    ] = False
+
+
+class HedgeSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A second copy of a slow call. Costs what it costs, so it is off by default."""
+
+    enabled: Annotated[
+        bool,
+        Meta(
+            description="for batches that wait for their slowest call and quotas with room to spare"
+        ),
+    ] = False
+    budget: Annotated[
+        float, Meta(gt=0, le=0.5, description="second copies may be this share of the calls")
+    ] = 0.05
+
+
+class PackSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Several samples in one judge call. Saves prompt tokens and costs accuracy: measure first."""
+
+    max_samples: Annotated[int, Meta(ge=1, le=64, description="1 packs nothing")] = 1
+    max_tokens: Annotated[
+        int, Meta(ge=100, le=200_000, description="estimated tokens of the samples in one call")
+    ] = 4000
+
+
+class VoteSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Several draws of one judgement. Needs a `temperature` above 0."""
+
+    draws: Annotated[int, Meta(ge=1, le=15, description="1 asks once; 3 is most of the gain")] = 1
+    reduce: Annotated[
+        Literal["mean", "median"], Meta(description="how the draws become one score per criterion")
+    ] = "mean"
+
+
 class CacheSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Judgements kept in memory. Only complete ones are kept."""
 
     max_entries: Annotated[int, Meta(ge=0, le=10_000_000, description="0 keeps none")] = 10_000
     ttl_s: Annotated[float, Meta(gt=0, le=2_592_000, description="seconds")] = 3600.0
+    redis_url: Annotated[
+        str, Meta(description="`redis://host:6379/0`: judgements are shared there as well")
+    ] = ""
 
 
 class UnscoredSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -244,6 +344,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     http: HttpSettings = HttpSettings()
     limits: LimitSettings = LimitSettings()
     retry: RetrySettings = RetrySettings()
+    failover: FailoverSettings = FailoverSettings()
+    hedge: HedgeSettings = HedgeSettings()
+    pack: PackSettings = PackSettings()
+    vote: VoteSettings = VoteSettings()
     cache: CacheSettings = CacheSettings()
     unscored: UnscoredSettings = UnscoredSettings()
     wire: WireSettings = WireSettings()
@@ -341,8 +445,11 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[Key, Any]]:
 
 
 def _from_text(key: Key, text: str) -> Any:
+    value: Any = None if text == "-" else text
+    if isinstance(key.default, tuple):
+        value = [part.strip() for part in text.split(",") if part.strip(" -")]
     try:
-        return msgspec.convert(None if text == "-" else text, key.type, strict=False)
+        return msgspec.convert(value, key.type, strict=False)
     except msgspec.ValidationError as problem:
         raise SettingsError(f"{key.variable}: {_readable(problem, key)}") from None
 
@@ -374,6 +481,24 @@ def _refuse_contradictions(settings: Settings) -> None:
         raise SettingsError(
             f"`model` is empty: the {settings.backend} backend needs to know which model judges"
         )
+    several = [
+        name
+        for name, amount in (
+            ("vote.draws", settings.vote.draws),
+            ("pack.max_samples", settings.pack.max_samples),
+        )
+        if amount > 1
+    ]
+    if several and settings.backend == "local":
+        raise SettingsError(
+            f"`{several[0]}` is for language models; the embedded judge is always of one opinion"
+        )
+    if settings.vote.draws > 1 and settings.temperature == 0:
+        raise SettingsError(
+            "`vote.draws` needs a `temperature` above 0, because at 0 all draws are alike"
+        )
+    if settings.limits.store != "none" and not settings.limits.store_url:
+        raise SettingsError(f"`limits.store_url` is empty: `{settings.limits.store}` is not found")
     if any(isinstance(value, float) and not math.isfinite(value) for value in _values(settings)):
         raise SettingsError("a number in the settings is not finite; use a finite one")
     policy, _, value = settings.unscored.policy.partition(":")

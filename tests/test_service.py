@@ -126,7 +126,9 @@ def test_cancelling_a_batch_leaves_nothing_behind(after_s: float) -> None:
 
     assert tasks == 0
     held = [
-        layer.statistics() for layer in judge._stacks.per_target if hasattr(layer, "statistics")
+        layer.statistics()
+        for layer in judge._assembly.targets[0].layers
+        if hasattr(layer, "statistics")
     ]
     assert all(getattr(one, "in_flight", 0) == 0 for one in held)
 

@@ -24,7 +24,9 @@ from judge_service.backends.credentials import (
     open_session,
     region_in,
 )
+from judge_service.backends.descriptors import bounded
 from judge_service.backends.failures import broken, printable, timed_out, unreachable
+from judge_service.backends.http_client import proxy_url_of, read_certificates
 from judge_service.backends.probe import problems
 from judge_service.backends.transport import Reply, mark_sent
 from judge_service.errors import CallError, CredentialsError, Denied
@@ -49,7 +51,10 @@ class BedrockSdk:
     """One model in one region, called by an aioboto3 client that makes one attempt.
 
     environ: credentials and region, where `bedrock` names no profile and no region.
-    max_connections: size of aiohttp's pool; boto's own default is 10.
+    max_connections: size of aiohttp's pool, clipped to the file descriptors there are; boto's own
+        default is 10.
+
+    `http.ca_file` replaces the system's roots here, where the direct path adds to them: so does boto.
     """
 
     def __init__(
@@ -66,7 +71,7 @@ class BedrockSdk:
         self._bedrock = bedrock
         self._http = http
         self._environ = environ
-        self._max_connections = max_connections
+        self._max_connections = bounded(max_connections)
         self._region = bedrock.region or region_in(environ)
         self._client: Any = None
         self._opening = asyncio.Lock()
@@ -127,18 +132,27 @@ class BedrockSdk:
         self._region = session.region_name
         if self._region is None:
             raise Denied("no AWS region is set: set bedrock.region or AWS_REGION")
+        if ca_file := self._http.ca_file:
+            await asyncio.to_thread(read_certificates, ca_file)  # for its errors
         opened = session.client(
-            "bedrock-runtime", endpoint_url=self._bedrock.endpoint_url, config=self._config()
+            "bedrock-runtime",
+            endpoint_url=self._bedrock.endpoint_url,
+            config=self._config(),
+            verify=ca_file,
         )
         return await self._closing.enter_async_context(opened)
 
     def _config(self) -> Any:
+        proxy_url = proxy_url_of(self._http)
         config = importlib.import_module("aiobotocore.config")
         return config.AioConfig(
             retries={"total_max_attempts": 1, "mode": "standard"},
             max_pool_connections=self._max_connections,
             connect_timeout=self._http.connect_timeout_s,
             read_timeout=self._http.call_timeout_s,
+            # `None` would be the environment's proxies
+            proxies={"http": proxy_url, "https": proxy_url} if proxy_url else {},
+            http_session_cls=_verifying_session(),
         )
 
     def _error_of(self, problem: Exception, channel: Channel) -> CallError:
@@ -156,6 +170,26 @@ class BedrockSdk:
         if name == "ReadTimeoutError":
             return timed_out(self._http.call_timeout_s, at_deadline=False)
         return broken(said)
+
+
+def _verifying_session() -> Any:
+    """Aiobotocore's HTTP session, made to verify whom it talks to.
+
+    Its own (2.25) never checks the name in a certificate, because boto leaves that to urllib3, which
+    is not there; and behind a proxy it checks no certificate at all. Held by the tests.
+    """
+    session: Any = importlib.import_module("aiobotocore.httpsession").AIOHTTPSession
+
+    class VerifyingSession(session):  # type: ignore[misc]  # boto has no types
+        def _get_ssl_context(self) -> Any:
+            context = super()._get_ssl_context()
+            context.check_hostname = True
+            return context
+
+        def _setup_proxy_ssl_context(self, _proxy_url: str) -> Any:
+            return self._get_ssl_context()
+
+    return VerifyingSession
 
 
 def _not_connected(problem: Exception) -> bool:

@@ -32,6 +32,30 @@ def unreachable(cause: str) -> Unavailable:
     )
 
 
+def untrusted(cause: str) -> Unavailable:
+    """The error for a judge that cannot prove who it is. Nothing was sent to it."""
+    return Unavailable(
+        f"the judge's TLS certificate is refused ({cause}): check the endpoint's name, or name the"
+        " authority that signed it in http.ca_file",
+        max_retries=1,
+        backoff_s=0.5,
+    )
+
+
+def exhausted(cause: str) -> Unavailable:
+    """The error for a call that found no room in this process. It may find some when others end."""
+    return Unavailable(
+        f"this process has no room for another connection to the judge ({cause}):"
+        " raise `ulimit -n` or lower limits.max_in_flight",
+        backoff_s=0.5,
+    )
+
+
+def closed() -> Unavailable:
+    """The error for a call that came after closing time."""
+    return Unavailable("the connections to the judge have been closed: open the service again")
+
+
 def broken(cause: str) -> Unavailable:
     """The error for a connection that broke after the request may have left."""
     return Unavailable(f"the connection to the judge broke ({cause})", charged=True, backoff_s=0.05)

@@ -4,6 +4,11 @@ What was seen of pyreqwest 0.15 and is held by `tests/backends/test_transport.py
 classes do not tell "could not connect" from "the connection broke" (both are `ConnectError`) nor a
 slow connect from a silent server (both `ConnectTimeoutError`), but the causes it carries do. That
 difference matters: what never left this machine was not charged against the quota.
+
+    never connected (refused, DNS, TLS, proxy, connect timeout)    unreachable or untrusted, not charged
+    no descriptor, no free connection                              exhausted, not charged
+    our timeout                                                    TimedOut or DeadlineExceeded, charged
+    everything else (reset, half a reply, garbage, closed)         broken, charged
 """
 
 import asyncio
@@ -14,25 +19,39 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn, TypeVar
 
 from msgspec import Struct
-from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.client import Client
 from pyreqwest.exceptions import (
-    ClientClosedError,
     PoolTimeoutError,
     PyreqwestError,
     RequestTimeoutError,
 )
 from pyreqwest.response import Response
 
-from judge_service.backends.failures import TimedOut, broken, timed_out, unreachable
+from judge_service.backends.descriptors import bounded
+from judge_service.backends.failures import (
+    TimedOut,
+    broken,
+    closed,
+    exhausted,
+    timed_out,
+    unreachable,
+    untrusted,
+)
+from judge_service.backends.http_client import open_client, proxy_url_of, shown
 from judge_service.errors import DeadlineExceeded, Unavailable
 from judge_service.flow import Request
 from judge_service.settings import HttpSettings
 
 Q = TypeVar("Q")
 
-USER_AGENT = "judge-service"
 _NOT_CONNECTED = "client error (Connect)"
 """The cause (hyper-util's words) of every failure before a byte of the request could leave."""
+
+_NO_DESCRIPTOR = re.compile(r"\(os error 2[34]\)$")
+"""The end of the last cause when the system (23) or the process (24) is out of file descriptors."""
+
+_NO_DESCRIPTOR = re.compile(r"\(os error (23|24)\)$")
+"""ENFILE and EMFILE, as Rust writes them."""
 
 SETTLE_S = 0.05
 """How long closing lets pyreqwest's own thread come to rest, seconds.
@@ -62,7 +81,10 @@ class Reply(Struct, frozen=True):
         if (wait_s := _amount(text)) is not None:
             return wait_s
         until = timestamp(text)
-        return None if until is None else max(0.0, until - time.time())
+        if until is None:
+            return None
+        now = timestamp(self.header("date"))  # their clock, since ours may be off or jump
+        return max(0.0, until - (time.time() if now is None else now))
 
 
 def timestamp(text: str | None) -> float | None:
@@ -89,31 +111,47 @@ class TransportStatistics(Struct, frozen=True):
 
 
 class HttpTransport:
-    """A bounded pool of connections. Redirects, proxies, cookies and decompression are all off.
+    """A bounded pool of connections, with the manners of `http_client.open_client`.
 
-    Proxies from the environment are not followed: a judge is reached directly or through the
-    endpoint that the operator names. TLS certificates are verified by the system's roots.
+    Making one reads the certificates from disk, so make it at the start and share it. A cancelled
+    call goes on to its end on the wire, holding its connection (docs/decisions/0003).
 
-    http: time and size limits.
-    max_connections: requests on the wire at once; more wait in line within their own timeout.
+    http: time and size limits, CA file, proxy.
+    max_connections: requests on the wire at once, clipped to what the process's file descriptors
+        leave room for; more wait in line within their own timeout.
+
+    Raises SettingsError as `open_client`.
     """
 
     def __init__(self, http: HttpSettings, max_connections: int) -> None:
         self._http = http
-        self._max_connections = max_connections
-        self._client = _build(http, max_connections)
+        self._wanted = max_connections
+        self.max_connections = bounded(max_connections)
+        self._client: Client | None = open_client(http, self.max_connections)
         self._sent = self._answered = self._failed = 0
 
     def __repr__(self) -> str:
-        return f"HttpTransport({self._max_connections} connections, {self._sent} sent)"
+        clipped = self.max_connections < self._wanted
+        wanted = f" of {self._wanted} wanted (ulimit -n)" if clipped else ""
+        proxy = proxy_url_of(self._http)
+        through = f", through {shown(proxy)}" if proxy else ""
+        return (
+            f"HttpTransport({self.max_connections} connections{wanted}, {self._sent} sent{through})"
+        )
 
     def statistics(self) -> TransportStatistics:
         return TransportStatistics(self._sent, self._answered, self._failed)
 
     async def aclose(self) -> None:
-        """Closes the pool. Calls still on the wire fail."""
-        await self._client.close()
-        await asyncio.sleep(SETTLE_S)
+        """Closes the pool; a second time does nothing. Calls still on the wire fail.
+
+        pyreqwest's `close` leaves idle connections open until the client itself is gone, so it goes.
+        """
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+            del client
+            await asyncio.sleep(SETTLE_S)
 
     async def send(
         self, request: Request[Q], url: str, headers: dict[str, str], body: bytes
@@ -135,6 +173,8 @@ class HttpTransport:
 
         Raises Unavailable.
         """
+        if self._client is None:
+            raise closed()
         call = self._client.post(url).headers(headers).body_bytes(body)
         self._sent += 1
         try:
@@ -166,24 +206,6 @@ class HttpTransport:
         return content
 
 
-def _build(http: HttpSettings, max_connections: int) -> Client:
-    builder = (
-        ClientBuilder()
-        .user_agent(USER_AGENT)
-        .follow_redirects(False)
-        .referer(False)
-        .no_proxy()
-        .gzip(False)
-        .brotli(False)
-        .zstd(False)
-        .deflate(False)
-        .max_connections(max_connections)
-        .connect_timeout(timedelta(seconds=http.connect_timeout_s))
-        .pool_idle_timeout(timedelta(seconds=http.idle_timeout_s))
-    )
-    return builder.build()
-
-
 def mark_sent(request: Request[Q], call_timeout_s: float) -> tuple[float, bool]:
     """Marks that bytes may leave from now on. Returns the time the call may take, and whether the
     deadline is what limits it.
@@ -203,7 +225,11 @@ def _raise(problem: PyreqwestError, timeout_s: float) -> NoReturn:
     details = getattr(problem, "details", None) or {}
     causes = [cause["message"] for cause in details.get("causes") or ()]
     last = causes[-1] if causes else problem.message
-    if _NOT_CONNECTED in causes or isinstance(problem, PoolTimeoutError | ClientClosedError):
+    if _NO_DESCRIPTOR.search(last) or isinstance(problem, PoolTimeoutError):
+        raise exhausted(last) from problem
+    if last.startswith("invalid peer certificate"):
+        raise untrusted(last) from problem
+    if _NOT_CONNECTED in causes:
         raise unreachable(last) from problem
     if isinstance(problem, RequestTimeoutError):
         raise timed_out(timeout_s, at_deadline=False) from problem

@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from judge_service.cli.configuration import add_config_argument, config_path, read_settings
 from judge_service.errors import CallError, RubricError, SettingsError
-from judge_service.settings import LimitSettings, Settings
+from judge_service.settings import Settings
 from judge_service.wire import dump_json
 
 HELP = "check settings, rubric, credentials, model access and quota"
@@ -21,9 +21,6 @@ EXAMPLES = """examples:
 
 Makes at most one judge call. Exits with 0 when judging can work, with 2 when it cannot.
 """
-
-TOKENS_A_JUDGEMENT = 500
-"""For the estimate of throughput: a short prompt, a short answer and their rubric."""
 
 Opener = Callable[[Settings], AbstractAsyncContextManager[Any]]
 
@@ -62,7 +59,7 @@ async def find(arguments: argparse.Namespace, opener: Opener) -> list[Finding]:
         return [Finding("settings", "problem", str(problem))]
     source = config_path(arguments) or "the defaults"
     findings = [Finding("settings", "ok", f"from {source} and the environment")]
-    return [*findings, *await _judge(settings, opener), *_quota(settings)]
+    return [*findings, *await _judge(settings, opener)]
 
 
 async def _judge(settings: Settings, opener: Opener) -> list[Finding]:
@@ -72,49 +69,24 @@ async def _judge(settings: Settings, opener: Opener) -> list[Finding]:
             rubric = judge.rubric
             names = ", ".join(criterion.name for criterion in rubric.criteria)
             findings = [Finding("rubric", "ok", f"{rubric.name} {rubric.version}: {names}")]
+            quota = _quota(settings, judge)
             problems = await judge.check()
     except RubricError as problem:
         return [Finding("rubric", "problem", str(problem))]
     except (SettingsError, CallError) as problem:
         return [Finding("judge", "problem", str(problem))]
     if problems:
-        return [*findings, *(Finding("judge", "problem", text) for text in problems)]
-    return [*findings, Finding("judge", "ok", f"{_name(settings)} can be used")]
+        findings += (Finding("judge", "problem", text) for text in problems)
+    else:
+        findings.append(Finding("judge", "ok", f"{_name(settings)} can be used"))
+    return [*findings, quota]
 
 
-def _quota(settings: Settings) -> Iterator[Finding]:
+def _quota(settings: Settings, judge: Any) -> Finding:
     if settings.backend == "local":
-        yield Finding("quota", "ok", "the embedded judge has none")
-        return
-    rates = list(_per_second(settings.limits))
-    if not rates:
-        yield Finding(
-            "quota",
-            "warning",
-            "no limit is set under [limits], so only the judge's own throttling slows us down; set"
-            " the quota of your account",
-        )
-        return
-    per_s, name = min(rates)
-    yield Finding(
-        "quota",
-        "ok",
-        f"expect about {per_s:,.1f} evaluations/s, bounded by {name}"
-        f" (at one call and {TOKENS_A_JUDGEMENT} tokens each)",
-    )
-
-
-def _per_second(limits: LimitSettings) -> Iterator[tuple[float, str]]:
-    """Evaluations a second that each limit allows."""
-    tokens_each = {
-        "requests_per_minute": 1,
-        "tokens_per_minute": TOKENS_A_JUDGEMENT,
-        "input_tokens_per_minute": TOKENS_A_JUDGEMENT,
-    }
-    for name, each in tokens_each.items():
-        per_minute = getattr(limits, name)
-        if per_minute is not None:
-            yield per_minute / each / 60, f"limits.{name} = {per_minute:,.0f}"
+        return Finding("quota", "ok", "the embedded judge has none")
+    first, *_ = judge.expect().lines()
+    return Finding("quota", "warning" if judge.expect().bound_by is None else "ok", first)
 
 
 def _name(settings: Settings) -> str:

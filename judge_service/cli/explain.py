@@ -3,6 +3,9 @@
 import argparse
 import asyncio
 import os
+from typing import Any
+
+import msgspec
 
 from judge_service.cli.configuration import add_config_argument, read_settings
 from judge_service.settings import Settings
@@ -22,17 +25,25 @@ Stacks = list[tuple[str, list[str]]]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_argument(parser)
     parser.add_argument("--json", action="store_true", help="as one JSON object")
+    parser.add_argument(
+        "--text-tokens",
+        type=int,
+        default=300,
+        metavar="N",
+        help="tokens of a response and its reference, for the expected rate (%(default)s)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the stacks."""
-    stacks = asyncio.run(_explain(read_settings(arguments)))
+    """Prints the stacks, and what rate to expect of the configured quota."""
+    stacks, expected = asyncio.run(_explain(read_settings(arguments), arguments.text_tokens))
     if arguments.json:
-        print(
-            dump_json({"stacks": [{"name": n, "layers": layers} for n, layers in stacks]}).decode()
-        )
+        layers = [{"name": name, "layers": layers} for name, layers in stacks]
+        print(dump_json({"stacks": layers, "expected": msgspec.to_builtins(expected)}).decode())
     else:
-        print("\n\n".join(_page(name, layers) for name, layers in stacks))
+        title = "expected (steady, in the long run)"
+        pages = [*stacks, (title, expected.lines())]
+        print("\n\n".join(_page(name, lines) for name, lines in pages))
     return 0
 
 
@@ -40,9 +51,9 @@ def _page(name: str, layers: list[str]) -> str:
     return "\n".join([name, *(f"  {layer}" for layer in layers)])
 
 
-async def _explain(settings: Settings) -> Stacks:
+async def _explain(settings: Settings, text_tokens: int) -> tuple[Stacks, Any]:
     # the service brings every backend's imports with it, and `judge --help` needs none of them
     from judge_service.service import open_service  # noqa: PLC0415
 
     async with open_service(settings, environ=os.environ) as judge:
-        return judge.explain()
+        return judge.explain(), judge.expect(text_tokens=text_tokens)

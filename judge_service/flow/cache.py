@@ -1,9 +1,9 @@
-"""Answers kept in memory, the least recently used dropped first."""
+"""Answers kept in memory, the least recently used dropped first; before a shared store, if there is one."""
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Generic
+from typing import Generic, Protocol
 
 from msgspec import Struct
 
@@ -12,22 +12,42 @@ from judge_service.telemetry.events import CacheLooked, Sink
 
 
 class CacheStatistics(Struct, frozen=True, kw_only=True):
-    """entries: kept now, expired ones included until they are looked up or pushed out."""
+    """entries: kept in memory now, expired ones included until they are looked up or pushed out.
+
+    hits: questions answered without a call; shared: those of them that the store answered.
+    """
 
     entries: int
     hits: int
     misses: int
     evicted: int
+    shared: int = 0
+
+    @property
+    def hit_ratio(self) -> float:
+        """Share of the questions that were answered without a call; 0 while there were none."""
+        return self.hits / max(self.hits + self.misses, 1)
+
+
+class CacheStore(Protocol[R]):
+    """Where processes share answers. It never raises and answers within milliseconds, or with `None`."""
+
+    async def get(self, key: str) -> R | None: ...
+
+    def put(self, key: str, result: R) -> None: ...
 
 
 class Cache(Generic[B, R]):
     """Answers a question that was answered before without a call.
 
-    max_entries: how many answers are kept at most; 0 keeps none and asks nobody.
-    ttl_s: an answer is used for so many seconds of the loop's clock.
-    key: equal for bodies that have the same answer.
+    max_entries: how many answers are kept in memory at most; 0 keeps none there.
+    ttl_s: an answer is used for so many seconds of the loop's clock. One that came from the store
+        starts anew in memory, so it can be used for up to twice as long.
+    key: equal for bodies that have the same answer. With a store it must name everything that can
+        change an answer, the judge's model included.
     keep: whether a body's answer may be used again (complete, parseable, not refused).
     mark: makes the answer handed out on a hit (a copy that says it was cached).
+    store: asked for what is not in memory, told what was newly answered; by default none.
     """
 
     def __init__(
@@ -39,6 +59,7 @@ class Cache(Generic[B, R]):
         keep: Callable[[B, R], bool],
         mark: Callable[[R], R],
         sink: Sink,
+        store: CacheStore[R] | None = None,
     ) -> None:
         self._max_entries = max_entries
         self._ttl_s = ttl_s
@@ -46,46 +67,64 @@ class Cache(Generic[B, R]):
         self._keep = keep
         self._mark = mark
         self._sink = sink
+        self._shared_store = store
         self._entries: OrderedDict[str, tuple[float, R]] = OrderedDict()
-        self._hits = self._misses = self._evicted = 0
+        self._hits = self._misses = self._evicted = self._shared = 0
 
     def __repr__(self) -> str:
-        return f"Cache(max_entries={self._max_entries}, ttl_s={self._ttl_s:g})"
+        store = "" if self._shared_store is None else f", store={self._shared_store!r}"
+        return f"Cache(max_entries={self._max_entries}, ttl_s={self._ttl_s:g}{store})"
 
     def statistics(self) -> CacheStatistics:
         """What is kept now and what happened so far."""
         return CacheStatistics(
-            entries=len(self._entries), hits=self._hits, misses=self._misses, evicted=self._evicted
+            entries=len(self._entries),
+            hits=self._hits,
+            misses=self._misses,
+            evicted=self._evicted,
+            shared=self._shared,
         )
 
     async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
-        if self._max_entries == 0:
+        if self._max_entries == 0 and self._shared_store is None:
             return await call_next(request)
-        loop = asyncio.get_running_loop()
         key = self._key(request.body)
-        found = self._look_up(key, loop.time())
+        found = await self._look_up(key)
+        self._sink(CacheLooked(hit=found is not None))
         if found is not None:
-            return self._mark(found[1])
+            self._hits += 1
+            return self._mark(found)
+        self._misses += 1
         result = await call_next(request)
         if self._keep(request.body, result):
-            self._store(key, loop.time(), result)
+            self._remember(key, result)
+            if self._shared_store is not None:
+                self._shared_store.put(key, result)
         return result
 
-    def _look_up(self, key: str, now: float) -> tuple[float, R] | None:
-        found = self._entries.get(key)
-        if found is not None and found[0] <= now:
-            del self._entries[key]
-            found = None
-        if found is None:
-            self._misses += 1
-        else:
-            self._hits += 1
-            self._entries.move_to_end(key)
-        self._sink(CacheLooked(hit=found is not None))
+    async def _look_up(self, key: str) -> R | None:
+        found = self._recall(key)
+        if found is None and self._shared_store is not None:
+            found = await self._shared_store.get(key)
+            if found is not None:
+                self._shared += 1
+                self._remember(key, found)
         return found
 
-    def _store(self, key: str, now: float, result: R) -> None:
-        self._entries[key] = (now + self._ttl_s, result)
+    def _recall(self, key: str) -> R | None:
+        expires_at, result = self._entries.get(key, (0.0, None))
+        if result is None:
+            return None
+        if expires_at <= asyncio.get_running_loop().time():
+            del self._entries[key]
+            return None
+        self._entries.move_to_end(key)
+        return result
+
+    def _remember(self, key: str, result: R) -> None:
+        if self._max_entries == 0:
+            return
+        self._entries[key] = (asyncio.get_running_loop().time() + self._ttl_s, result)
         self._entries.move_to_end(key)
         if len(self._entries) > self._max_entries:
             self._entries.popitem(last=False)

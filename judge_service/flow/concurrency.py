@@ -38,6 +38,16 @@ class Concurrency:
         )
 
     @property
+    def in_flight(self) -> int:
+        """Slots taken."""
+        return self._in_flight
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for one."""
+        return len(self._waiting)
+
+    @property
     def limit(self) -> int:
         """Slots there are."""
         return self._limit

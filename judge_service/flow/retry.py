@@ -3,7 +3,18 @@
 The wait before retry n (n = 1, 2, ...) is `random() * min(cap_s, base_s * 2**(n - 1))` seconds, which
 is full jitter (aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter). With the defaults
 that is up to 50 ms, then up to 100 ms; after throttling up to 1, 2, 4, 5, 5 ... s. An error may bring
-its own base, and a judge that says how long to wait is obeyed up to 30 s.
+its own base. A judge that says how long to wait is obeyed up to 30 s, and the wait above is added to
+that, because it said the same to many.
+
+Three kinds of error, and what each costs: a failure takes an attempt and a share of the budget; a
+throttled attempt takes one of its own, more generous number of attempts; a refusal by an open breaker
+(`unsent`) takes nothing, since nothing was sent, and waits up to `cap_s` longer than it was told, because
+all who were refused meanwhile come back then.
+
+Patience: three attempts take a fraction of a second, and a burst of failures takes longer. So the last of
+three or more attempts waits at least `random 1 to 2` s, and goes when the judge is well (fewer than a tenth
+of the calls of the last 3 s failed); and where the budget is empty, the call waits for it. Both for at
+most 60 s and within its deadline.
 
 tenacity supplies the stop and wait policies. It is entered only after a first failure, because it
 costs 22 us a successful call.
@@ -14,73 +25,31 @@ import random
 from collections.abc import Callable
 
 from msgspec import Struct
-from tenacity import AsyncRetrying, RetryCallState, stop_after_attempt, wait_exponential
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    stop_after_attempt,
+    stop_never,
+    wait_exponential,
+    wait_fixed,
+)
 
 from judge_service.errors import CallError
 from judge_service.flow import B, Handler, R, Request
+from judge_service.flow.retry_budget import RetryBudget, RetryBudgetStatistics
 from judge_service.telemetry.events import Retried, Sink
+
+__all__ = ["Retry", "RetryBudget", "RetryBudgetStatistics", "RetryStatistics"]
 
 MAX_RETRY_AFTER_S = 30.0
 """A judge that asks for more is asked again after this: it may have meant milliseconds."""
 
-WINDOW_S = 10
-"""How long a call counts for the budget (Finagle's default time to live of a deposit)."""
+PATIENCE_S = 60.0
+"""How long after its first failure a call waits for others (the budget, a breaker, a judge that is not
+well), if its deadline does not come first: twice a burst of failures of half a minute."""
 
-
-class RetryBudgetStatistics(Struct, frozen=True, kw_only=True):
-    """calls, retries: of the last 10 s."""
-
-    calls: int
-    retries: int
-
-
-class RetryBudget:
-    """Retries may be a share of the calls of the last 10 s, and so many a second besides.
-
-    A budget, not only a cap on attempts, because when everything fails three attempts each are
-    three times the load. Form: Finagle's token budget (finagle.github.io/blog/2016/02/08/
-    retry-budgets): a call deposits `ratio` tokens, a retry takes one, both are forgotten after
-    10 s, and a reserve of `per_s * 10` tokens lets a service with few calls retry at all. Here in ten
-    slots of one second that hold whole numbers, so a call costs one addition.
-
-    ratio: 0.2 and per_s: 10 are Finagle's own defaults.
-    """
-
-    def __init__(self, *, ratio: float, per_s: float) -> None:
-        self.ratio = ratio
-        self.per_s = per_s
-        self._calls = [0] * WINDOW_S
-        self._retries = [0] * WINDOW_S
-        self._second = 0
-
-    def __repr__(self) -> str:
-        return f"{self.ratio * 100:g} % + {self.per_s:g}/s"
-
-    def statistics(self) -> RetryBudgetStatistics:
-        """What was counted, up to the last call."""
-        return RetryBudgetStatistics(calls=sum(self._calls), retries=sum(self._retries))
-
-    def count_call(self, now_s: float) -> None:
-        """Notes a first attempt."""
-        self._move_to(now_s)
-        self._calls[self._second % WINDOW_S] += 1
-
-    def take(self, now_s: float) -> bool:
-        """Takes a retry out of the budget, if there is one."""
-        self._move_to(now_s)
-        allowed = self.ratio * sum(self._calls) + self.per_s * WINDOW_S
-        if sum(self._retries) + 1 > allowed:
-            return False
-        self._retries[self._second % WINDOW_S] += 1
-        return True
-
-    def _move_to(self, now_s: float) -> None:
-        second = int(now_s)
-        if second == self._second:
-            return
-        for past in range(max(self._second + 1, second - WINDOW_S + 1), second + 1):
-            self._calls[past % WINDOW_S] = self._retries[past % WINDOW_S] = 0
-        self._second = second
+LAST_WAIT_S = 1.0
+"""Shortest wait before a last attempt: by then the failures of others tell whether the judge is well."""
 
 
 class RetryStatistics(Struct, frozen=True, kw_only=True):
@@ -93,10 +62,12 @@ class RetryStatistics(Struct, frozen=True, kw_only=True):
 
 
 class _Tries(Struct):
-    """Attempts of one call that failed so far, throttled ones apart."""
+    """Attempts of one call that failed so far, by kind, and until when it may wait for others."""
 
+    gives_up_at: float
     failed: int = 0
     throttled: int = 0
+    unsent: int = 0
 
 
 class Retry:
@@ -107,10 +78,12 @@ class Retry:
     base_s, throttled_base_s, cap_s: seconds, see the formula above.
     budget: shared by all stacks that lead to one judge. Throttled attempts cost nothing of it: the
         limiter paces them.
+    typical_s: the median latency of the backend, seconds, `None` while unknown.
     random: numbers in [0, 1).
 
-    A retry whose wait would end at or after the deadline is refused at once. The last error goes
-    through unchanged, because its reason explains more than "deadline" or "budget".
+    A retry that would begin less than the median latency before the deadline is refused at once: more
+    often than not it would cost quota and come too late. The last error goes through unchanged, because
+    its reason explains more than "deadline" or "budget".
     """
 
     def __init__(
@@ -123,14 +96,19 @@ class Retry:
         cap_s: float,
         budget: RetryBudget,
         sink: Sink,
+        typical_s: Callable[[], float | None] = lambda: None,
         random: Callable[[], float] = random.random,
     ) -> None:
         self._budget = budget
+        self._typical_s = typical_s
         self._sink = sink
         self._random = random
         self._cap_s = cap_s
+        self._max_attempts = max_attempts
+        self._max_throttled = max_throttled
         self._after_failure = _policies(max_attempts, base_s, cap_s)
         self._after_throttling = _policies(max_throttled, throttled_base_s, cap_s)
+        self._after_refusal = AsyncRetrying(stop=stop_never, wait=wait_fixed(cap_s))
         self._settings = (
             f"max_attempts={max_attempts}, max_throttled={max_throttled}, base_s={base_s:g},"
             f" throttled_base_s={throttled_base_s:g}, cap_s={cap_s:g}, budget={budget!r}"
@@ -150,7 +128,10 @@ class Retry:
         )
 
     async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
-        self._budget.count_call(asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        self._budget.count_call(now)
+        if not request.arrived_at:  # here, because each attempt gets a copy of this envelope
+            request.arrived_at = now
         tries: _Tries | None = None
         while True:
             try:
@@ -158,50 +139,107 @@ class Retry:
             except CallError as error:
                 if not error.retryable:
                     raise
-                tries = tries or _Tries()
-                wait_s = self._next_wait_s(request.deadline, tries, error)
-                if wait_s is None:
+                now = asyncio.get_running_loop().time()
+                tries = tries or _Tries(gives_up_at=now + PATIENCE_S)
+                if not await self._wait(request.deadline, tries, error):
                     raise
-            await asyncio.sleep(wait_s)
+                if error.throttled and tries.throttled == self._max_throttled // 2:
+                    # to the end of the line: in a storm the few at its head use up all their attempts
+                    request.arrived_at = asyncio.get_running_loop().time()
 
-    def _next_wait_s(self, deadline: float, tries: _Tries, error: CallError) -> float | None:
-        """Seconds until the next attempt, `None` when there is to be none."""
+    async def _wait(self, deadline: float, tries: _Tries, error: CallError) -> bool:
+        """Waits until another attempt may be made. `False` when there is to be none."""
+        loop = asyncio.get_running_loop()
+        failed_at = loop.time()
         state = self._count(tries, error)
         if state.retry_object.stop(state) or _worth_no_more(state.attempt_number, error):
             self._out_of_attempts += 1
-            return None
+            return False
         wait_s = self._wait_s(state, error)
-        now = asyncio.get_running_loop().time()
-        if now + wait_s >= deadline:
+        latest_s = deadline - (self._typical_s() or 0.0)
+        if failed_at + wait_s >= latest_s:
             self._out_of_time += 1
-            return None
-        if not error.throttled and not self._budget.take(now):
+            return False
+        await asyncio.sleep(wait_s)
+        if not await self._may_go(latest_s, tries, state, error):
             self._out_of_budget += 1
-            return None
+            return False
+        self._tell(tries, error, loop.time() - failed_at)
+        return True
+
+    async def _may_go(
+        self, latest_s: float, tries: _Tries, state: RetryCallState, error: CallError
+    ) -> bool:
+        """Pays for the retry. Only a call that has failed pays, and only it waits for others.
+
+        It pays again after a refusal by a breaker: otherwise all that had paid and were refused would
+        come at once when it closes.
+        """
+        latest_s = min(latest_s, tries.gives_up_at)
+        now = asyncio.get_running_loop().time
+        if error.throttled:
+            return True
+        if _was_unsent(error) and not tries.failed:
+            return now() < latest_s
+        if self._is_last(state):
+            await self._until(lambda: self._budget.is_well(now()), latest_s)
+        return await self._until(lambda: self._budget.take(now()), latest_s)
+
+    async def _until(self, ready: Callable[[], bool], latest_s: float) -> bool:
+        """Asks again and again, with jitter, and last at `latest_s`; whether it was ready then."""
+        loop = asyncio.get_running_loop()
+        while not ready():
+            left_s = latest_s - loop.time()
+            if left_s <= 0:
+                return False
+            await asyncio.sleep(min(self._cap_s * (1 + self._random()) / 2, left_s))
+        return True
+
+    def _is_last(self, state: RetryCallState) -> bool:
+        """Of three or more attempts: of two, the second goes at once, like any first retry."""
+        return state.retry_object is self._after_failure and (
+            2 <= state.attempt_number == self._max_attempts - 1
+        )
+
+    def _tell(self, tries: _Tries, error: CallError, wait_s: float) -> None:
         self._retries += 1
-        attempt = tries.failed + tries.throttled
+        attempt = tries.failed + tries.throttled + tries.unsent
         self._sink(
             Retried(attempt=attempt, wait_s=wait_s, reason=error.reason, throttled=error.throttled)
         )
-        return wait_s
 
     def _count(self, tries: _Tries, error: CallError) -> RetryCallState:
         if error.throttled:
             tries.throttled += 1
-            state = RetryCallState(self._after_throttling, None, (), {})
-            state.attempt_number = tries.throttled
-        else:
-            tries.failed += 1
-            state = RetryCallState(self._after_failure, None, (), {})
-            state.attempt_number = tries.failed
-        return state
+            return _state(self._after_throttling, tries.throttled)
+        if _was_unsent(error):
+            tries.unsent += 1
+            return _state(self._after_refusal, tries.unsent)
+        tries.failed += 1
+        self._budget.count_failure(asyncio.get_running_loop().time())
+        return _state(self._after_failure, tries.failed)
 
     def _wait_s(self, state: RetryCallState, error: CallError) -> float:
         wait = state.retry_object.wait
         if error.backoff_s is not None:
             wait = wait_exponential(multiplier=error.backoff_s, max=self._cap_s)
-        asked_s = min(error.retry_after_s or 0.0, MAX_RETRY_AFTER_S)
-        return max(self._random() * wait(state), asked_s)
+        asked_s = error.retry_after_s or 0.0
+        obeyed_s = min(asked_s, MAX_RETRY_AFTER_S) if asked_s > 0 else 0.0  # so that NaN is nothing
+        wait_s = obeyed_s + self._random() * wait(state)
+        if self._is_last(state):
+            return max(wait_s, LAST_WAIT_S * (1 + self._random()))
+        return wait_s
+
+
+def _state(policy: AsyncRetrying, attempt: int) -> RetryCallState:
+    state = RetryCallState(policy, None, (), {})
+    state.attempt_number = attempt
+    return state
+
+
+def _was_unsent(error: CallError) -> bool:
+    """Whether nothing left this machine on purpose (`breaker.BreakerOpen`)."""
+    return error.unsent
 
 
 def _policies(max_attempts: int, base_s: float, cap_s: float) -> AsyncRetrying:

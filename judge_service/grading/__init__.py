@@ -2,22 +2,31 @@
 
 Pure: no clock, no network, no randomness (the fence's secret is given). A rubric file says what is
 asked, `PromptWriter` writes it down with the candidate's text fenced in, `parse` takes the final
-verdict and nothing else, `aggregate` makes one score of it, and `Grader` does these in turn.
+verdict and nothing else, `aggregate` makes one score of it, and `Grader` does these in turn. Around it,
+`Pack` asks about several samples in one call, and `Vote` asks for several opinions on each.
 """
 
 from judge_service.grading.aggregate import aggregate
 from judge_service.grading.grader import Grader, GraderStatistics
+from judge_service.grading.pack import Pack, PackStatistics
+from judge_service.grading.pack_parse import has_verdict
 from judge_service.grading.parse import Unparseable, parse
 from judge_service.grading.prompt import PromptWriter
 from judge_service.grading.rubric import Rubric, load_rubric
+from judge_service.grading.vote import Vote, VoteStatistics
 
 __all__ = [
     "Grader",
     "GraderStatistics",
+    "Pack",
+    "PackStatistics",
     "PromptWriter",
     "Rubric",
     "Unparseable",
+    "Vote",
+    "VoteStatistics",
     "aggregate",
+    "has_verdict",
     "load_rubric",
     "parse",
 ]

@@ -29,10 +29,14 @@ def count_tokens(rubric: Rubric, channel: Channel) -> int:
         return rubric.max_output_tokens
     if is_number_only(rubric, channel):
         return NUMBER_TOKENS
+    return FRAME_TOKENS[channel] + count_verdict_tokens(rubric)
+
+
+def count_verdict_tokens(rubric: Rubric) -> int:
+    """Output tokens of the scores and the reason, without what stands around them."""
     reason = REASON_TOKENS if rubric.reasoning == "brief" else 0
     # A name of n characters is n / 2 tokens at worst in the tokenizers we met; 8 for the number.
-    scores = sum(len(criterion.name) // 2 + 8 for criterion in rubric.criteria)
-    return FRAME_TOKENS[channel] + reason + scores
+    return reason + sum(len(criterion.name) // 2 + 8 for criterion in rubric.criteria)
 
 
 def describe_answer(rubric: Rubric, channel: Channel) -> str:
@@ -51,6 +55,11 @@ def describe_criteria(rubric: Rubric, channel: Channel) -> str:
     """What `{{criteria}}` stands for. A number alone needs no name, and its scale is in the answer."""
     if is_number_only(rubric, channel):
         return rubric.criteria[0].description
+    return list_criteria(rubric)
+
+
+def list_criteria(rubric: Rubric) -> str:
+    """The criteria with their names and scales."""
     return "\n".join(
         f"- {criterion.name} ({criterion_scale(criterion)}): {criterion.description}"
         for criterion in rubric.criteria

@@ -27,12 +27,12 @@ from judge_service.values import Channel, Completion, Criterion, Verdict
 MAX_ANSWER_CHARS = 100_000
 """No honest verdict is longer, and nothing longer is read."""
 
-_SPACE = " \t\r\n\f\v"
+SPACE = " \t\r\n\f\v"
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,6})(?:\.[0-9]{1,20})?")
 _FINAL_OBJECT = re.compile(r"(\{[^{}]*\})(?P<fence>[ \t\r]*\n[ \t]*```)?")
-_FENCE_OPENINGS = ("```", "```json")
+FENCE_OPENINGS = ("```", "```json")
 
-_STOPPED = {
+STOPPED = {
     "refused": ("refused", "the judge refused to answer"),
     "context_full": ("too_long", "the prompt does not fit the judge's context"),
     "malformed": ("unparseable", "the judge's backend says that its output broke"),
@@ -50,8 +50,8 @@ class Unparseable(Struct, frozen=True):
     detail: str
 
 
-class _OffMenuError(ValueError):
-    """The answer is not in the grammar; carries the detail."""
+class OffMenuError(ValueError):
+    """An answer is not in the grammar; carries the detail."""
 
 
 def parse(
@@ -61,14 +61,14 @@ def parse(
     reasoning: Literal["none", "brief"] = "none",
 ) -> Verdict | Unparseable:
     """The final verdict of a completion, each score mapped to [0, 1]. Never raises."""
-    if completion.stop_reason in _STOPPED:
-        return Unparseable(*_STOPPED[completion.stop_reason])
+    if completion.stop_reason in STOPPED:
+        return Unparseable(*STOPPED[completion.stop_reason])
     truncated = completion.stop_reason == "max_tokens"
     if truncated and not _is_whole(completion, channel, reasoning):
         return Unparseable("truncated", "the answer was cut off by its token limit")
     try:
         return _read(completion, criteria, channel, reasoning)
-    except _OffMenuError as problem:
+    except OffMenuError as problem:
         reason = "truncated" if truncated else "unparseable"
         return Unparseable(reason, str(problem))
 
@@ -80,7 +80,7 @@ def _is_whole(completion: Completion, channel: Channel, reasoning: str) -> bool:
     after other words or instead of them may be a quotation, and a tool's input may have been closed
     by the backend.
     """
-    text = (completion.text or "").strip(_SPACE)
+    text = (completion.text or "").strip(SPACE)
     if completion.data is not None or not text.endswith("}"):
         return False
     return channel == "schema" or (reasoning == "none" and text.rfind("{") == 0)
@@ -90,25 +90,25 @@ def _read(
     completion: Completion, criteria: Sequence[Criterion], channel: Channel, reasoning: str
 ) -> Verdict:
     if completion.data is not None:
-        return _verdict(completion.data, criteria, reasoning, may_abstain=True)
+        return read_verdict(completion.data, criteria, reasoning, may_abstain=True)
     text = completion.text or ""
     if len(text) > MAX_ANSWER_CHARS:
-        raise _OffMenuError(f"the answer has more than {MAX_ANSWER_CHARS} characters")
-    text = text.strip(_SPACE)
+        raise OffMenuError(f"the answer has more than {MAX_ANSWER_CHARS} characters")
+    text = text.strip(SPACE)
     if not text:
-        raise _OffMenuError("the answer is empty")
+        raise OffMenuError("the answer is empty")
     if channel == "tool":
-        raise _OffMenuError("the judge did not call the tool")
+        raise OffMenuError("the judge did not call the tool")
     if channel == "text":
         if len(criteria) == 1 and reasoning == "none":
             return _number(text, criteria[0])
         text = _final_object(text)
-    return _verdict(_json(text), criteria, reasoning, may_abstain=False)
+    return read_verdict(_json(text), criteria, reasoning, may_abstain=False)
 
 
 def _number(text: str, criterion: Criterion) -> Verdict:
     if _NUMBER.fullmatch(text) is None:
-        raise _OffMenuError("the answer is not one plain number")
+        raise OffMenuError("the answer is not one plain number")
     return Verdict({criterion.name: _mapped(float(text), criterion)}, {})
 
 
@@ -117,50 +117,51 @@ def _final_object(text: str) -> str:
     start = text.rfind("{")
     found = _FINAL_OBJECT.fullmatch(text, start) if start >= 0 else None
     if found is None:
-        raise _OffMenuError("the answer does not end with the JSON object")
+        raise OffMenuError("the answer does not end with the JSON object")
     before, _, line = text[:start].rpartition("\n")
     if line.strip(" \t"):
-        raise _OffMenuError("the final JSON object does not begin on a line of its own")
-    if found["fence"] and before.rpartition("\n")[2].strip(_SPACE) not in _FENCE_OPENINGS:
-        raise _OffMenuError("the code fence at the end of the answer was never opened")
+        raise OffMenuError("the final JSON object does not begin on a line of its own")
+    if found["fence"] and before.rpartition("\n")[2].strip(SPACE) not in FENCE_OPENINGS:
+        raise OffMenuError("the code fence at the end of the answer was never opened")
     return found[1]
 
 
 def _json(text: str) -> Mapping[str, Any]:
     try:
         value = _DECODER.decode(text)
-    except _OffMenuError:
+    except OffMenuError:
         raise
     except (ValueError, RecursionError):  # also more digits than an int may have
-        raise _OffMenuError("the answer is not one JSON object") from None
+        raise OffMenuError("the answer is not one JSON object") from None
     if not isinstance(value, dict):
-        raise _OffMenuError("the answer is JSON but no object")
+        raise OffMenuError("the answer is JSON but no object")
     return value
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise _OffMenuError("the answer has a key twice")
+        raise OffMenuError("the answer has a key twice")
     return found
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_refuse_duplicates)
 
 
-def _verdict(
+def read_verdict(
     data: Mapping[str, Any], criteria: Sequence[Criterion], reasoning: str, *, may_abstain: bool
 ) -> Verdict:
+    """The verdict in an object of the answer. Raises OffMenuError."""
     names = {criterion.name for criterion in criteria}
     extra = data.keys() - names
     if extra and not (reasoning == "brief" and extra == {"reason"}):
-        raise _OffMenuError("the answer has a key nobody asked for")
+        raise OffMenuError("the answer has a key nobody asked for")
     scores: dict[str, float] = {}
     unscorable: dict[str, str] = {}
     for criterion in criteria:
         name = criterion.name
         if name not in data:
-            raise _OffMenuError(f"the answer has no {name}")
+            raise OffMenuError(f"the answer has no {name}")
         if data[name] is None and may_abstain:
             unscorable[name] = "cannot_judge"
         else:
@@ -170,11 +171,11 @@ def _verdict(
 
 def _mapped(value: Any, criterion: Criterion) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _OffMenuError(f"the value of {criterion.name} is not a number")
+        raise OffMenuError(f"the value of {criterion.name} is not a number")
     # Written so that NaN fails it, and before any arithmetic that a huge int would overflow.
     if not criterion.minimum <= value <= criterion.maximum:
-        raise _OffMenuError(f"the value of {criterion.name} is off its scale")
+        raise OffMenuError(f"the value of {criterion.name} is off its scale")
     if criterion.levels and value not in criterion.levels:
-        raise _OffMenuError(f"the value of {criterion.name} is not one of its levels")
+        raise OffMenuError(f"the value of {criterion.name} is not one of its levels")
     share = (value - criterion.minimum) / (criterion.maximum - criterion.minimum)
     return share + 0.0  # -0.0 becomes 0.0

@@ -42,7 +42,7 @@ class PromptWriter:
             raise ValueError(f"fence_secret has {len(fence_secret)} bytes; give 16 to 64")
         self.rubric = rubric
         self._secret = fence_secret
-        self._temperature = temperature
+        self.temperature = temperature
         self._shown = frozenset(placeholders(rubric.user)) & frozenset(FIELDS)
         self._forms = {channel: _form(rubric, channel) for channel in CHANNELS}
 
@@ -79,23 +79,24 @@ class PromptWriter:
         """
         form = self._forms[channel]
         max_output_tokens = max_output_tokens or form.max_output_tokens
-        settings = (channel, max_output_tokens, self._temperature, draw, reminder)
-        digest = _digest(f"{self.rubric.version} {settings}", question)
+        settings = (channel, max_output_tokens, self.temperature, draw, reminder)
+        digest = digest_question(f"{self.rubric.version} {settings}", question)
         template = form.reminded if reminder else form.user
         return Prompt(
             question=question,
-            messages=(form.system, Message("user", self._fill(template, question, digest))),
+            messages=(form.system, Message("user", self.fill(template, question, digest))),
             channel=channel,
             schema=form.schema,
             max_output_tokens=max_output_tokens,
-            temperature=self._temperature,
+            temperature=self.temperature,
             draw=draw,
             key=digest.hex(),
         )
 
-    def _fill(self, template: Template, question: Question, digest: bytes) -> str:
+    def fill(self, template: Template, question: Question, seed: bytes) -> str:
+        """The template with the sample's texts in fences whose nonce comes from `seed`."""
         task, response, reference = question.task, question.response, question.reference
-        nonce = choose_nonce(self._secret, digest, (task, response, reference or ""))
+        nonce = self.nonce(seed, (task, response, reference or ""))
         return template.fill(
             {
                 "task": fenced("task", task or None, nonce),
@@ -104,6 +105,10 @@ class PromptWriter:
                 "nonce": nonce,
             }
         )
+
+    def nonce(self, seed: bytes, texts: Sequence[str]) -> str:
+        """16 hex characters that nobody outside can tell, and that occur in none of `texts`."""
+        return choose_nonce(self._secret, seed, texts)
 
 
 def _form(rubric: Rubric, channel: Channel) -> _Form:
@@ -120,7 +125,7 @@ def _form(rubric: Rubric, channel: Channel) -> _Form:
     )
 
 
-def _digest(settings: str, question: Question) -> bytes:
+def digest_question(settings: str, question: Question) -> bytes:
     """SHA-256 over the parts, each with its length, so that no two sets of parts look alike."""
     sha = hashlib.sha256(settings.encode())
     for part in (question.task, question.response, question.reference):
@@ -140,6 +145,11 @@ def _conversation(messages: Sequence[Message]) -> str:
 def _encodable(text: str) -> str:
     """`text` with lone surrogates replaced: they have no UTF-8 form and would fail while sending."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def count_chars(question: Question) -> int:
+    """The length of what the judge sees of a sample."""
+    return len(question.task) + len(question.response) + len(question.reference or "")
 
 
 def is_blank(text: str | None) -> bool:

@@ -51,6 +51,7 @@ ANSWERS = (
     "answer_schema_reasoned",
     "answer_tool",
     "answer_tool_reasoned",
+    "pack",
     "reminder",
 )
 """Packaged texts that belong to no rubric but change what a judge answers, so to every version."""

@@ -56,7 +56,57 @@ class ChannelChanged(Struct, frozen=True, kw_only=True):
     now: str
 
 
-Event = CallEnded | Retried | CacheLooked | SampleGraded | ChannelChanged
+class StoreLost(Struct, frozen=True, kw_only=True):
+    """The store of a shared quota does not answer: this process goes on with its share of the quota.
+
+    clients: how many shared the quota when it was last seen.
+    """
+
+    quota: str
+    clients: int
+    reason: str
+
+
+class StoreBack(Struct, frozen=True, kw_only=True):
+    """The store answers again after `lost_s` seconds: the quota is shared through it."""
+
+    quota: str
+    lost_s: float
+
+
+class BreakerChanged(Struct, frozen=True, kw_only=True):
+    """A target's breaker is now `closed`, `open` (not asked) or `half_open` (asked a few times)."""
+
+    target: str
+    state: str
+
+
+class FailedOver(Struct, frozen=True, kw_only=True):
+    """A target refused for `reason`, and the one at `position` (0 is the preferred) is asked."""
+
+    position: int
+    reason: str
+
+
+class Hedged(Struct, frozen=True, kw_only=True):
+    """A call was sent twice, the second time `after_s` seconds later; `won`: that copy answered it."""
+
+    after_s: float
+    won: bool
+
+
+Event = (
+    CallEnded
+    | Retried
+    | CacheLooked
+    | SampleGraded
+    | ChannelChanged
+    | StoreLost
+    | StoreBack
+    | BreakerChanged
+    | FailedOver
+    | Hedged
+)
 Sink = Callable[[Event], None]
 
 

@@ -292,6 +292,15 @@ def test_the_wait_asked_for_may_be_a_date() -> None:
     assert reply.retry_after_s() == pytest.approx(20, abs=2)
 
 
+def test_a_date_to_wait_for_is_read_by_the_clock_of_who_sent_it() -> None:
+    theirs = time.time() - 3600
+    headers = {
+        "date": formatdate(theirs, usegmt=True),
+        "retry-after": formatdate(theirs + 20, usegmt=True),
+    }
+    assert Reply(503, headers, b"").retry_after_s() == 20
+
+
 def test_the_repr_is_one_line() -> None:
     transport = HttpTransport(HttpSettings(), 7)
     assert repr(transport) == "HttpTransport(7 connections, 0 sent)"

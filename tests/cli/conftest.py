@@ -16,6 +16,7 @@ from judge_service.cli.score import Work, judge_rows
 from judge_service.cli.summary import RunFacts
 from judge_service.grading import Rubric, load_rubric
 from judge_service.settings import Settings
+from judge_service.throughput import Throughput, expect
 from judge_service.values import Part, Reward, Sample, Usage
 
 Verdict = float | str | BaseException
@@ -34,8 +35,12 @@ class FakeJudge:
         self._answer = answer
 
     @asynccontextmanager
-    async def open(self, _settings: Settings) -> AsyncIterator["FakeJudge"]:
+    async def open(self, settings: Settings) -> AsyncIterator["FakeJudge"]:
+        self.settings = settings
         yield self
+
+    def expect(self, *, text_tokens: int = 300) -> Throughput:
+        return expect(self.settings.limits, input_tokens=text_tokens + 190, output_tokens=10)
 
     async def check(self) -> list[str]:
         return self.problems

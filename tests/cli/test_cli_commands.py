@@ -11,6 +11,8 @@ import pytest
 from judge_service.cli import COMMANDS, EXIT_CODES, check, explain, main
 from judge_service.cli.simulate import read_config
 from judge_service.errors import CredentialsError, RubricError, SettingsError
+from judge_service.settings import LimitSettings
+from judge_service.throughput import expect
 from tests.cli.conftest import FakeJudge
 
 
@@ -123,11 +125,11 @@ def test_check_refuses_bad_settings(
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
-        ({}, "warning  quota     no limit is set"),
-        ({"REQUESTS_PER_MINUTE": "600"}, "ok       quota     expect about 10.0 evaluations/s"),
+        ({}, "no quota is set under [limits]"),
+        ({"REQUESTS_PER_MINUTE": "600"}, "ok       quota     10.0 evaluations/s"),
         (
             {"REQUESTS_PER_MINUTE": "600", "TOKENS_PER_MINUTE": "60000"},
-            "about 2.0 evaluations/s, bounded by limits.tokens_per_minute = 60,000",
+            "2.0 evaluations/s at 1 call(s) of 490 + 10 tokens each, bound by limits.tokens_per_minute",
         ),
     ],
 )
@@ -150,14 +152,21 @@ def test_check_says_what_throughput_to_expect(
 def test_explain_reads_top_down(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def stacks(_settings: Any) -> explain.Stacks:
-        return [("per sample", ["Grader(x)"]), ("per prompt", ["Deadline()", "Cache(9)"])]
+    async def stacks(_settings: Any, text_tokens: int) -> tuple[explain.Stacks, Any]:
+        shown = [("per sample", ["Grader(x)"]), ("per prompt", ["Deadline()", "Cache(9)"])]
+        limits = LimitSettings(requests_per_minute=6000, max_in_flight=200)
+        return shown, expect(limits, input_tokens=text_tokens, output_tokens=10)
 
     monkeypatch.setattr(explain, "_explain", stacks)
 
     assert main(["explain"]) == 0
     assert capsys.readouterr().out == (
-        "per sample\n  Grader(x)\n\nper prompt\n  Deadline()\n  Cache(9)\n"
+        "per sample\n  Grader(x)\n\nper prompt\n  Deadline()\n  Cache(9)\n\n"
+        "expected (steady, in the long run)\n"
+        "  100.0 evaluations/s at 1 call(s) of 300 + 10 tokens each,"
+        " bound by limits.requests_per_minute\n"
+        "  limits.requests_per_minute allows 100.0 evaluations/s\n"
+        "  limits.max_in_flight = 200 binds instead when a call takes longer than 2.00 s\n"
     )
     assert main(["explain", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)["stacks"]

@@ -30,8 +30,8 @@ class House:
         self.detach = Detach()
         self.limit: RateLimit[str, str] = RateLimit(
             limits={"requests": Limit(600, 0.5)},
-            reserve=lambda _: {"requests": 1},
-            charge=lambda _body, _answer: {"requests": 1},
+            reserve=lambda _: (1,),
+            charge=lambda _body, _answer: (1,),
         )
         self.slots = Concurrency(max_in_flight=3)
         self.attempts = 0

@@ -50,8 +50,8 @@ class World:
     def __init__(self) -> None:
         self.layer: RateLimit[Call, Call] = RateLimit(
             limits={name: Limit(amount, BURST_S) for name, amount in QUOTA.items()},
-            reserve=lambda call: {"requests": 1, "tokens": call.tokens},
-            charge=lambda call, _: {"requests": 1, "tokens": call.charged},
+            reserve=lambda call: (1, call.tokens),
+            charge=lambda call, _: (1, call.charged),
         )
         self.flows: list[tuple[float, Mapping[str, int]]] = []
         self.arrived: list[int] = []
@@ -163,8 +163,7 @@ def test_at_any_moment_what_is_granted_and_not_settled_is_in_flight(
         loop = asyncio.get_running_loop()
         playing = asyncio.create_task(world.play(numbered(drawn)))
         await asyncio.sleep(at_s)
-        for _ in range(5):  # let those that were granted in this moment begin
-            await asyncio.sleep(0)
+        await asyncio.sleep(1e-4)  # let everything of this moment happen
         tokens = sum(call.tokens for call in numbered(drawn) if call.number in inside)
         statistics = world.layer.statistics()
         seen.append((statistics.in_flight, statistics.reserved, len(inside), tokens))
@@ -208,8 +207,8 @@ def saturate(limit: Limit, sizes: Sequence[int], *, workers: int, for_s: float) 
         loop, seen = asyncio.get_running_loop(), Saturated([])
         layer: RateLimit[int, None] = RateLimit(
             limits={"tokens": limit},
-            reserve=lambda size: {"tokens": size},
-            charge=lambda size, _: {"tokens": size},
+            reserve=lambda size: (size,),
+            charge=lambda size, _: (size,),
         )
 
         async def answer(request: Request[int]) -> None:
@@ -250,3 +249,32 @@ def test_calls_larger_than_the_burst_are_not_starved_and_use_the_quota() -> None
     assert seen.used(60, 120) >= 0.99 * 60_000 - 3000
     assert seen.worst_minute() <= 60_000 + 3000 + 1
     assert seen.p99_wait_s(3000) <= 3 * seen.p99_wait_s(10)
+
+
+SHORT_AND_LONG = [500] * 10 + [5000]
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "sizes"),
+    [
+        (1_000_000.0, SHORT_AND_LONG),
+        (300_000.0, SHORT_AND_LONG),
+        (100_000.0, [1300]),
+        (100_000.0, [500] * 10 + [1300]),
+        (100_000.0, [1300, 200, 500, 1300]),
+    ],
+)
+def test_calls_of_up_to_1_7_percent_of_a_minute_keep_every_minute_within_1_percent(
+    per_minute: float, sizes: list[int]
+) -> None:
+    seen = saturate(Limit(per_minute, BURST_S), sizes, workers=100, for_s=300)
+    assert seen.used(60, 300) / 4 >= 0.99 * per_minute
+    assert seen.worst_minute() <= 1.01 * per_minute
+    assert seen.p99_wait_s(max(sizes)) <= 3 * seen.p99_wait_s(min(sizes))
+
+
+def test_calls_of_5_percent_of_a_minute_exceed_it_by_less_than_one_call() -> None:
+    seen = saturate(Limit(100_000, BURST_S), SHORT_AND_LONG, workers=100, for_s=300)
+    assert seen.used(60, 300) / 4 >= 0.99 * 100_000
+    assert seen.worst_minute() <= 1.045 * 100_000
+    assert seen.p99_wait_s(5000) <= 3 * seen.p99_wait_s(500)

@@ -1,11 +1,23 @@
 import asyncio
+import itertools
 from collections.abc import Callable
 from math import inf, nan
 
 import pytest
+from msgspec import Struct
 
-from judge_service.errors import CallError, Denied, Throttled, Unavailable
-from judge_service.flow import Request
+from judge_service.errors import (
+    CallError,
+    CredentialsError,
+    DeadlineExceeded,
+    Denied,
+    QuotaExhausted,
+    Throttled,
+    Unavailable,
+)
+from judge_service.flow import Request, stack
+from judge_service.flow.breaker import BreakerOpen
+from judge_service.flow.detach import Detach
 from judge_service.flow.retry import Retry, RetryBudget, RetryBudgetStatistics, RetryStatistics
 from judge_service.telemetry.events import Retried
 from judge_service.testing import START_S, RecordingSink, run_virtual
@@ -58,12 +70,10 @@ def test_a_first_success_is_one_attempt() -> None:
 
 def test_failures_are_tried_again_after_doubling_waits() -> None:
     script, sink = Script(Unavailable("1"), Unavailable("2")), RecordingSink()
-    assert run(new(sink=sink), script) == "answer"
+    assert run(new(max_attempts=4, sink=sink), script) == "answer"
     assert script.asked_s == pytest.approx([0, 0.05, 0.15])
-    assert sink.of(Retried) == [
-        Retried(attempt=1, wait_s=0.05, reason="unavailable", throttled=False),
-        Retried(attempt=2, wait_s=0.1, reason="unavailable", throttled=False),
-    ]
+    assert [event.wait_s for event in sink.of(Retried)] == pytest.approx([0.05, 0.1])
+    assert [event.attempt for event in sink.of(Retried)] == [1, 2]
 
 
 def test_the_last_error_goes_through_unchanged() -> None:
@@ -80,7 +90,7 @@ def test_the_last_error_goes_through_unchanged() -> None:
 def test_the_jitter_is_full() -> None:
     script = Script(Unavailable("1"), Unavailable("2"))
     numbers = iter([0.0, 0.25])
-    run(new(random=lambda: next(numbers)), script)
+    run(new(max_attempts=4, random=lambda: next(numbers)), script)
     assert script.asked_s == pytest.approx([0, 0, 0.025])
 
 
@@ -114,7 +124,8 @@ def test_a_question_throttled_too_often_is_given_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked_s", "waited_s"), [(3, 3), (0, 0.05), (-1, 0.05), (nan, 0.05), (100, 30), (inf, 30)]
+    ("asked_s", "waited_s"),
+    [(3, 3.05), (0, 0.05), (-1, 0.05), (nan, 0.05), (100, 30.05), (inf, 30.05)],
 )
 def test_a_judge_that_says_how_long_to_wait_is_obeyed_within_reason(
     asked_s: float, waited_s: float
@@ -171,7 +182,7 @@ def test_the_budget_is_a_share_of_recent_calls_and_a_rate() -> None:
     for _ in range(10):
         budget.count_call(100.0)
     assert [budget.take(101.0) for _ in range(6)] == [True] * 5 + [False]
-    assert budget.statistics() == RetryBudgetStatistics(calls=10, retries=5)
+    assert budget.statistics() == RetryBudgetStatistics(calls=10, retries=5, failures=0)
 
 
 def test_the_budget_forgets_after_ten_seconds() -> None:
@@ -182,7 +193,7 @@ def test_the_budget_forgets_after_ten_seconds() -> None:
     assert not budget.take(109.9)
     assert not budget.take(110.0)  # the calls are forgotten, the retry is not
     assert not budget.take(1e6)
-    assert budget.statistics() == RetryBudgetStatistics(calls=0, retries=0)
+    assert budget.statistics() == RetryBudgetStatistics(calls=0, retries=0, failures=0)
 
 
 def test_when_everything_fails_retries_stay_within_the_budget() -> None:
@@ -194,6 +205,126 @@ def test_when_everything_fails_retries_stay_within_the_budget() -> None:
         return sum(len(script.asked_s) for script in scripts) - 500
 
     assert 95 <= run_virtual(scenario()) <= 100
+
+
+def test_the_last_attempt_gives_a_burst_of_failures_time_to_show() -> None:
+    script = Script(Unavailable("1"), Unavailable("2"))
+    assert run(new(random=lambda: 0.5), script) == "answer"
+    assert script.asked_s == pytest.approx([0, 0.025, 1.525])
+
+
+def test_the_last_attempt_waits_until_the_judge_is_well() -> None:
+    async def scenario() -> float:
+        budget = RetryBudget(ratio=1, per_s=100)
+        loop = asyncio.get_running_loop()
+        for failure in range(80):  # one every quarter of a second, for 20 s
+            loop.call_later(failure / 4, lambda: budget.count_failure(loop.time()))
+        script = Script(Unavailable("1"), Unavailable("2"))
+        await new(budget=budget)(Request("q"), script)
+        return script.asked_s[-1]
+
+    assert 20 <= run_virtual(scenario()) <= 28
+
+
+def test_a_retry_waits_for_the_budget_as_long_as_its_deadline_allows() -> None:
+    async def scenario(deadline: float) -> list[float]:
+        budget = RetryBudget(ratio=0, per_s=0.1)  # one retry in 10 s
+        budget.take(START_S)
+        script = Script(Unavailable("1"))
+        try:
+            await new(budget=budget)(Request("q", deadline), script)
+        except Unavailable:
+            script.asked_s.append(asyncio.get_running_loop().time() - START_S)
+        return script.asked_s
+
+    assert run_virtual(scenario(START_S + 30)) == pytest.approx([0, 10.05])
+    assert run_virtual(scenario(START_S + 7)) == pytest.approx([0, 7])
+
+
+def test_no_retry_begins_so_late_that_half_of_them_would_come_after_the_deadline() -> None:
+    script = Script(Unavailable("1"))
+    retry = Retry(
+        max_attempts=3,
+        max_throttled=4,
+        base_s=0.05,
+        throttled_base_s=1,
+        cap_s=5,
+        budget=RetryBudget(ratio=0.2, per_s=10),
+        sink=RecordingSink(),
+        typical_s=lambda: 2.0,
+        random=lambda: 1.0,
+    )
+    with pytest.raises(Unavailable):
+        run(retry, script, START_S + 2.04)
+    assert retry.statistics().out_of_time == 1
+    assert run(retry, Script(Unavailable("1")), START_S + 2.06) == "answer"
+
+
+def test_a_throttled_call_keeps_its_place_in_the_line_for_half_of_its_attempts() -> None:
+    arrivals: list[float] = []
+
+    async def judge(request: Request[str]) -> str:
+        arrivals.append(request.arrived_at - START_S)
+        raise Throttled("full")
+
+    with pytest.raises(Throttled):
+        run_virtual(stack(judge, new(max_throttled=6), Detach())(Request("q")))
+    assert arrivals == [0, 0, 0, 7, 7, 7]
+
+
+@pytest.mark.parametrize("moment_s", [0.0, 0.02, 0.05, 3.0])
+def test_cancelled_at_any_await_it_makes_no_more_attempts(moment_s: float) -> None:
+    async def scenario() -> int:
+        budget = RetryBudget(ratio=0, per_s=0.1)
+        budget.take(START_S)  # so that it waits for the budget after its own wait
+        script = Script(*(Unavailable(str(n)) for n in range(9)))
+        task = asyncio.create_task(new(budget=budget)(Request("q"), script))
+        asyncio.get_running_loop().call_later(moment_s, task.cancel)
+        await asyncio.wait((task,))
+        await asyncio.sleep(100)
+        assert task.cancelled()
+        return len(script.asked_s)
+
+    assert run_virtual(scenario()) <= 1
+
+
+class Row(Struct, frozen=True):
+    """A row of the table of errors: what comes back, and what is made of it with unlimited time."""
+
+    error: CallError
+    waits_s: list[float]
+    costs_budget: bool = True
+
+
+EIGHT_S = [1.0, 2.0, 4.0, 5.0, 5.0, 5.0, 5.0]
+ROWS = {
+    "429": Row(Throttled("rate"), EIGHT_S, costs_budget=False),
+    "429, retry after 3": Row(
+        Throttled("rate", retry_after_s=3), [3 + wait_s for wait_s in EIGHT_S], costs_budget=False
+    ),
+    "429, tokens per day": Row(QuotaExhausted("day"), [], costs_budget=False),
+    "429, model not ready": Row(Unavailable("not ready", backoff_s=1.0), [1.0, 2.0]),
+    "500, 502, 503, 504": Row(Unavailable("5xx", backoff_s=0.05, charged=True), [0.05, 2.0]),
+    "503, retry after 2": Row(Unavailable("5xx", retry_after_s=2), [2.05, 2.1]),
+    "408, 424": Row(Unavailable("model", backoff_s=0.5, max_retries=1, charged=True), [0.5]),
+    "connection": Row(Unavailable("reset", backoff_s=0.05), [0.05, 2.0]),
+    "our time-out": Row(Unavailable("slow", backoff_s=0, max_retries=1, charged=True), [0.0]),
+    "unreadable reply": Row(Unavailable("html", backoff_s=0.05, max_retries=1), [0.05]),
+    "403, expired": Row(CredentialsError("expired"), [], costs_budget=False),
+    "400, 403, 404": Row(Denied("no"), [], costs_budget=False),
+    "deadline": Row(DeadlineExceeded("late"), [], costs_budget=False),
+    "open breaker": Row(BreakerOpen("ill", retry_after_s=5), [10.0] * 5, costs_budget=False),
+}
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+def test_each_kind_of_error_has_its_row(row: Row) -> None:
+    budget, script = RetryBudget(ratio=0, per_s=1), Script(*[row.error] * 99)
+    with pytest.raises(type(row.error)):
+        run(new(max_throttled=8, budget=budget), script)
+    waits_s = [after - before for before, after in itertools.pairwise(script.asked_s)]
+    assert waits_s == pytest.approx(row.waits_s)
+    assert (budget.statistics().retries > 0) == row.costs_budget
 
 
 def test_its_line_shows_the_settings() -> None:

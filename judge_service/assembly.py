@@ -1,0 +1,359 @@
+"""From settings to the stacks that `service` runs: which layers, in which order, with which numbers.
+
+The order and its reasons are in `docs/architecture.md`; `judge explain` prints what was assembled.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from judge_service.backends import Backend, open_backend
+from judge_service.backends.descriptors import affordable
+from judge_service.errors import SettingsError
+from judge_service.flow import Handler, stack
+from judge_service.flow.adaptive import AdaptiveConcurrency
+from judge_service.flow.breaker import Breaker
+from judge_service.flow.cache import Cache
+from judge_service.flow.coalesce import Coalesce
+from judge_service.flow.concurrency import Concurrency
+from judge_service.flow.deadline import Deadline
+from judge_service.flow.detach import Detach
+from judge_service.flow.failover import Failover
+from judge_service.flow.hedge import Hedge
+from judge_service.flow.latencies import Latencies
+from judge_service.flow.lease import Shared
+from judge_service.flow.observe import Observe
+from judge_service.flow.rate_limit import Limit, RateLimit
+from judge_service.flow.retry import Retry, RetryBudget
+from judge_service.flow.stores import QuotaStore
+from judge_service.flow.tokens import LearnedRatio, is_wide
+from judge_service.grading import Rubric, has_verdict
+from judge_service.settings import LimitSettings, Settings
+from judge_service.telemetry.events import Sink
+from judge_service.values import NO_USAGE, Channel, Completion, Prompt
+
+DRAIN_S = 2.0
+"""How long closing waits for calls that nobody waits for any more."""
+
+GEOGRAPHIES = frozenset({"us", "eu", "apac", "jp", "au", "ca", "global", "us-gov"})
+"""Prefixes of cross-region inference profiles, which name the same model elsewhere."""
+
+
+class Target(Struct, frozen=True):
+    """One way to an answer: an account's quota for one model in one region, with its own layers."""
+
+    backend: Backend
+    name: str
+    limit: RateLimit[Prompt, Completion]
+    slots: Concurrency | AdaptiveConcurrency
+    latencies: Latencies
+    layers: tuple[Any, ...]
+
+    def handler(self) -> Handler[Prompt, Completion]:
+        return stack(self.backend, *self.layers)
+
+    def has_room(self) -> bool:
+        """Whether a call more would take nothing from anybody."""
+        if self.limit.statistics().waiting:
+            return False
+        return not isinstance(self.slots, AdaptiveConcurrency) or self.slots.has_room()
+
+
+class Assembly(Struct, frozen=True):
+    """All of it. `model` is the judge with every policy around it."""
+
+    model: Handler[Prompt, Completion]
+    per_prompt: tuple[Any, ...]
+    targets: tuple[Target, ...]
+    tokens: LearnedRatio
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """The answer channels that every target understands, in the first one's order."""
+        return tuple(
+            channel
+            for channel in self.targets[0].backend.channels
+            if all(channel in target.backend.channels for target in self.targets)
+        )
+
+
+class TokenCost:
+    """What a prompt reserves and what its completion is charged, in the limiter's resources.
+
+    Bedrock takes input + max output tokens when a call starts and settles to input + cache writes +
+    output x burndown when it ends, so that is how we count; the input of a prompt not yet sent is
+    estimated from its length by a ratio learned from the answers.
+    """
+
+    def __init__(self, resources: Sequence[str], *, burndown: float, tokens: LearnedRatio) -> None:
+        self._resources = tuple(resources)
+        self._burndown = burndown
+        self._tokens = tokens
+
+    def reserve(self, prompt: Prompt) -> tuple[int, ...]:
+        wide = is_wide(prompt.question.response)
+        estimate = self._tokens.estimate(_characters(prompt), wide=wide)
+        return self._units(estimate, prompt.max_output_tokens)
+
+    def charge(self, prompt: Prompt, completion: Completion) -> tuple[int, ...]:
+        usage = completion.usage
+        seen = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+        if seen == 0:
+            return self.reserve(prompt)  # a backend that does not count tokens
+        wide = is_wide(prompt.question.response)
+        self._tokens.learn(_characters(prompt), seen, wide=wide)
+        return self._units(usage.input_tokens + usage.cache_write_tokens, usage.output_tokens)
+
+    def _units(self, input_tokens: int, output_tokens: int) -> tuple[int, ...]:
+        if not self._resources:
+            return ()
+        units = {
+            "requests": 1,
+            "tokens": input_tokens + round(output_tokens * self._burndown),
+            "input_tokens": input_tokens,
+            "output_tokens": output_tokens,
+        }
+        return tuple([units[name] for name in self._resources])
+
+
+def assemble(
+    settings: Settings,
+    rubric: Rubric,
+    environ: Mapping[str, str],
+    sink: Sink,
+    closing: AsyncExitStack,
+    *,
+    model: Backend | None = None,
+) -> Assembly:
+    """Builds everything and starts what runs in the background; `closing` ends it.
+
+    model: used instead of the configured targets.
+
+    Raises SettingsError.
+    """
+    tokens = LearnedRatio()
+    variants = [settings] if model else list(_variants(settings))
+    targets = tuple(
+        [
+            _target(variant, model or open_backend(variant, environ), tokens, sink, closing)
+            for variant in variants
+        ]
+    )
+    per_prompt = _per_prompt(settings, rubric, targets, sink, closing)
+    handlers = [target.handler() for target in targets]
+    last = handlers[0] if len(handlers) == 1 else Failover(handlers, sink=sink)
+    if len(handlers) > 1:
+        return Assembly(stack(last, *per_prompt), (*per_prompt, last), targets, tokens)
+    return Assembly(stack(last, *per_prompt), per_prompt, targets, tokens)
+
+
+def _variants(settings: Settings) -> list[Settings]:
+    """The settings of each target: the configured one, then where it fails over to.
+
+    Raises SettingsError for another model that was not explicitly allowed.
+    """
+    failover = settings.failover
+    if settings.backend == "local" or not (failover.regions or failover.models):
+        return [settings]
+    if failover.regions and settings.backend != "bedrock":
+        raise SettingsError("`failover.regions` is for the bedrock backend; use `failover.models`")
+    for other in failover.models:
+        if base_model(other) != base_model(settings.model) and not failover.allow_other_model:
+            raise SettingsError(
+                f"`failover.models`: {other} is another model than {settings.model}, which changes"
+                " what is measured; set `failover.allow_other_model = true` if you mean it"
+            )
+    bedrock = settings.bedrock
+    return [
+        settings,
+        *(replace(settings, bedrock=replace(bedrock, region=one)) for one in failover.regions),
+        *(replace(settings, model=one) for one in failover.models),
+    ]
+
+
+def base_model(model: str) -> str:
+    """A Bedrock model id without the geography of an inference profile."""
+    geography, _, rest = model.partition(".")
+    return rest if geography in GEOGRAPHIES else model
+
+
+def _target(
+    settings: Settings,
+    backend: Backend,
+    tokens: LearnedRatio,
+    sink: Sink,
+    closing: AsyncExitStack,
+) -> Target:
+    closing.push_async_callback(backend.aclose)
+    name = " ".join(filter(None, (settings.backend, settings.bedrock.region, backend.model)))
+    latencies = Latencies()
+    limit = _rate_limit(settings.limits, tokens)
+    slots = _slots(settings, latencies)
+    detach = Detach()
+    breaker = Breaker(target=name, sink=sink)
+    if settings.limits.store != "none":
+        _share(settings, name, limit, sink, closing)
+    closing.push_async_callback(detach.aclose, DRAIN_S)
+    layers = (detach, Observe(target=name, sink=sink), breaker, limit, slots)
+    return Target(backend, name, limit, slots, latencies, layers)
+
+
+def _slots(settings: Settings, latencies: Latencies) -> Concurrency | AdaptiveConcurrency:
+    most = settings.limits.max_in_flight
+    if settings.backend != "local":
+        most = affordable(most)  # or calls would wait for a descriptor after they count as sent
+    if settings.backend == "local" or not settings.limits.adaptive:
+        return Concurrency(max_in_flight=most)  # the embedded judge is as slow as its queue is long
+    return AdaptiveConcurrency(max_in_flight=most, latencies=latencies)
+
+
+def per_minute(limits: LimitSettings) -> dict[str, float]:
+    """The quota this process goes by, in the limiter's resource names: its part, or all with a store."""
+    processes = limits.processes if limits.store == "none" else 1
+    quota = {
+        "requests": limits.requests_per_minute,
+        "tokens": limits.tokens_per_minute,
+        "input_tokens": limits.input_tokens_per_minute,
+        "output_tokens": limits.output_tokens_per_minute,
+    }
+    return {name: amount / processes for name, amount in quota.items() if amount is not None}
+
+
+def _rate_limit(limits: LimitSettings, tokens: LearnedRatio) -> RateLimit[Prompt, Completion]:
+    quota = per_minute(limits)
+    cost = TokenCost(list(quota), burndown=limits.output_burndown, tokens=tokens)
+    return RateLimit(
+        limits={
+            name: Limit(per_minute=amount, burst_s=limits.burst_s) for name, amount in quota.items()
+        },
+        reserve=cost.reserve,
+        charge=cost.charge,
+    )
+
+
+def _share(
+    settings: Settings,
+    name: str,
+    limit: RateLimit[Prompt, Completion],
+    sink: Sink,
+    closing: AsyncExitStack,
+) -> None:
+    """Puts the limiter under the shared store."""
+    quota = per_minute(settings.limits)
+    if not quota:
+        raise SettingsError(
+            "`limits.store` shares a quota, but none is set; set `limits.requests_per_minute` or"
+            " `limits.tokens_per_minute`"
+        )
+    store = _open_store(settings)
+    closing.push_async_callback(store.aclose)
+    key = settings.limits.store_key or name
+    shared = Shared(
+        limit,
+        store=store,
+        quota=key,
+        per_minute=quota,
+        expected_clients=settings.limits.processes,
+        sink=sink,
+    )
+    shared.start()
+    closing.push_async_callback(shared.aclose)
+
+
+def _open_store(settings: Settings) -> QuotaStore:
+    try:
+        if settings.limits.store == "redis":
+            from judge_service.flow.stores.redis import RedisStore  # noqa: PLC0415 - an extra
+
+            return RedisStore(settings.limits.store_url)
+        from judge_service.flow.stores.dynamodb import DynamoDBStore  # noqa: PLC0415 - an extra
+
+        return DynamoDBStore(settings.limits.store_url, region=settings.bedrock.region)
+    except ImportError as missing:
+        extra = "redis" if settings.limits.store == "redis" else "aws"
+        raise SettingsError(
+            f'`limits.store = "{settings.limits.store}"` needs the package {missing.name}:'
+            f" pip install 'judge-service[{extra}]'"
+        ) from None
+
+
+def _per_prompt(
+    settings: Settings,
+    rubric: Rubric,
+    targets: Sequence[Target],
+    sink: Sink,
+    closing: AsyncExitStack,
+) -> tuple[Any, ...]:
+    first = targets[0]
+    layers: list[Any] = [
+        Deadline(),
+        _cache(settings, rubric, first.backend.model, sink, closing),
+        Coalesce(key=_key),
+        _retry(settings, first.latencies, sink),
+    ]
+    if settings.hedge.enabled:
+        layers.append(
+            Hedge(
+                budget_ratio=settings.hedge.budget,
+                latencies=first.latencies,
+                may_hedge=first.has_room,
+                sink=sink,
+            )
+        )
+    return tuple(layers)
+
+
+def _cache(
+    settings: Settings, rubric: Rubric, model: str, sink: Sink, closing: AsyncExitStack
+) -> Cache[Prompt, Completion]:
+    cache = settings.cache
+    store = None
+    if cache.redis_url:
+        from judge_service.flow.cache_redis import RedisCache, connect  # noqa: PLC0415 - an extra
+
+        store = RedisCache(
+            connect(cache.redis_url),
+            ttl_s=cache.ttl_s,
+            encode=msgspec.msgpack.encode,
+            decode=msgspec.msgpack.Decoder(Completion).decode,
+        )
+        closing.push_async_callback(store.aclose)
+    return Cache(
+        max_entries=cache.max_entries,
+        ttl_s=cache.ttl_s,
+        key=lambda prompt: f"{model}:{prompt.key}",  # the prompt's own key does not name the judge
+        keep=lambda prompt, completion: has_verdict(prompt, completion, rubric),
+        mark=_as_cached,
+        sink=sink,
+        store=store,
+    )
+
+
+def _retry(settings: Settings, latencies: Latencies, sink: Sink) -> Retry:
+    retry = settings.retry
+    return Retry(
+        max_attempts=retry.max_attempts,
+        max_throttled=retry.max_throttled,
+        base_s=retry.base_s,
+        throttled_base_s=retry.throttled_base_s,
+        cap_s=retry.cap_s,
+        budget=RetryBudget(ratio=retry.budget_ratio, per_s=retry.budget_per_s),
+        sink=sink,
+        typical_s=lambda: latencies.quantile_s(0.5),
+    )
+
+
+def _characters(prompt: Prompt) -> int:
+    return sum([len(message.content) for message in prompt.messages])
+
+
+def _key(prompt: Prompt) -> str:
+    return prompt.key
+
+
+def _as_cached(completion: Completion) -> Completion:
+    return replace(completion, cached=True, usage=NO_USAGE)

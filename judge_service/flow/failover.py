@@ -1,0 +1,76 @@
+"""Several ways to the same answer, one after the other."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Generic
+
+from msgspec import Struct
+
+from judge_service.errors import CallError
+from judge_service.flow import B, Handler, R, Request
+from judge_service.telemetry.events import FailedOver, Sink
+
+
+class FailoverStatistics(Struct, frozen=True, kw_only=True):
+    """answered: by each target, in their order. refused: calls that no target answered."""
+
+    answered: tuple[int, ...]
+    refused: int
+
+
+class Failover(Generic[B, R]):
+    """Asks the first target, and the next where another may succeed, each at most once.
+
+    It remembers nothing of who is well: a breaker in a target's own stack refuses at no cost, and then
+    the next is asked. Whether targets are other regions, other profiles or other models is a matter of
+    who builds it; the completion names the one that answered.
+
+    targets: handlers in the order of preference, at least one.
+
+    When none answered it raises the error most worth waiting for: throttled before failed before
+    refused for the day, and among equals the one with the shortest wait.
+    """
+
+    def __init__(self, targets: Sequence[Handler[B, R]], *, sink: Sink) -> None:
+        self._targets = tuple(targets)
+        self._sink = sink
+        self._answered = [0] * len(self._targets)
+        self._refused = 0
+
+    def __repr__(self) -> str:
+        return f"Failover(targets={len(self._targets)})"
+
+    def statistics(self) -> FailoverStatistics:
+        """What happened so far."""
+        return FailoverStatistics(answered=tuple(self._answered), refused=self._refused)
+
+    async def __call__(self, request: Request[B]) -> R:
+        errors: list[CallError] = []
+        for position, target in enumerate(self._targets):
+            if errors:
+                self._sink(FailedOver(position=position, reason=errors[-1].reason))
+            try:
+                result = await target(request.again())
+            except CallError as error:
+                if not _may_succeed_elsewhere(error, request.deadline):
+                    raise
+                errors.append(error)
+            else:
+                self._answered[position] += 1
+                return result
+        self._refused += 1
+        raise min(errors, key=_wait)
+
+
+def _may_succeed_elsewhere(error: CallError, deadline: float) -> bool:
+    """Whether it is trouble of the target and not of the question.
+
+    A limiter's refusal (its turn would come too late) is one: another limiter may have room.
+    """
+    if error.reason == "deadline":
+        return not error.charged and asyncio.get_running_loop().time() < deadline
+    return error.retryable or error.reason == "quota_exhausted"
+
+
+def _wait(error: CallError) -> tuple[bool, bool, float]:
+    return not error.throttled, not error.retryable, error.retry_after_s or 0.0

@@ -1,0 +1,134 @@
+-- One ask of one client for a part of a shared quota. The readable form is memory.py, `Line`, and
+-- brake.py, `Brake`: change them together (tests/flow/test_store_redis.py compares them).
+--
+-- KEYS[1]  hash: next:<resource> = when its time line is free, at = clock of the last call,
+--          base, resume, cut = Brake, lost, learning = clients that spend on their own, and until when
+-- KEYS[2]  sorted set: client -> until when it is counted
+-- ARGV[1]  Rules as JSON, ARGV[2] Ask as JSON. Returns a Lease as JSON.
+--
+-- Times are microseconds of this server's clock (TIME): clients' clocks do not matter. Keys carry the
+-- script's version, so that old and new processes share nothing while a release rolls out; the hash
+-- tag keeps both keys on one node of a cluster. All keys expire, so nothing is left behind.
+
+local line, members = KEYS[1], KEYS[2]
+local rules, ask = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
+local SECOND = 1000000
+local clock = redis.call('TIME')
+local now = clock[1] * SECOND + clock[2]
+
+local state = {}
+local fields = redis.call('HGETALL', line)
+for i = 1, #fields, 2 do
+  state[fields[i]] = tonumber(fields[i + 1])
+end
+local changed = {}
+local function set(field, value)
+  state[field] = value
+  changed[field] = value
+end
+
+-- A clock that went back: time lines, and what else is dated, go back with it.
+local back = (state.at or now) - now
+if back > 0 then
+  for field, value in pairs(state) do
+    if field ~= 'base' and field ~= 'resume' and field ~= 'lost' then
+      set(field, value - back)
+    end
+  end
+  redis.call('DEL', members)
+end
+set('at', now)
+
+-- Brake
+local CUT, CUT_EVERY, FLOOR, PEACE = 0.8, 1 * SECOND, 0.01, 2 * SECOND
+local RESUME, PROBE_PER_S, PROBE_DOUBLES_S = 0.95, 0.01, 10
+local function log2(value)
+  return math.log(value) / math.log(2)
+end
+local function current_pace()
+  local base, resume = state.base or 1, state.resume or 1
+  if base >= 1 then return 1 end
+  local peace_s = (now - state.cut - PEACE) / SECOND
+  if peace_s <= 0 then return base end
+  local quick_s = math.max(0, log2(resume / base))
+  if peace_s < quick_s then return math.min(1, base * 2 ^ peace_s) end
+  local doublings = math.min((peace_s - quick_s) / PROBE_DOUBLES_S, 20)
+  local gained = PROBE_PER_S * PROBE_DOUBLES_S / math.log(2) * (2 ^ doublings - 1)
+  return math.min(1, math.max(base, resume) * (1 + gained))
+end
+local since_cut = now - (state.cut or 0)
+if ask.throttled and since_cut >= CUT_EVERY then
+  local before = current_pace()
+  if since_cut > PEACE then set('resume', before * RESUME) end
+  set('base', math.max(before * CUT, FLOOR))
+  set('cut', now)
+end
+local pace = current_pace()
+
+-- Who shares the quota
+redis.call('ZREMRANGEBYSCORE', members, '-inf', now)
+if ask.leaving then
+  redis.call('ZREM', members, ask.client)
+else
+  redis.call('ZADD', members, now + rules.active_s * SECOND, ask.client)
+end
+local present = math.max(1, redis.call('ZCARD', members))
+
+-- Who is not back yet after the store was lost spends on its own: that is not dealt out
+local is_learning = now < (state.learning or 0)
+if ask.lost_clients > 0 and not is_learning then
+  set('learning', now + rules.learning_s * SECOND)
+end
+if ask.lost_clients > 0 or not is_learning then
+  set('lost', math.max(ask.lost_clients, is_learning and state.lost or 0))
+end
+local clients = math.max(present, state.lost)
+local dealt = pace * (1 - rules.alone_share * (1 - present / clients))
+
+local rates = {}
+for name, amount in pairs(ask.per_minute) do
+  rates[name] = amount / 60 / SECOND * dealt
+  local free = (state['next:' .. name] or now) - (ask.returned[name] or 0) / rates[name]
+  set('next:' .. name, math.max(now, free))
+end
+
+-- Of each resource what is wanted, a chunk at most, but what one call needs at least; a chunk is put
+-- at the end of the lines
+local batch_us = math.min(rules.batch_s, rules.round_s / clients) * SECOND
+local granted, start = {}, now
+for name, units in pairs(ask.want) do
+  local least = ask.least[name] or 1
+  local batch = math.min(rules.batch_calls * least, rates[name] * batch_us)
+  local most = math.max(rates[name] * rules.chunk_s * SECOND / clients, batch)
+  granted[name] = math.min(units, math.max(least, math.floor(most + 1e-9)))
+  start = math.max(start, state['next:' .. name])
+end
+local free = start
+for name, units in pairs(granted) do
+  local begin = math.max(state['next:' .. name], start - rules.lag_s * SECOND)
+  set('next:' .. name, begin + units / rates[name])
+  free = math.max(free, state['next:' .. name])
+end
+
+if not ask.leaving then
+  redis.call('ZADD', members, start + rules.active_s * SECOND, ask.client)
+end
+local arguments = {}
+for field, value in pairs(changed) do
+  arguments[#arguments + 1] = field
+  -- tostring() keeps 14 digits, microseconds have 16
+  local whole = field == 'base' or field == 'resume'
+  arguments[#arguments + 1] = string.format(whole and '%.17g' or '%.0f', value)
+end
+redis.call('HSET', line, unpack(arguments))
+local keep_ms = math.ceil((free - now) / 1000 + rules.keep_s * 1000)
+redis.call('PEXPIRE', line, keep_ms)
+redis.call('PEXPIRE', members, keep_ms)
+
+return cjson.encode({
+  granted = granted,
+  delay_s = (start - now) / SECOND,
+  valid_for_s = rules.valid_s,
+  clients = clients,
+  pace = pace,
+})

@@ -1,0 +1,127 @@
+"""A store for limiters of one process, and the readable form of what `lease.lua` does."""
+
+import asyncio
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from judge_service.flow.stores import Ask, Lease, Rules
+from judge_service.flow.stores.brake import Brake
+
+ROUNDING = 1e-9
+"""A grant that lacks 1e-9 of a unit is whole."""
+
+
+class MemoryStoreStatistics(Struct, frozen=True, kw_only=True):
+    """operations: asks answered. clients: by quota, how many share it."""
+
+    operations: int
+    clients: Mapping[str, int]
+
+
+class Line:
+    """One quota: the time lines of its resources and those who share it. No clock of its own."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._until_s: dict[str, float] = {}
+        self._next_s: dict[str, float] = {}
+        self._brake = Brake()
+        self._lost_clients = 0
+        self._learning_until_s = 0.0
+
+    def lease(self, ask: Ask, now_s: float) -> Lease:
+        """Answers one ask; the caller's clock must not go back."""
+        if ask.throttled:
+            self._brake.pull(now_s)
+        pace = self._brake.part(now_s)
+        present = self._count(ask, now_s)
+        clients = max(present, self._count_lost(ask, now_s))
+        dealt = pace * (1 - self._rules.alone_share * (1 - present / clients))
+        rates = {name: amount / 60 * dealt for name, amount in ask.per_minute.items()}
+        for name, rate in rates.items():
+            back_s = ask.returned.get(name, 0) / rate
+            self._next_s[name] = max(now_s, self._next_s.get(name, now_s) - back_s)
+        granted = self._portion(ask, rates, clients)
+        start_s = self._append(granted, rates, now_s)
+        if not ask.leaving:
+            self._until_s[ask.client] = start_s + self._rules.active_s
+        return Lease(
+            granted=granted,
+            delay_s=start_s - now_s,
+            valid_for_s=self._rules.valid_s,
+            clients=clients,
+            pace=pace,
+        )
+
+    def clients(self, now_s: float) -> int:
+        """How many share it now."""
+        self._until_s = {name: until for name, until in self._until_s.items() if until > now_s}
+        return len(self._until_s)
+
+    def _count(self, ask: Ask, now_s: float) -> int:
+        if ask.leaving:
+            self._until_s.pop(ask.client, None)
+        else:
+            self._until_s[ask.client] = now_s + self._rules.active_s
+        return max(1, self.clients(now_s))
+
+    def _count_lost(self, ask: Ask, now_s: float) -> int:
+        """How many shared it before they lost the store: who is not back yet spends on its own."""
+        is_learning = now_s < self._learning_until_s
+        if ask.lost_clients and not is_learning:
+            self._learning_until_s = now_s + self._rules.learning_s
+        if ask.lost_clients or not is_learning:
+            self._lost_clients = max(ask.lost_clients, self._lost_clients * is_learning)
+        return self._lost_clients
+
+    def _portion(self, ask: Ask, rates: Mapping[str, float], clients: int) -> dict[str, int]:
+        """Of each resource what is wanted, a chunk at most, but what one call needs at least."""
+        return {
+            name: min(units, self._most(rates[name], ask.least.get(name, 1), clients))
+            for name, units in ask.want.items()
+        }
+
+    def _most(self, rate: float, least: int, clients: int) -> int:
+        """Units of one chunk."""
+        rules = self._rules
+        batch_s = min(rules.batch_s, rules.round_s / clients)
+        batch = min(rules.batch_calls * least, rate * batch_s)
+        return max(least, int(max(rate * rules.chunk_s / clients, batch) + ROUNDING))
+
+    def _append(
+        self, granted: Mapping[str, int], rates: Mapping[str, float], now_s: float
+    ) -> float:
+        """Puts a chunk at the end of the lines and gives its beginning."""
+        start_s = max((self._next_s[name] for name in granted), default=now_s)
+        for name, units in granted.items():
+            begin_s = max(self._next_s[name], start_s - self._rules.lag_s)
+            self._next_s[name] = begin_s + units / rates[name]
+        return start_s
+
+
+class MemoryStore:
+    """Quotas shared by the limiters of one event loop."""
+
+    def __init__(self, rules: Rules | None = None) -> None:
+        self._rules = rules or Rules()
+        self._lines: dict[str, Line] = {}
+        self._operations = 0
+
+    def __repr__(self) -> str:
+        return "MemoryStore()"
+
+    def statistics(self) -> MemoryStoreStatistics:
+        """What was asked so far, and who shares now."""
+        now_s = asyncio.get_running_loop().time()
+        clients = {quota: line.clients(now_s) for quota, line in self._lines.items()}
+        return MemoryStoreStatistics(operations=self._operations, clients=clients)
+
+    async def lease(self, quota: str, ask: Ask) -> Lease:
+        """Answers at once. One line a quota, kept as long as the store."""
+        self._operations += 1
+        line = self._lines.setdefault(quota, Line(self._rules))
+        return line.lease(ask, asyncio.get_running_loop().time())
+
+    async def aclose(self) -> None:
+        """Nothing to close."""

@@ -1,0 +1,113 @@
+"""The arithmetic of a quota cut into slices of time: what each holds, and what a client may take."""
+
+import hashlib
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from judge_service.flow.stores import Ask, Rules
+from judge_service.flow.stores.brake import Brake
+
+SLICE_S = 0.5
+MARKS = 256
+"""Clients mark a slice with one of so many numbers, so that an item stays under 1 KB (one write unit)
+with 400 clients; how many there are is estimated from the marks (linear counting)."""
+
+
+REMEMBERED_SLICES = 6
+"""For counting clients: 3 s, within which everybody who is active has leased."""
+
+
+def slice_ms(per_minute: Mapping[str, float]) -> int:
+    """Length of this quota's slices: 0.5 s, or as long as one unit of its slowest resource takes."""
+    slowest = min(per_minute.values())
+    return max(round(SLICE_S * 1000), math.ceil(60_000 / slowest))
+
+
+def capacity(per_minute: float, index: int, length_ms: int, part: float) -> int:
+    """Units that slice `index` holds. Rounded so that all slices together hold the quota exactly."""
+    thousandths = round(per_minute * 1000)
+    span = 60_000 * 1000
+    before = thousandths * length_ms * index // span
+    return max(1, int((thousandths * length_ms * (index + 1) // span - before) * part + 1e-9))
+
+
+def portion(
+    ask: Ask, holds: Mapping[str, int], share_s: float, length_s: float, rules: Rules
+) -> dict[str, int]:
+    """Of each resource what is wanted, a chunk at most, but what one call needs, if a slice holds it.
+
+    holds: units of the slice. share_s: seconds of the whole quota that a client may take at once.
+    """
+    taken = {}
+    for name, units in ask.want.items():
+        least = ask.least.get(name, 1)
+        rate = holds[name] / length_s
+        batch = min(rules.batch_calls * least, rate * rules.batch_s)
+        most = max(least, int(max(rate * share_s, batch) + 1e-9))
+        taken[name] = min(units, most, holds[name])
+    return taken
+
+
+def mark_of(client: str) -> int:
+    """The number a client marks slices with, in [0, MARKS)."""
+    return int.from_bytes(hashlib.blake2b(client.encode(), digest_size=2).digest()) % MARKS
+
+
+def count(marks: Collection[object]) -> int:
+    """How many clients left so many different marks."""
+    free = max(1, MARKS - len(marks))
+    return max(1, round(-MARKS * math.log(free / MARKS)))
+
+
+class Slice(Struct, frozen=True):
+    """A piece of one quota's time, `index` lengths after 1970."""
+
+    quota: str
+    index: int
+    length_s: float
+
+    def holds(self, per_minute: float, part: float) -> int:
+        return capacity(per_minute, self.index, round(self.length_s * 1000), part)
+
+
+class Known:
+    """What this process knows of one quota.
+
+    last_slice: the one it leased from last. lead: how far beyond it, or beyond now, to look next, so
+        that slices known to be full are not asked again.
+    """
+
+    def __init__(self) -> None:
+        self.brake = Brake()
+        self.clients = 1
+        self.last_slice = self.lead = 0
+        self._braked_slice = 0
+        self._others = 0
+        self._marks: dict[int, frozenset[str]] = {}
+
+    def find(self, index: int, base: int) -> None:
+        """A lease was found in slice `index`, the search having begun at `base`.
+
+        If nobody else is in it, there may be room before it. Else everybody waits in one of the slices
+        between, and there are about as many in each.
+        """
+        self.last_slice = index
+        self.lead = index - base if self._others else max(0, index - base - 1)
+        self.clients = max(self.clients, (self._others + 1) * (index - base))
+
+    def learn(self, item: Mapping[str, Any], index: int, now_s: float) -> None:
+        """Reads a slice: who marked it, and whether somebody was throttled.
+
+        Who shares the quota has marked one of the last slices, but each client sees only some.
+        """
+        self._marks[index] = marks = frozenset(item.get("marks", {}).get("NS", ()))
+        self._others = count(marks) - 1
+        for old in [known for known in self._marks if known <= index - REMEMBERED_SLICES]:
+            del self._marks[old]
+        self.clients = count(frozenset().union(*self._marks.values()))
+        if "throttled" in item and index > self._braked_slice:
+            self._braked_slice = index
+            self.brake.pull(now_s)

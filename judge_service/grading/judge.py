@@ -1,0 +1,90 @@
+"""The judge as a grader sees it: a model, made to answer in the best form it accepts."""
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+from judge_service.errors import CallError
+from judge_service.flow import Handler, Request
+from judge_service.grading.prompt import CHANNELS
+from judge_service.telemetry.events import ChannelChanged, Sink
+from judge_service.values import Channel, Completion, Prompt
+
+P = TypeVar("P", bound=Prompt)
+
+
+class Judge:
+    """Asks a model, and leaves for good a channel that the model refused.
+
+    model: the judge, with all flow control inside it.
+    ladder: the channels to try, in order; made by `choose_ladder`.
+    """
+
+    def __init__(
+        self, model: Handler[Prompt, Completion], *, ladder: tuple[Channel, ...], sink: Sink
+    ) -> None:
+        self.ladder = ladder
+        self.asked = 0
+        self._model = model
+        self._sink = sink
+        self._last_model = ""
+
+    def __repr__(self) -> str:
+        return f"<Judge answers {' > '.join(self.ladder)}>"
+
+    @property
+    def channel(self) -> Channel:
+        """How the model is made to answer now."""
+        return self.ladder[0]
+
+    async def ask(
+        self, request: Request[Any], write: Callable[[Channel], P]
+    ) -> tuple[P, Completion]:
+        """The prompt that was answered, and its answer.
+
+        request: what of it is no body goes with the prompt.
+        write: makes the prompt for a channel; called again for the next one.
+
+        Raises CallError.
+        """
+        while True:
+            prompt = write(self.channel)
+            self.asked += 1
+            envelope: Request[Prompt] = Request(prompt, request.deadline, request.lane, request.job)
+            try:
+                completion = await self._model(envelope)
+            except CallError as error:
+                if not error.unsupported_channel or not self._step_down(prompt.channel):
+                    raise
+            else:
+                self._last_model = completion.model
+                return prompt, completion
+
+    def _step_down(self, refused: Channel) -> bool:
+        """Leaves a channel the model refused; `False` when there is no other.
+
+        Prompts in flight are refused together: only the first of them moves the judge.
+        """
+        if refused != self.channel:
+            return True
+        if len(self.ladder) == 1:
+            return False
+        self.ladder = self.ladder[1:]
+        self._sink(ChannelChanged(model=self._last_model, refused=refused, now=self.channel))
+        return True
+
+
+def choose_ladder(
+    answer: Literal["auto"] | Channel,
+    wish: Literal["auto"] | Channel,
+    channels: tuple[Channel, ...],
+) -> tuple[Channel, ...]:
+    """The channels to try, in order: the operator's choice, else the rubric's, else the model's best.
+
+    A rubric's wish the model cannot fulfil is passed over; an operator's is tried all the same.
+    """
+    if not channels or channels[-1] != "text":
+        raise ValueError(f"channels must end with text, got {channels}")
+    if answer == "auto":
+        answer = wish if wish in channels else channels[0]
+    weaker = CHANNELS[CHANNELS.index(answer) + 1 :]
+    return (answer, *(channel for channel in channels if channel in weaker))

@@ -1,0 +1,104 @@
+"""From what came of asking to the reward a trainer gets."""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from judge_service.errors import CallError
+from judge_service.grading.aggregate import aggregate
+from judge_service.grading.parse import Unparseable
+from judge_service.grading.rubric import Rubric
+from judge_service.values import NO_USAGE, Completion, Part, Reward, Usage, Verdict
+
+MAX_DETAIL_CHARS = 200
+
+
+class Spent(Struct):
+    """What one sample has cost so far; kept also when a later call fails."""
+
+    usage: Usage = NO_USAGE
+    model: str = ""
+    cached: bool = False
+
+    def add(self, completion: Completion) -> None:
+        """Takes in an answer."""
+        # A stored completion still carries the usage of the call that made it: paid for once only.
+        if not completion.cached:
+            self.usage = self.usage + completion.usage
+        self.cached = completion.cached
+        self.model = completion.model
+
+
+class Rewards:
+    """Makes the rewards of one rubric.
+
+    price: US dollars for a usage, `None` when the price is not known.
+    """
+
+    def __init__(self, rubric: Rubric, price: Callable[[Usage], float | None]) -> None:
+        self._rubric = rubric
+        self._price = price
+
+    def __repr__(self) -> str:
+        return f"<Rewards of {self._rubric.name}>"
+
+    def of(self, outcome: Verdict | Unparseable | CallError, spent: Spent) -> Reward:
+        """The reward of a sample that the judge was asked about."""
+        if isinstance(outcome, Verdict):
+            return self._judged(spent, outcome)
+        if isinstance(outcome, Unparseable):
+            return self.failed(spent, outcome.reason, outcome.detail)
+        return self.failed(spent, outcome.reason, printable(str(outcome)))
+
+    def failed(self, spent: Spent, reason: str, detail: str) -> Reward:
+        """The reward of a sample without a score."""
+        return Reward(
+            score=None,
+            reason=reason,
+            detail=detail,
+            parts=self._parts(None, reason),
+            usage=spent.usage,
+            cost_usd=self._price(spent.usage),
+            model=spent.model,
+            cached=spent.cached,
+        )
+
+    def broken(self, spent: Spent, error: Exception) -> Reward:
+        """The reward of a sample over which the grader itself, or the price, failed."""
+        return Reward(
+            score=None,
+            reason="grader_error",
+            detail=printable(f"{type(error).__name__}: {error}"),
+            parts=self._parts(None, "grader_error"),
+            usage=spent.usage,
+        )
+
+    def empty(self) -> Reward:
+        """The reward of an answer that says nothing: bad, and not unjudged."""
+        return Reward(score=0.0, detail="empty answer", parts=self._parts(0.0, None))
+
+    def _judged(self, spent: Spent, verdict: Verdict) -> Reward:
+        score, parts = aggregate(verdict, self._rubric)
+        reason = next((part.reason for part in parts if part.score is None), None)
+        missing = ", ".join(part.name for part in parts if part.score is None)
+        return Reward(
+            score=score,
+            reason=reason,
+            detail=f"this judge cannot judge {missing}" if missing else "",
+            parts=parts,
+            usage=spent.usage,
+            cost_usd=self._price(spent.usage),
+            model=spent.model,
+            cached=spent.cached,
+        )
+
+    def _parts(self, score: float | None, reason: str | None) -> tuple[Part, ...]:
+        return tuple(
+            Part(criterion.name, score, criterion.weight, reason)
+            for criterion in self._rubric.criteria
+        )
+
+
+def printable(text: str) -> str:
+    """The first characters of `text`, fit for a log line: without control characters."""
+    return "".join(char if char.isprintable() else " " for char in text[:MAX_DETAIL_CHARS])

@@ -1,0 +1,67 @@
+"""Runs every benchmark that takes less than about two minutes, one after the other, and sums them up.
+
+    python loadtest/bench.py [--smoke] [NAME ...]
+
+`make soak` runs the long one. A figure that was not met is shown as such; the exit code is 1 only when
+a benchmark itself failed.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from measuring import RESULTS, line, say
+
+HERE = Path(__file__).parent
+TIMEOUT_S = 400
+NAMES = ("limiter", "cpu", "inflight", "large_job", "hedge", "storm", "quota", "score")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes; writes no result")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(NAMES):
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
+    names = options.names or NAMES
+    failed = [name for name in names if not run(name, smoke=options.smoke)]
+    if not options.smoke:
+        for name in names:
+            show(name, stale=name in failed)
+        print("`make docs` copies these figures into the documentation")
+    if failed:
+        print(f"these failed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def run(name: str, *, smoke: bool) -> bool:
+    """Whether the benchmark came to its end."""
+    say(f"{name} ...")
+    started_s = time.monotonic()
+    command = [sys.executable, str(HERE / f"{name}.py"), *(["--smoke"] if smoke else [])]
+    try:
+        code = subprocess.run(command, timeout=TIMEOUT_S, check=False).returncode
+    except subprocess.TimeoutExpired:
+        code = -1
+    say(f"{name}: {'done' if code == 0 else 'FAILED'} in {time.monotonic() - started_s:.0f} s")
+    return code == 0
+
+
+def show(name: str, *, stale: bool) -> None:
+    path = RESULTS / f"{name}.json"
+    if stale or not path.exists():
+        print(f"{name}: no result of this run")
+        return
+    print(name)
+    for figure in json.loads(path.read_text())["figures"]:
+        print(line(figure))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""CPU of an evaluation through the whole service, against bare clients on the same machine in the same run.
+
+    python loadtest/cpu.py [--calls 2000] [--rounds 7]
+
+Each client is a process of its own (`cpu_worker.py`) and they take turns, so that a disturbance meets
+all of them; a ratio is of one round. They send the same messages to a simulator that answers at once.
+litellm needs `.venv-peers` (`make bench-peers`) and is left out, with a note, where there is none.
+"""
+
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from measuring import (
+    MODEL,
+    ROOT,
+    InstantJudge,
+    at_most,
+    report,
+    sample,
+    say,
+    settings_for,
+    simulator,
+    sizes,
+    spread,
+)
+
+from judge_service import open_service
+from judge_service.flow import Request
+from judge_service.values import Completion, Prompt
+
+PEERS = ROOT / ".venv-peers" / "bin" / "python"
+WORKER = Path(__file__).with_name("cpu_worker.py")
+IN_FLIGHT = 32
+ASKED = {"aioboto3": 1 / 4, "litellm": 1 / 12}
+SHARE_OF_CALLS = {"judge": 1.0, "aioboto3": 0.5, "litellm": 0.15}
+"""Of `--calls` in each round, so that every client takes about a second."""
+
+
+def main() -> None:
+    options = sizes(__doc__, calls=(2_000, 100), rounds=(7, 2))
+    messages = asyncio.run(messages_of_ours())
+    with ExitStack() as open_until_end:
+        url = open_until_end.enter_context(simulator()).url
+        clients = {
+            kind: open_until_end.enter_context(worker(kind, python, url, messages))
+            for kind, python in pythons().items()
+        }
+        us = take_turns(clients, options.calls, options.rounds)
+    figures = []
+    for peer, asked in ASKED.items():
+        if peer in us:
+            ratios = [mine / other for mine, other in zip(us["judge"], us[peer], strict=True)]
+            figures.append(
+                at_most(
+                    f"CPU of an evaluation over a {peer} call", statistics.median(ratios), asked
+                )
+            )
+    details = {
+        "calls_a_round": options.calls,
+        "rounds": options.rounds,
+        "in_flight": IN_FLIGHT,
+        "message_chars": sum(len(message["content"]) for message in messages),
+        "cpu_us_per_call": {kind: spread(values) for kind, values in us.items()},
+        "versions": versions(),
+    }
+    for kind, values in us.items():
+        print(f"  {kind}: {spread(values)} us of CPU a call")
+    report("cpu", figures, details, smoke=options.smoke)
+
+
+def pythons() -> dict[str, Path]:
+    """Which interpreter runs which client."""
+    found = {"judge": Path(sys.executable), "aioboto3": Path(sys.executable)}
+    if PEERS.exists():
+        found["litellm"] = PEERS
+    else:
+        say("litellm is left out: there is no .venv-peers; `make bench-peers` makes it")
+    return found
+
+
+async def messages_of_ours() -> list[dict[str, str]]:
+    """What the service sends for a sample, so that the others send the same."""
+    asked: list[Prompt] = []
+
+    class Listening(InstantJudge):
+        async def __call__(self, request: Request[Prompt]) -> Completion:
+            asked.append(request.body)
+            return await super().__call__(request)
+
+    model: Any = Listening()
+    async with open_service(settings_for("http://none"), environ={}, model=model) as judge:
+        await judge.score([sample(1234567)])
+    return [
+        {"role": message.role, "content": message.content.replace("1234567", "{number}")}
+        for message in asked[0].messages
+    ]
+
+
+@contextmanager
+def worker(
+    kind: str, python: Path, url: str, messages: list[dict[str, str]]
+) -> Iterator["subprocess.Popen[str]"]:
+    command = [str(python), str(WORKER), kind, url, str(IN_FLIGHT), json.dumps(messages)]
+    environ = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # else it asks the internet
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def take_turns(
+    clients: dict[str, "subprocess.Popen[str]"], calls: int, rounds: int
+) -> dict[str, list[float]]:
+    """Microseconds of CPU a call, by client and round, after one round that is not counted."""
+    us: dict[str, list[float]] = {kind: [] for kind in clients}
+    for number in range(rounds + 1):
+        for kind, process in clients.items():
+            share = max(IN_FLIGHT, int(calls * SHARE_OF_CALLS[kind]))
+            spent_us = order(process, kind, share) / share * 1e6
+            if number:
+                us[kind].append(spent_us)
+        say(f"round {number} of {rounds}")
+    return us
+
+
+def order(process: "subprocess.Popen[str]", kind: str, calls: int) -> float:
+    """CPU seconds that the client took for so many calls."""
+    if process.stdin is None or process.stdout is None:
+        raise RuntimeError("the client has no pipes")
+    print(calls, file=process.stdin, flush=True)
+    answer = process.stdout.readline()
+    if not answer:
+        raise RuntimeError(f"the client {kind} ended; its own message is above")
+    return float(answer)
+
+
+def versions() -> dict[str, str]:
+    """Of what was compared with."""
+    script = (
+        "import importlib.metadata as m, sys; print(*(m.version(name) for name in sys.argv[1:]))"
+    )
+    wanted: dict[Path, tuple[str, ...]] = {Path(sys.executable): ("aioboto3", "botocore")}
+    if PEERS.exists():
+        wanted[PEERS] = ("litellm",)
+    found: dict[str, str] = {"model": MODEL}
+    for python, names in wanted.items():
+        said = subprocess.run(
+            [python, "-c", script, *names], capture_output=True, text=True, check=True
+        )
+        found.update(zip(names, said.stdout.split(), strict=True))
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""One client of `cpu.py` in a process of its own: makes as many calls as told, says what CPU they took.
+
+    python loadtest/cpu_worker.py {judge,aioboto3,litellm} URL IN_FLIGHT MESSAGES
+
+Reads a number of calls a line, answers with CPU seconds a line (user and system, all threads), and
+ends with its input. litellm runs in another environment, so nothing of ours is imported up here.
+MESSAGES is JSON: what the judge is sent, in which `{number}` makes every call another one.
+"""
+
+import asyncio
+import json
+import resource
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+MODEL = "us.amazon.nova-lite-v1:0"
+REGION = "us-east-1"
+KEYS = {"aws_access_key_id": "simulated", "aws_secret_access_key": "simulated"}
+MAX_OUTPUT_TOKENS = 16
+Call = Callable[[int], Awaitable[str]]
+Make = Callable[[range], Awaitable[float]]
+"""Makes the calls of these numbers; gives the CPU seconds they took."""
+
+
+async def main() -> None:
+    kind, url, in_flight, messages = sys.argv[1:]
+    async with CLIENTS[kind](url, int(in_flight), json.loads(messages)) as make:
+        done = 0
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            calls = int(line)
+            print(await make(range(done, done + calls)), flush=True)
+            done += calls
+
+
+def many(call: Call, in_flight: int) -> Make:
+    """Makes calls, so many at once, and looks at every answer."""
+
+    async def make(numbers: range) -> float:
+        left = iter(numbers)
+
+        async def work() -> None:
+            for number in left:
+                if not 0 <= float(await call(number)) <= 1:
+                    raise RuntimeError("that is no score; the figure would mean nothing")
+
+        before_s = cpu_s()
+        await asyncio.gather(*(work() for _ in range(in_flight)))
+        return cpu_s() - before_s
+
+    return make
+
+
+def cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+@asynccontextmanager
+async def judge_client(url: str, in_flight: int, _messages: Any) -> AsyncIterator[Make]:
+    """The whole service: limits in force, cache off, one reward a call."""
+    from measuring import ENVIRON, sample, settings_for  # noqa: PLC0415  not in every environment
+
+    from judge_service import open_service  # noqa: PLC0415  as above
+
+    limits = {
+        "requests_per_minute": 1e9,
+        "tokens_per_minute": 1e12,
+        "max_in_flight": in_flight,
+    }
+    settings = settings_for(url, limits=limits, cache={"max_entries": 0})
+    async with open_service(settings, environ=ENVIRON) as judge:
+
+        async def make(numbers: range) -> float:
+            jobs = [(number, sample(number)) for number in numbers]
+            before_s = cpu_s()
+            async for _, reward in judge.stream(jobs, window=in_flight):
+                if reward.score is None:
+                    raise RuntimeError(f"not judged: {reward.detail}")
+            return cpu_s() - before_s
+
+        yield make
+
+
+@asynccontextmanager
+async def aioboto3_client(url: str, in_flight: int, messages: Any) -> AsyncIterator[Make]:
+    """A bare `converse`: the client is made once, one attempt, the answer's text is read."""
+    import aioboto3  # noqa: PLC0415  not in every environment
+    from botocore.config import Config  # noqa: PLC0415  as above
+
+    config = Config(max_pool_connections=in_flight, retries={"total_max_attempts": 1})
+    session = aioboto3.Session(**KEYS, region_name=REGION)
+    async with session.client("bedrock-runtime", endpoint_url=url, config=config) as client:
+
+        async def call(number: int) -> str:
+            reply = await client.converse(
+                modelId=MODEL,
+                system=[{"text": one["content"]} for one in messages if one["role"] == "system"],
+                messages=[
+                    {"role": "user", "content": [{"text": text_of(one, number)}]}
+                    for one in messages
+                    if one["role"] == "user"
+                ],
+                inferenceConfig={"maxTokens": MAX_OUTPUT_TOKENS, "temperature": 0.0},
+            )
+            text: str = reply["output"]["message"]["content"][0]["text"]
+            return text
+
+        yield many(call, in_flight)
+
+
+@asynccontextmanager
+async def litellm_client(url: str, in_flight: int, messages: Any) -> AsyncIterator[Make]:
+    """`litellm.acompletion` on its Converse route, no retries, no telemetry, silent."""
+    import litellm  # noqa: PLC0415  not in every environment
+
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+
+    async def call(number: int) -> str:
+        reply = await litellm.acompletion(
+            model=f"bedrock/converse/{MODEL}",
+            messages=[{"role": one["role"], "content": text_of(one, number)} for one in messages],
+            max_tokens=MAX_OUTPUT_TOKENS,
+            temperature=0.0,
+            num_retries=0,
+            aws_bedrock_runtime_endpoint=url,
+            aws_region_name=REGION,
+            **KEYS,
+        )
+        text: str = reply.choices[0].message.content
+        return text
+
+    yield many(call, in_flight)
+
+
+def text_of(message: dict[str, str], number: int) -> str:
+    return message["content"].replace("{number}", str(number))
+
+
+CLIENTS = {"judge": judge_client, "aioboto3": aioboto3_client, "litellm": litellm_client}
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,96 @@
+"""CPU of the limiter when nobody waits, and of the whole stack around a judge that answers at once.
+
+    python loadtest/limiter.py [--calls 20000] [--rounds 9]
+
+The limiter's figure is a call through the layer less the same call without it, process time.
+"""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from measuring import InstantJudge, at_most, report, sample, say, sizes, spread
+
+from judge_service import Settings, open_service
+from judge_service.flow import Handler, Request, stack
+from judge_service.flow.rate_limit import Limit, RateLimit
+from judge_service.settings import CacheSettings, LimitSettings
+
+PER_MINUTE = 1e12
+"""A quota nobody can use up."""
+RESOURCES = ("requests", "tokens")
+COSTS = (1, 400)
+
+
+def main() -> None:
+    options = sizes(__doc__, calls=(20_000, 500), rounds=(9, 2))
+    limiter = asyncio.run(measure_limiter(options.calls, options.rounds))
+    say("limiter measured")
+    whole = asyncio.run(measure_stack(options.calls // 4, options.rounds))
+    figures = [
+        at_most(
+            "limiter, uncontended acquire and settle of two resources",
+            statistics.median(limiter),
+            3.0,
+            "us",
+        )
+    ]
+    details = {
+        "calls": options.calls,
+        "rounds": options.rounds,
+        "limiter_us": spread(limiter),
+        "whole_stack_us": spread(whole),
+    }
+    print(f"  the whole stack, similarity rubric, no network: {spread(whole)} us")
+    report("limiter", figures, details, smoke=options.smoke)
+
+
+async def measure_limiter(calls: int, rounds: int) -> list[float]:
+    """Microseconds that the layer adds to a call, one for each round."""
+    limits = {name: Limit(per_minute=PER_MINUTE) for name in RESOURCES}
+    limiter: RateLimit[int, int] = RateLimit(
+        limits=limits, reserve=lambda _body: COSTS, charge=lambda _body, _result: COSTS
+    )
+    with_limiter: Handler[int, int] = stack(_echo, limiter)
+    added = []
+    for _ in range(rounds):
+        without_us = await _us_per_call(_echo, calls)
+        added.append(await _us_per_call(with_limiter, calls) - without_us)
+    return added
+
+
+async def _echo(request: Request[int]) -> int:
+    return request.body
+
+
+async def _us_per_call(handler: Callable[[Request[int]], Awaitable[int]], calls: int) -> float:
+    requests = [Request(number) for number in range(calls)]
+    started_s = time.process_time()
+    for request in requests:
+        await handler(request)
+    return (time.process_time() - started_s) / calls * 1e6
+
+
+async def measure_stack(calls: int, rounds: int) -> list[float]:
+    """Microseconds of a whole evaluation, everything but the network, one for each round."""
+    settings = Settings(
+        limits=LimitSettings(requests_per_minute=PER_MINUTE, tokens_per_minute=PER_MINUTE),
+        cache=CacheSettings(max_entries=0),
+    )
+    found: list[float] = []
+    judge_model: Any = InstantJudge()
+    async with open_service(settings, environ={}, model=judge_model) as judge:
+        for part in range(rounds):
+            samples = [sample(part * calls + number) for number in range(calls)]
+            started_s = time.process_time()
+            rewards = await judge.score(samples, deadline_s=600)
+            found.append((time.process_time() - started_s) / calls * 1e6)
+            if any(reward.score is None for reward in rewards):
+                raise RuntimeError("a sample was not judged; the figure would mean nothing")
+    return found
+
+
+if __name__ == "__main__":
+    main()

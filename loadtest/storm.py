@@ -1,0 +1,144 @@
+"""A judge that throttles every call for a minute: what is sent to it meanwhile, and how it comes back.
+
+    python loadtest/storm.py [--calm-s 10] [--storm-s 60] [--after-s 20]
+
+Real sockets; service and simulator share one loop and so one clock. The load never lets up.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from measuring import (
+    ENVIRON,
+    at_least,
+    at_most,
+    report,
+    sample,
+    say,
+    settings_for,
+    sizes,
+)
+from msgspec import Struct
+
+from judge_service import JudgeService, Sample, open_service
+from judge_service.simulator import Fault, Simulator, SimulatorConfig, simulate
+
+PER_MINUTE = 6_000.0
+LATENCY_S = 0.3
+WINDOW = 400
+RECOVERY_S = 10.0
+THROTTLE: Fault = "throttle"
+ENOUGH_THROTTLES = 500_000
+"""More than anybody sends within a storm; what is left over is forgotten by a reset."""
+CONFIG = SimulatorConfig(
+    requests_per_minute=PER_MINUTE,
+    latency_median_s=LATENCY_S,
+    latency_sigma=0.0,
+    max_events=ENOUGH_THROTTLES,
+)
+
+
+class Storm(Struct, frozen=True):
+    """When it began and ended, when counting stopped, and the calls that came: all in seconds.
+
+    during: calls between its begin and its end. admitted: calls let in after it.
+    """
+
+    began_s: float
+    ended_s: float
+    closed_s: float
+    during: list[float]
+    admitted: list[float]
+
+
+def main() -> None:
+    options = sizes(__doc__, calm_s=(10.0, 2.0), storm_s=(60.0, 3.0), after_s=(20.0, 12.0))
+    storm, unscored = asyncio.run(ride_out(options.calm_s, options.storm_s, options.after_s))
+    lasted_s = storm.ended_s - storm.began_s
+    late = [at_s for at_s in storm.during if at_s >= storm.began_s + 5]
+    figures = [
+        at_most("calls during the storm", len(storm.during) / lasted_s, 1.1, "/s"),
+        at_least("quota used from 10 s after the storm on", 100 * recovered(storm), 90.0, "%"),
+        at_most("evaluations not scored", unscored, 0),
+    ]
+    details: dict[str, Any] = {
+        "calm_s": options.calm_s,
+        "storm_s": options.storm_s,
+        "requests_per_minute": PER_MINUTE,
+        "calls_per_s_after_the_first_5_s": round(len(late) / max(lasted_s - 5, 1), 3),
+        "calls_in_each_second_of_it": by_second(storm.during, storm.began_s, storm.ended_s),
+        "admitted_in_each_second_after_it": by_second(
+            storm.admitted, storm.ended_s, storm.closed_s
+        ),
+    }
+    print(f"  calls/s after its first 5 s: {details['calls_per_s_after_the_first_5_s']}")
+    report("storm", figures, details, smoke=options.smoke)
+
+
+async def ride_out(calm_s: float, storm_s: float, after_s: float) -> tuple[Storm, int]:
+    """What the judge saw, and how many samples were not scored."""
+    async with simulate(CONFIG) as simulator:
+        settings = settings_for(
+            simulator.url, limits={"requests_per_minute": PER_MINUTE}, cache={"max_entries": 0}
+        )
+        async with open_service(settings, environ=ENVIRON) as judge:
+            over = asyncio.Event()
+            load = asyncio.create_task(judge_until(judge, over))
+            try:
+                storm = await weather(simulator, calm_s, storm_s, after_s)
+            finally:
+                over.set()
+            say("counting is over; waiting for what is still at work")
+            return storm, await asyncio.wait_for(load, 120)
+
+
+async def weather(simulator: Simulator, calm_s: float, storm_s: float, after_s: float) -> Storm:
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(calm_s)
+    say(f"a storm of {storm_s:g} s begins, after {simulator.statistics().calls} calls")
+    began_s = loop.time()
+    simulator.script(*[THROTTLE] * ENOUGH_THROTTLES)
+    await asyncio.sleep(storm_s)
+    ended_s = loop.time()
+    during = [call.started_s for call in simulator.events() if call.fault == THROTTLE]
+    simulator.reset()
+    say(f"it is over and saw {len(during)} calls")
+    await asyncio.sleep(after_s)
+    after = [call for call in simulator.events() if call.started_s >= ended_s]
+    admitted = [call.started_s for call in after if call.status == 200]
+    return Storm(began_s, ended_s, loop.time(), during, admitted)
+
+
+async def judge_until(judge: JudgeService, over: asyncio.Event) -> int:
+    """Judges until told to stop; gives how many samples were not scored."""
+
+    def jobs() -> Iterator[tuple[int, Sample]]:
+        for number in itertools.count():
+            if over.is_set():
+                return
+            yield number, sample(number)
+
+    unscored = 0
+    async for _, reward in judge.stream(jobs(), window=WINDOW):
+        unscored += reward.score is None
+    return unscored
+
+
+def recovered(storm: Storm) -> float:
+    """Share of the quota that was used from 10 s after the storm until the last call could end."""
+    begin_s, end_s = storm.ended_s + RECOVERY_S, storm.closed_s - 2 * LATENCY_S
+    counted = sum(begin_s <= at_s < end_s for at_s in storm.admitted)
+    return counted / (PER_MINUTE / 60 * (end_s - begin_s))
+
+
+def by_second(times_s: list[float], begin_s: float, end_s: float) -> list[int]:
+    found = [0] * (int(end_s - begin_s) + 1)
+    for at_s in times_s:
+        found[int(at_s - begin_s)] += 1
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+import pytest
+
+from judge_service.flow.stores import Ask, Rules
+from judge_service.flow.stores.brake import FLOOR, Brake
+from judge_service.flow.stores.memory import Line, MemoryStore
+from judge_service.testing import run_virtual
+
+NOW_S = 1000.0
+
+
+def ask(client: str = "a", per_minute: float = 6000, want: int = 0, **fields: object) -> Ask:
+    wanted = {"requests": want} if want else {}
+    return Ask(client=client, per_minute={"requests": per_minute}, want=wanted, **fields)  # type: ignore[arg-type]  # table
+
+
+def line() -> Line:
+    return Line(Rules())
+
+
+def test_a_lone_client_gets_half_a_second() -> None:
+    lease = line().lease(ask(want=1000), NOW_S)
+
+    assert (lease.granted, lease.delay_s, lease.clients) == ({"requests": 50}, 0.0, 1)
+
+
+def test_a_new_line_holds_no_credit_from_the_time_before() -> None:
+    quota = line()
+
+    leases = [quota.lease(ask(want=1000), NOW_S + 3600) for _ in range(3)]
+
+    assert [lease.delay_s for lease in leases] == pytest.approx([0, 0.5, 1.0])
+
+
+def test_time_in_which_nobody_asked_is_no_credit() -> None:
+    quota = line()
+    quota.lease(ask(want=1000), NOW_S)
+
+    delays_s = [quota.lease(ask(want=1000), NOW_S + 600).delay_s for _ in range(2)]
+
+    assert delays_s == pytest.approx([0, 0.5])
+
+
+def test_clients_share_a_chunk() -> None:
+    quota = line()
+    granted = [quota.lease(ask(name, want=1000), NOW_S).granted["requests"] for name in "abab"]
+
+    assert granted == [50, 25, 25, 25]
+
+
+def test_small_shares_are_leased_in_batches_of_calls() -> None:
+    quota = line()
+    for name in range(40):
+        quota.lease(ask(str(name)), NOW_S)
+
+    lease = quota.lease(ask("0", want=1000), NOW_S)
+
+    assert lease.granted == {"requests": 12}  # its share of half a second would be 1.25
+
+
+def test_a_batch_takes_no_more_than_a_quarter_second_of_the_line() -> None:
+    quota = line()
+    for name in range(40):
+        quota.lease(ask(str(name), per_minute=600), NOW_S)
+
+    lease = quota.lease(ask("0", per_minute=600, want=1000), NOW_S)
+
+    assert lease.granted == {"requests": 2}
+
+
+def test_grants_one_call_however_dear_and_lets_the_others_wait_for_it() -> None:
+    quota = line()
+    dear = quota.lease(ask("a", want=500, least={"requests": 400}), NOW_S)
+    after = quota.lease(ask("b", want=1), NOW_S)
+
+    assert dear.granted == {"requests": 400}
+    assert after.delay_s == pytest.approx(4.0)
+
+
+def test_calls_dear_in_different_resources_share_the_time() -> None:
+    quota = line()
+    both = {"requests": 6000.0, "tokens": 600_000.0}
+    for _ in range(100):
+        quota.lease(Ask(client="many", per_minute=both, want={"requests": 10, "tokens": 1}), NOW_S)
+        last = quota.lease(
+            Ask(client="long", per_minute=both, want={"requests": 1, "tokens": 1000}), NOW_S
+        )
+
+    assert last.delay_s == pytest.approx(
+        11, rel=0.05
+    )  # 1,100 requests; one after the other it were 20
+
+
+def test_one_resource_lags_behind_the_one_that_binds_by_a_bounded_time() -> None:
+    quota = line()
+    both = {"requests": 6000.0, "tokens": 600_000.0}
+    for _ in range(10):
+        quota.lease(Ask(client="a", per_minute=both, want={"requests": 1, "tokens": 5000}), NOW_S)
+
+    lease = quota.lease(ask("a", want=1), NOW_S)
+
+    assert lease.delay_s == pytest.approx(4.5 - 0.25 + 0.01)
+
+
+def test_what_comes_back_goes_to_others_but_never_into_the_past() -> None:
+    quota = line()
+    quota.lease(ask(want=1000), NOW_S)
+
+    quota.lease(ask(returned={"requests": 1_000_000}), NOW_S)
+    delays_s = [quota.lease(ask(want=1000), NOW_S).delay_s for _ in range(2)]
+
+    assert delays_s == pytest.approx([0, 0.5])
+
+
+def test_a_crashed_client_is_forgotten() -> None:
+    quota = line()
+    quota.lease(ask("crashed"), NOW_S)
+    quota.lease(ask("leaving"), NOW_S)
+    quota.lease(ask("leaving", leaving=True), NOW_S)
+
+    assert quota.lease(ask("a"), NOW_S + 1.9).clients == 2
+    assert quota.lease(ask("a"), NOW_S + 2.1).clients == 1
+
+
+def test_who_waits_for_a_far_lease_is_not_forgotten_before() -> None:
+    quota = line()
+    quota.lease(ask("a", want=900, least={"requests": 900}), NOW_S)
+    quota.lease(ask("b", want=1), NOW_S)
+
+    assert quota.clients(NOW_S + 8) == 1
+
+
+def test_after_a_loss_the_share_of_those_still_alone_is_not_dealt_out() -> None:
+    quota = line()
+    first = quota.lease(ask("a", want=1000, lost_clients=4), NOW_S)
+    second = quota.lease(ask("b", want=1000, lost_clients=4), NOW_S)
+
+    assert first.granted == {"requests": 10}  # a quarter second of the 40 a second that are left
+    assert second.delay_s == pytest.approx(0.25)
+    assert quota.lease(ask("a", want=1000), NOW_S + 2).granted == {"requests": 25}
+
+
+def test_throttling_slows_all_once_a_second() -> None:
+    quota = line()
+
+    paces = [quota.lease(ask(throttled=True), NOW_S + at_s).pace for at_s in (0, 0.5, 1.0)]
+
+    assert paces == pytest.approx([0.8, 0.8, 0.64])
+    assert quota.lease(ask("b", want=1000), NOW_S + 1).granted == {"requests": 16}
+
+
+@pytest.mark.parametrize(("after_s", "part"), [(2, 0.8), (3, 0.96), (10, 1.0)])
+def test_a_single_cut_is_soon_made_good(after_s: float, part: float) -> None:
+    brake = Brake()
+    brake.pull(NOW_S)
+
+    assert brake.part(NOW_S + after_s) == pytest.approx(part, rel=0.01)
+
+
+def test_after_a_storm_it_is_back_within_10_s() -> None:
+    brake = Brake()
+    for second in range(60):
+        brake.pull(NOW_S + second)
+
+    assert brake.part(NOW_S + 60) == FLOOR
+    assert brake.part(NOW_S + 59 + 10) >= 0.9
+
+
+def test_a_quota_that_is_lower_for_long_is_found_and_used() -> None:
+    brake, there, throttled, used = Brake(), 0.3, 0, 0.0
+    for tick in range(3000):
+        part = brake.part(NOW_S + tick / 10)
+        if part > there:
+            brake.pull(NOW_S + tick / 10)
+        if tick >= 300:
+            throttled += part > there
+            used += min(part, there)
+
+    assert used / (2700 * there) > 0.9
+    assert throttled / 2700 < 0.05
+
+
+def test_counts_operations_and_clients() -> None:
+    async def scenario() -> None:
+        store = MemoryStore()
+        await store.lease("q", ask("a"))
+        await store.lease("q", ask("b"))
+
+        statistics = store.statistics()
+        assert (statistics.operations, statistics.clients) == (2, {"q": 2})
+        assert repr(store) == "MemoryStore()"
+        await store.aclose()
+
+    run_virtual(scenario())
