@@ -81,6 +81,10 @@ class Assembly(Struct, frozen=True):
         )
 
 
+RESOURCES = ("requests", "tokens", "input_tokens", "output_tokens")
+"""What a quota can be of, in the order of `TokenCost`'s arithmetic."""
+
+
 class TokenCost:
     """What a prompt reserves and what its completion is charged, in the limiter's resources.
 
@@ -90,7 +94,7 @@ class TokenCost:
     """
 
     def __init__(self, resources: Sequence[str], *, burndown: float, tokens: LearnedRatio) -> None:
-        self._resources = tuple(resources)
+        self._order = tuple([RESOURCES.index(name) for name in resources])
         self._burndown = burndown
         self._tokens = tokens
 
@@ -109,15 +113,9 @@ class TokenCost:
         return self._units(usage.input_tokens + usage.cache_write_tokens, usage.output_tokens)
 
     def _units(self, input_tokens: int, output_tokens: int) -> tuple[int, ...]:
-        if not self._resources:
-            return ()
-        units = {
-            "requests": 1,
-            "tokens": input_tokens + round(output_tokens * self._burndown),
-            "input_tokens": input_tokens,
-            "output_tokens": output_tokens,
-        }
-        return tuple([units[name] for name in self._resources])
+        burnt = round(output_tokens * self._burndown)
+        units = (1, input_tokens + burnt, input_tokens, output_tokens)
+        return tuple([units[position] for position in self._order])
 
 
 def assemble(
@@ -214,12 +212,7 @@ def _slots(settings: Settings, latencies: Latencies) -> Concurrency | AdaptiveCo
 def per_minute(limits: LimitSettings) -> dict[str, float]:
     """The quota this process goes by, in the limiter's resource names: its part, or all with a store."""
     processes = limits.processes if limits.store == "none" else 1
-    quota = {
-        "requests": limits.requests_per_minute,
-        "tokens": limits.tokens_per_minute,
-        "input_tokens": limits.input_tokens_per_minute,
-        "output_tokens": limits.output_tokens_per_minute,
-    }
+    quota = {name: getattr(limits, f"{name}_per_minute") for name in RESOURCES}
     return {name: amount / processes for name, amount in quota.items() if amount is not None}
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import copy
 from collections.abc import Callable
-from typing import Generic
+from typing import Any, Generic
 
 from msgspec import Struct
 
@@ -22,18 +22,17 @@ class CoalesceStatistics(Struct, frozen=True, kw_only=True):
 class _Flight(Generic[R]):
     """One call and those who wait for it."""
 
-    __slots__ = ("deadline", "landed", "shared", "task", "waiters")
+    __slots__ = ("deadline", "shared", "task", "waiters")
 
-    def __init__(self, task: asyncio.Task[R], deadline: float) -> None:
-        self.task = task
+    task: asyncio.Task[R]
+
+    def __init__(self, deadline: float) -> None:
         self.deadline = deadline
         self.waiters: set[asyncio.Future[None]] = set()
         self.shared = False
-        task.add_done_callback(self._land)
 
-    def _land(self, task: asyncio.Task[R]) -> None:
-        if not task.cancelled():
-            task.exception()  # taken here, because perhaps nobody waits any more
+    def land(self) -> None:
+        """Wakes those who wait; they look at the task after it has ended, in the loop's next turn."""
         for waiter in self.waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -84,12 +83,21 @@ class Coalesce(Generic[B, R]):
         return flight.result()
 
     def _take_off(self, key: str, request: Request[B], call_next: Handler[B, R]) -> _Flight[R]:
-        alone = request.again()
-        task = asyncio.get_running_loop().create_task(_fly(alone, call_next))
-        flight = _Flight(task, request.deadline)
+        flight: _Flight[R] = _Flight(request.deadline)
+        flying = self._fly(key, flight, request.again(), call_next)
+        flight.task = asyncio.get_running_loop().create_task(flying)
         self._flights[key] = flight
-        task.add_done_callback(lambda _task: self._forget(key, flight))
         return flight
+
+    async def _fly(
+        self, key: str, flight: _Flight[R], request: Request[B], call_next: Handler[B, R]
+    ) -> R:
+        """Says by itself that it has landed: callbacks of the task would cost turns of the loop."""
+        try:
+            return await call_next(request)
+        finally:
+            self._forget(key, flight)
+            flight.land()
 
     async def _wait(self, key: str, flight: _Flight[R]) -> None:
         landed = asyncio.get_running_loop().create_future()
@@ -99,18 +107,24 @@ class Coalesce(Generic[B, R]):
             await landed
         except asyncio.CancelledError:
             flight.waiters.discard(landed)
-            if not flight.waiters and not flight.task.done():
-                self._forget(key, flight)  # first, so that nobody joins a call that is ending
-                flight.task.cancel()
-                await asyncio.wait((flight.task,))
+            if not flight.waiters:
+                await self._give_up(key, flight)
             raise
         finally:
             self._waiting -= 1
+
+    async def _give_up(self, key: str, flight: _Flight[R]) -> None:
+        self._forget(key, flight)  # first, so that nobody joins a call that is ending
+        flight.task.add_done_callback(_take)
+        flight.task.cancel()
+        await asyncio.wait((flight.task,))
 
     def _forget(self, key: str, flight: _Flight[R]) -> None:
         if self._flights.get(key) is flight:  # a later flight may have taken its place
             del self._flights[key]
 
 
-async def _fly(request: Request[B], call_next: Handler[B, R]) -> R:
-    return await call_next(request)
+def _take(task: asyncio.Task[Any]) -> None:
+    """Takes an error that nobody waits for any more, which would be reported as lost otherwise."""
+    if not task.cancelled():
+        task.exception()

@@ -28,7 +28,7 @@ class Detach:
     """
 
     def __init__(self) -> None:
-        self._in_flight: dict[asyncio.Task[Any], asyncio.Future[None]] = {}
+        self._attended = 0
         self._abandoned: set[asyncio.Task[Any]] = set()
 
     def __repr__(self) -> str:
@@ -36,20 +36,22 @@ class Detach:
 
     def statistics(self) -> DetachStatistics:
         """What is under way now."""
-        return DetachStatistics(in_flight=len(self._in_flight), abandoned=len(self._abandoned))
+        abandoned = len(self._abandoned)
+        return DetachStatistics(in_flight=self._attended + abandoned, abandoned=abandoned)
 
     async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
         attempt = request.again()
         loop = asyncio.get_running_loop()
-        task = loop.create_task(_attempt(attempt, call_next))
         ended = loop.create_future()
-        self._in_flight[task] = ended
-        task.add_done_callback(self._ended)
+        task = loop.create_task(_attempt(attempt, call_next, ended))
+        self._attended += 1
         try:
             await ended  # not the task itself: waiting for it would hand our cancellation on
         except asyncio.CancelledError:
+            self._attended -= 1
             await self._leave(task, attempt.sent_at)
             raise
+        self._attended -= 1
         return task.result()
 
     async def aclose(self, grace_s: float) -> None:
@@ -65,20 +67,29 @@ class Detach:
 
     async def _leave(self, task: asyncio.Task[Any], sent_at: float) -> None:
         if task.done():
+            _take(task)
             return
         self._abandoned.add(task)
+        task.add_done_callback(self._forget)
         if not sent_at:
             task.cancel()
             await asyncio.wait((task,))
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
+    def _forget(self, task: asyncio.Task[Any]) -> None:
         self._abandoned.discard(task)
-        if not task.cancelled():
-            task.exception()  # taken here, because perhaps nobody waits any more
-        ended = self._in_flight.pop(task)
+        _take(task)
+
+
+def _take(task: asyncio.Task[Any]) -> None:
+    """Takes an error that nobody waits for any more, which would be reported as lost otherwise."""
+    if not task.cancelled():
+        task.exception()
+
+
+async def _attempt(request: Request[B], call_next: Handler[B, R], ended: asyncio.Future[None]) -> R:
+    """Says by itself that it has ended: a callback of the task would cost a turn of the loop more."""
+    try:
+        return await call_next(request)
+    finally:
         if not ended.done():  # it is done when the caller was cancelled
             ended.set_result(None)
-
-
-async def _attempt(request: Request[B], call_next: Handler[B, R]) -> R:
-    return await call_next(request)
