@@ -1,0 +1,122 @@
+"""What the settings become: costs in the quota's terms, targets, and refusals of what makes no sense."""
+
+from typing import Any
+
+import pytest
+
+from judge_service.assembly import TokenCost, base_model
+from judge_service.backends.scripted import Scripted
+from judge_service.errors import SettingsError
+from judge_service.flow.tokens import LearnedRatio
+from judge_service.service import open_service
+from judge_service.settings import load_settings
+from judge_service.simulator import SimulatorConfig, simulate
+from judge_service.values import Completion, Message, Prompt, Question, Sample, Usage
+
+PROMPT = Prompt(
+    question=Question(criteria=(), task="", response="good"),
+    messages=(Message("user", "x" * 300),),
+    max_output_tokens=10,
+)
+KEYS = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+
+
+def cost(*resources: str, burndown: float = 1.0) -> TokenCost:
+    return TokenCost(resources, burndown=burndown, tokens=LearnedRatio())
+
+
+def test_a_prompt_reserves_its_estimated_input_and_all_its_output() -> None:
+    requests, tokens, output = cost("requests", "tokens", "output_tokens").reserve(PROMPT)
+
+    assert (requests, output) == (1, 10)
+    assert tokens == 105 + 10  # 300 characters at 3 a token, and 5 % more
+
+
+def test_an_answer_is_charged_as_bedrock_does() -> None:
+    usage = Usage(input_tokens=80, output_tokens=4, cache_read_tokens=50, cache_write_tokens=20)
+    completion = Completion(text="0.5", usage=usage)
+
+    charged = cost("tokens", "input_tokens", burndown=5).charge(PROMPT, completion)
+
+    assert charged == (80 + 20 + 5 * 4, 80 + 20)  # cache reads are free
+
+
+def test_an_answer_without_counts_is_charged_what_was_reserved() -> None:
+    tokens = cost("tokens")
+
+    assert tokens.charge(PROMPT, Completion(text="0.5")) == tokens.reserve(PROMPT)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("us.amazon.nova-lite-v1:0", "amazon.nova-lite-v1:0"),
+        (
+            "us.anthropic.claude-haiku-4-5-20251001-v1:0",
+            "global.anthropic.claude-haiku-4-5-20251001-v1:0",
+        ),
+    ],
+)
+def test_profiles_of_one_model_are_that_model(one: str, other: str) -> None:
+    assert base_model(one) == base_model(other)
+
+
+async def opened(**variables: str) -> None:
+    settings = load_settings(None, {"JUDGE_BACKEND": "bedrock", "JUDGE_MODEL": "m", **variables})
+    async with open_service(settings, environ=KEYS):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"JUDGE_FAILOVER_MODELS": "other"}, "changes what is measured"),
+        (
+            {"JUDGE_BACKEND": "openai", "JUDGE_FAILOVER_REGIONS": "eu-west-1"},
+            "is for the bedrock backend",
+        ),
+        (
+            {"JUDGE_LIMITS_STORE": "redis", "JUDGE_LIMITS_STORE_URL": "redis://127.0.0.1:1/0"},
+            "shares a quota, but none is set",
+        ),
+    ],
+)
+async def test_what_makes_no_sense_is_refused_in_one_sentence(
+    variables: dict[str, str], says: str
+) -> None:
+    with pytest.raises(SettingsError, match=says):
+        await opened(**variables)
+
+
+async def test_a_dead_region_fails_over_and_the_reward_says_who_judged() -> None:
+    async with simulate(SimulatorConfig()) as simulator:
+        settings = load_settings(
+            None,
+            {
+                "JUDGE_BACKEND": "openai",
+                "JUDGE_MODEL": "us.first",
+                "JUDGE_FAILOVER_MODELS": "eu.first",
+                "JUDGE_OPENAI_BASE_URL": f"{simulator.url}/v1",
+            },
+        )
+        simulator.script("unavailable")
+        async with open_service(settings, environ={}) as judge:
+            [reward] = await judge.score([Sample(response="a", reference="b")])
+
+    assert reward.score is not None
+    assert reward.model == "eu.first"
+
+
+async def test_packs_and_votes_go_through_the_front_door() -> None:
+    variables = {"JUDGE_BACKEND": "openai", "JUDGE_MODEL": "m", "JUDGE_TEMPERATURE": "1"}
+
+    async def rewards(**more: str) -> list[Any]:
+        settings = load_settings(None, {**variables, **more})
+        async with open_service(settings, model=Scripted("0.5")) as judge:
+            return await judge.score([Sample(id=n, response=f"{n}", reference="b") for n in "abc"])
+
+    voted = await rewards(JUDGE_VOTE_DRAWS="3")
+    packed = await rewards(JUDGE_PACK_MAX_SAMPLES="3")
+
+    assert [(reward.score, reward.usage.calls) for reward in voted] == [(0.5, 3)] * 3
+    assert [reward.score for reward in packed] == [0.5] * 3  # no pack in the answer: asked alone
