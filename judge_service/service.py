@@ -11,14 +11,14 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
+    Awaitable,
     Iterable,
     Mapping,
     Sequence,
 )
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from typing import Any, TypeVar
-
-from msgspec import Struct
+from math import inf
+from typing import Any, Literal, TypeVar
 
 from judge_service.assembly import Assembly, assemble
 from judge_service.backends import Backend
@@ -28,6 +28,7 @@ from judge_service.settings import PriceSettings, Settings
 from judge_service.telemetry.events import SampleGraded, Sink, ignore
 from judge_service.throughput import Throughput, expect
 from judge_service.values import Reward, Sample, Usage
+from judge_service.window import work_through
 from judge_service.wire import Door, decode_event, encode_reply
 
 K = TypeVar("K")
@@ -39,6 +40,7 @@ CHARS_PER_TOKEN = 4
 """Of English prose, for what is expected; what is spent is learned from the judge's own counts."""
 
 AnyGrader = Grader | Pack | Vote
+Lane = Literal["interactive", "training", "bulk"]
 
 
 class JudgeService:
@@ -73,20 +75,31 @@ class JudgeService:
         return self._assembly.targets[0].backend.model
 
     async def score(
-        self, samples: Sequence[Sample], *, deadline_s: float | None = None
+        self,
+        samples: Sequence[Sample],
+        *,
+        deadline_s: float | None = None,
+        lane: Lane = "training",
+        job: str = "",
     ) -> list[Reward]:
         """One reward per sample, in order. A sample that cannot be judged has `score=None`.
 
         deadline_s: seconds for the whole batch, `settings.deadline_s` by default. What is not judged
             by then comes back with the reason `deadline`.
+        lane: where it waits for quota; lanes share it 8 (interactive) : 4 (training) : 1 (bulk).
+        job: whose work it is; jobs share a lane fairly.
 
         Never raises for a failure to judge; cancelling it cancels the work.
         """
         seconds = self.settings.deadline_s if deadline_s is None else deadline_s
         deadline = asyncio.get_running_loop().time() + seconds
         rewards: list[Reward | None] = [None] * len(samples)
+
+        def grade(sample: Sample) -> Awaitable[Reward]:
+            return self._grade(Request(sample, deadline, lane, job))
+
         async with aclosing(
-            self._run(enumerate(samples), window=self._window(len(samples)), deadline=deadline)
+            work_through(enumerate(samples), grade, window=self._window(len(samples)))
         ) as finished:
             async for position, reward in finished:
                 rewards[position] = reward
@@ -98,6 +111,8 @@ class JudgeService:
         *,
         window: int | None = None,
         deadline_s: float | None = None,
+        lane: Lane = "training",
+        job: str = "",
     ) -> AsyncGenerator[tuple[K, Reward]]:
         """Rewards as they are ready, each with the key its sample came with.
 
@@ -106,21 +121,36 @@ class JudgeService:
         window: samples at work at once, by default twice `limits.max_in_flight`.
         deadline_s: seconds for each sample from when its work begins; by default none, because a
             long file waits for its quota as long as it takes.
+        lane, job: as in `score`.
         """
         size = window or self._widest()
-        async with aclosing(self._run(jobs, window=size, deadline_s=deadline_s)) as finished:
+        loop = asyncio.get_running_loop()
+
+        def grade(sample: Sample) -> Awaitable[Reward]:
+            deadline = inf if deadline_s is None else loop.time() + deadline_s
+            return self._grade(Request(sample, deadline, lane, job))
+
+        async with aclosing(work_through(jobs, grade, window=size)) as finished:
             async for key, reward in finished:
                 yield key, reward
 
-    async def answer(self, event: Any, *, deadline_s: float | None = None) -> Any:
+    async def answer(
+        self,
+        event: Any,
+        *,
+        deadline_s: float | None = None,
+        lane: Lane = "training",
+        job: str = "",
+    ) -> Any:
         """A trainer's event in, the reply in the trainer's form out, with the unscored policy applied.
 
         event: parsed JSON in any dialect of `docs/contracts.md`.
+        lane, job: as in `score`.
 
         Raises WireError if the event is no batch, TooManyUnscored if too much of it was not judged.
         """
         batch = decode_event(event)
-        rewards = await self.score(batch.samples, deadline_s=deadline_s)
+        rewards = await self.score(batch.samples, deadline_s=deadline_s, lane=lane, job=job)
         answers = self._door.answer(batch.samples, rewards)
         wanted = self.settings.wire.envelope
         return encode_reply(answers, batch.envelope if wanted == "auto" else wanted)
@@ -169,88 +199,13 @@ class JudgeService:
         """Samples at work that keep every slot busy, packs and draws included."""
         return 2 * self.settings.limits.max_in_flight * self.settings.pack.max_samples
 
-    async def _grade(self, sample: Sample, deadline: float) -> Reward:
+    async def _grade(self, request: Request[Sample]) -> Reward:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        reward = await self._grader(Request(body=sample, deadline=deadline))
+        reward = await self._grader(request)
         duration_s = loop.time() - started
-        self._sink(SampleGraded(id=sample.id, reward=reward, duration_s=duration_s))
+        self._sink(SampleGraded(id=request.body.id, reward=reward, duration_s=duration_s))
         return reward
-
-    async def _run(
-        self,
-        jobs: AsyncIterable[tuple[K, Sample]] | Iterable[tuple[K, Sample]],
-        *,
-        window: int,
-        deadline: float | None = None,
-        deadline_s: float | None = None,
-    ) -> AsyncGenerator[tuple[K, Reward]]:
-        """`window` workers over one iterator: gathering 100,000 tasks would stall the loop for a second."""
-        loop = asyncio.get_running_loop()
-        source = _Source(jobs)
-        finished: asyncio.Queue[tuple[K, Reward] | _Ended] = asyncio.Queue(
-            maxsize=1 + window // 8  # so that a burst of endings does not put every worker to sleep
-        )
-
-        async def work() -> None:
-            ended = _Ended(None)
-            try:
-                while (job := await source.take()) is not None:
-                    key, sample = job
-                    until = deadline
-                    if until is None:
-                        until = float("inf") if deadline_s is None else loop.time() + deadline_s
-                    await finished.put((key, await self._grade(sample, until)))
-            except Exception as problem:  # noqa: BLE001 - the iterator's error belongs to the reader
-                ended = _Ended(problem)
-            await finished.put(ended)
-
-        workers = [asyncio.create_task(work()) for _ in range(window)]
-        try:
-            running = len(workers)
-            while running:
-                item = await finished.get()
-                if not isinstance(item, _Ended):
-                    yield item
-                    continue
-                running -= 1
-                if item.problem is not None:
-                    raise item.problem
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-
-
-class _Ended(Struct, frozen=True):
-    """A worker has no more to do, or its source failed."""
-
-    problem: Exception | None
-
-
-STARTS_A_TURN = 16
-"""Samples that may begin in one turn of the event loop. Beginning costs about 0.1 ms: a thousand at
-once would keep everybody else waiting for 100 ms, at the start and again whenever they end together."""
-
-
-class _Source:
-    """One reader at a time over a plain or an async iterable, who lets others run now and then."""
-
-    def __init__(self, jobs: AsyncIterable[Any] | Iterable[Any]) -> None:
-        self._plain = iter(jobs) if isinstance(jobs, Iterable) else None
-        self._async = aiter(jobs) if isinstance(jobs, AsyncIterable) else None
-        self._lock = asyncio.Lock()
-        self._taken = 0
-
-    async def take(self) -> Any:
-        """The next job, `None` when there are no more."""
-        async with self._lock:
-            self._taken += 1
-            if self._taken % STARTS_A_TURN == 0:
-                await asyncio.sleep(0)  # those who wait for the lock now get it one a turn
-            if self._plain is not None:
-                return next(self._plain, None)
-            return None if self._async is None else await anext(self._async, None)
 
 
 @asynccontextmanager

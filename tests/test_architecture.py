@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "backends": VALUES | CONVENTION | {"settings"},
     "simulator": set(),
     "throughput": {"settings"},
+    "window": set(),
     "testing": {"telemetry.events"},
     "cli": VALUES | {"service", "wire", "settings", "simulator"},
     "api": VALUES | {"service", "wire", "settings"},

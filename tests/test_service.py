@@ -266,3 +266,24 @@ async def test_a_four_criterion_rubric_goes_through_every_channel() -> None:
             "format",
             "conciseness",
         ]
+
+
+def test_an_interactive_batch_overtakes_a_bulk_one_that_came_before() -> None:
+    ended: list[str] = []
+
+    async def scenario() -> None:
+        settings = load_settings(None, {"JUDGE_LIMITS_REQUESTS_PER_MINUTE": "60"})
+        async with open_service(settings, model=Scripted("0.5")) as judge:
+
+            async def score(lane: Any, first: int) -> None:
+                rows = [sample(n) for n in range(first, first + 20)]
+                await judge.score(rows, lane=lane, deadline_s=1000)
+                ended.append(lane)
+
+            bulk = asyncio.create_task(score("bulk", 0))
+            await asyncio.sleep(0.1)
+            await asyncio.gather(bulk, score("interactive", 100))
+
+    run_virtual(scenario())
+
+    assert ended == ["interactive", "bulk"]
