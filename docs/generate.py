@@ -22,7 +22,7 @@ RESULTS = ROOT / "loadtest" / "results"
 
 INTRODUCTION = """# Settings
 
-<!-- Written by `make docs` from judge_service/settings.py; edit that. -->
+<!-- Written by `make docs` from judge_service/settings.py and sections.py; edit those. -->
 
 Defaults first, then the TOML file (`--config`, or the variable `JUDGE_CONFIG`), then the environment.
 An unknown key is refused with the nearest known one. In the environment `-` stands for "not set".
@@ -138,7 +138,16 @@ FIGURES: dict[str, Callable[[], str]] = {
     "cpu": cpu_figures,
     **{
         name: partial(table, name)
-        for name in ("quota", "storm", "hedge", "inflight", "limiter", "large_job", "soak")
+        for name in (
+            "quota",
+            "storm",
+            "hedge",
+            "inflight",
+            "limiter",
+            "large_job",
+            "shared_quota",
+            "soak",
+        )
     },
 }
 BLOCK = re.compile(r"(<!-- figures:(\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)

@@ -16,288 +16,46 @@ import msgspec
 from msgspec import Meta, Struct
 
 from judge_service.errors import SettingsError
+from judge_service.sections import (
+    BedrockSettings,
+    CacheSettings,
+    FailoverSettings,
+    HedgeSettings,
+    HttpSettings,
+    LimitSettings,
+    OpenAISettings,
+    PackSettings,
+    PriceSettings,
+    RetrySettings,
+    Temperature,
+    UnscoredSettings,
+    VoteSettings,
+    WireSettings,
+)
+
+__all__ = [
+    "BedrockSettings",
+    "CacheSettings",
+    "FailoverSettings",
+    "HedgeSettings",
+    "HttpSettings",
+    "Key",
+    "LimitSettings",
+    "OpenAISettings",
+    "PackSettings",
+    "PriceSettings",
+    "RetrySettings",
+    "Settings",
+    "UnscoredSettings",
+    "VoteSettings",
+    "WireSettings",
+    "keys",
+    "load_settings",
+]
 
 ENVIRONMENT_PREFIX = "JUDGE_"
 NOT_SETTINGS = frozenset({"JUDGE_CONFIG"})
 """Variables with the prefix that are read elsewhere (`JUDGE_CONFIG` names the TOML file)."""
-
-Rate = Annotated[float, Meta(gt=0, le=1e12)]
-Price = Annotated[float, Meta(ge=0, le=1e6)]
-Temperature = Annotated[float, Meta(ge=0, le=2)]
-
-
-class BedrockSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Amazon Bedrock, Converse."""
-
-    region: Annotated[
-        str | None, Meta(description="AWS region; by default from the AWS environment or profile")
-    ] = None
-    profile: Annotated[
-        str | None, Meta(description="AWS profile; by default the session's own choice")
-    ] = None
-    endpoint_url: Annotated[
-        str | None,
-        Meta(description="another endpoint, such as the simulator's; by default the region's"),
-    ] = None
-    transport: Annotated[
-        Literal["direct", "aioboto3"],
-        Meta(description="`direct` signs and sends by itself; `aioboto3` is the reference path"),
-    ] = "direct"
-
-
-class OpenAISettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Any endpoint that speaks OpenAI chat completions (vLLM, SGLang, TGI, Bedrock's own)."""
-
-    base_url: Annotated[str, Meta(description="up to and including `/v1`")] = (
-        "http://localhost:8000/v1"
-    )
-    api_key_env: Annotated[
-        str, Meta(description="name of the variable that holds the key; unset or empty sends none")
-    ] = "OPENAI_API_KEY"
-
-
-class HttpSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The transport under the HTTP backends."""
-
-    connect_timeout_s: Annotated[
-        float, Meta(gt=0, le=60, description="TCP and TLS set-up, seconds")
-    ] = 3.0
-    call_timeout_s: Annotated[
-        float,
-        Meta(
-            gt=0,
-            le=900,
-            description="one judge call, seconds, also when the deadline is further away",
-        ),
-    ] = 60.0
-    idle_timeout_s: Annotated[
-        float,
-        Meta(
-            gt=0,
-            le=600,
-            description=(
-                "an idle connection is dropped after so many seconds; less than the 5 s after which"
-                " many servers drop theirs, so that none is used while it is being closed"
-            ),
-        ),
-    ] = 4.0
-    ca_file: Annotated[
-        str | None,
-        Meta(
-            description="PEM file of authorities to trust besides the system's (`aioboto3`: instead)"
-        ),
-    ] = None
-    proxy_url: Annotated[
-        str | None,
-        Meta(description="the only proxy used, `http://host:port`; the environment's are ignored"),
-    ] = None
-    max_reply_bytes: Annotated[
-        int, Meta(ge=1024, le=100_000_000, description="a longer reply is a broken one")
-    ] = 4_000_000
-
-
-class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The judge's quota. A resource that is not set is not limited."""
-
-    requests_per_minute: Annotated[Rate | None, Meta(description="judge calls a minute")] = None
-    tokens_per_minute: Annotated[
-        Rate | None,
-        Meta(description="input + output tokens a minute, as Bedrock counts them"),
-    ] = None
-    input_tokens_per_minute: Annotated[
-        Rate | None, Meta(description="input tokens a minute (bedrock-mantle)")
-    ] = None
-    output_tokens_per_minute: Annotated[
-        Rate | None, Meta(description="output tokens a minute (bedrock-mantle)")
-    ] = None
-    output_burndown: Annotated[
-        float,
-        Meta(
-            ge=1,
-            le=100,
-            description="quota tokens one output token costs; 5 for Claude 3.7 to 4.x, see your model",
-        ),
-    ] = 1.0
-    burst_s: Annotated[
-        float,
-        Meta(
-            gt=0,
-            le=60,
-            description=(
-                "how many seconds of quota may go at once; 0.5 keeps any 60 s window within +1 %"
-            ),
-        ),
-    ] = 0.5
-    max_in_flight: Annotated[
-        int,
-        Meta(ge=1, le=10_000, description="judge calls on the wire at once, one connection each"),
-    ] = 512
-    adaptive: Annotated[
-        bool,
-        Meta(description="lower `max_in_flight` by itself while the judge throttles or slows down"),
-    ] = True
-    processes: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=10_000,
-            description="processes that share the quota; each takes its part while there is no store",
-        ),
-    ] = 1
-    store: Annotated[
-        Literal["none", "redis", "dynamodb"],
-        Meta(description="where processes share this quota; `none` gives each process all of it"),
-    ] = "none"
-    store_url: Annotated[
-        str,
-        Meta(description="`redis://host:6379/0` (or `rediss://`), or the DynamoDB table's name"),
-    ] = ""
-    store_key: Annotated[
-        str,
-        Meta(
-            max_length=128,
-            description="names the quota in the store; by default backend, region and model",
-        ),
-    ] = ""
-
-
-class RetrySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Retries of one judge call. Throttling is bounded apart, because it is not a failure."""
-
-    max_attempts: Annotated[
-        int, Meta(ge=1, le=10, description="attempts at one question, throttled ones not counted")
-    ] = 3
-    max_throttled: Annotated[
-        int, Meta(ge=0, le=100, description="throttled attempts after which a question is given up")
-    ] = 8
-    base_s: Annotated[
-        float, Meta(gt=0, le=60, description="the first wait is random between 0 and this, seconds")
-    ] = 0.05
-    throttled_base_s: Annotated[
-        float, Meta(gt=0, le=60, description="the same after throttling, seconds")
-    ] = 1.0
-    cap_s: Annotated[
-        float, Meta(gt=0, le=300, description="no wait is longer, except one the judge asked for")
-    ] = 5.0
-    budget_ratio: Annotated[
-        float, Meta(ge=0, le=1, description="retries may be this share of the calls, over 10 s")
-    ] = 0.2
-    budget_per_s: Annotated[
-        float, Meta(ge=0, le=1e6, description="and so many retries a second besides")
-    ] = 10.0
-
-
-class FailoverSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where a question goes that the first target could not answer. Each has a quota of its own size."""
-
-    regions: Annotated[
-        tuple[str, ...], Meta(max_length=8, description="the same model in these regions, in order")
-    ] = ()
-    models: Annotated[
-        tuple[str, ...],
-        Meta(
-            max_length=8,
-            description=(
-                "other inference profiles of the same model, in order; another *model* changes the"
-                " measuring instrument and is refused unless `allow_other_model`"
-            ),
-        ),
-    ] = ()
-    allow_other_model: Annotated[
-        bool, Meta(description="let `models` name other models; every reward says which one judged")
-    ] = False
-
-
-class HedgeSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A second copy of a slow call. Costs what it costs, so it is off by default."""
-
-    enabled: Annotated[
-        bool,
-        Meta(
-            description="for batches that wait for their slowest call and quotas with room to spare"
-        ),
-    ] = False
-    budget: Annotated[
-        float, Meta(gt=0, le=0.5, description="second copies may be this share of the calls")
-    ] = 0.05
-
-
-class PackSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Several samples in one judge call. Saves prompt tokens and costs accuracy: measure first."""
-
-    max_samples: Annotated[int, Meta(ge=1, le=64, description="1 packs nothing")] = 1
-    max_tokens: Annotated[
-        int, Meta(ge=100, le=200_000, description="estimated tokens of the samples in one call")
-    ] = 4000
-
-
-class VoteSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Several draws of one judgement. Needs a `temperature` above 0."""
-
-    draws: Annotated[int, Meta(ge=1, le=15, description="1 asks once; 3 is most of the gain")] = 1
-    reduce: Annotated[
-        Literal["mean", "median"], Meta(description="how the draws become one score per criterion")
-    ] = "mean"
-
-
-class CacheSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Judgements kept in memory. Only complete ones are kept."""
-
-    max_entries: Annotated[int, Meta(ge=0, le=10_000_000, description="0 keeps none")] = 10_000
-    ttl_s: Annotated[float, Meta(gt=0, le=2_592_000, description="seconds")] = 3600.0
-    redis_url: Annotated[
-        str, Meta(description="`redis://host:6379/0`: judgements are shared there as well")
-    ] = ""
-
-
-class UnscoredSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a caller that needs a number gets for a sample that could not be judged."""
-
-    policy: Annotated[
-        str,
-        Meta(
-            pattern=r"^(group_mean|fail|value:-?[0-9]+(\.[0-9]+)?)$",
-            description=(
-                "`group_mean` (mean of the scored answers to the same prompt, so that the advantage"
-                " is about zero), `value:x` (x in the wire range), or `fail`"
-            ),
-        ),
-    ] = "group_mean"
-    max_fraction: Annotated[
-        float,
-        Meta(
-            ge=0,
-            le=1,
-            description="above this share of failed judgements the whole batch fails, to be retried",
-        ),
-    ] = 0.25
-    memory_s: Annotated[
-        float, Meta(ge=0, le=86_400, description="how long group means are remembered, seconds")
-    ] = 600.0
-
-
-class WireSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How rewards leave."""
-
-    score_range: Annotated[
-        Literal["0..1", "-1..1"], Meta(description="range of every score that leaves the house")
-    ] = "0..1"
-    envelope: Annotated[
-        Literal["auto", "list", "http"],
-        Meta(
-            description="`http` is `{statusCode, headers, body}`; `auto` answers the way it was called"
-        ),
-    ] = "auto"
-    max_event_bytes: Annotated[
-        int, Meta(ge=1024, le=1_000_000_000, description="a larger event is refused")
-    ] = 25_000_000
-
-
-class PriceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the judge costs. Without these no cost is shown; prices are not guessed."""
-
-    input_usd_per_million_tokens: Annotated[Price | None, Meta(description="US dollars")] = None
-    output_usd_per_million_tokens: Annotated[Price | None, Meta(description="US dollars")] = None
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -14,7 +14,8 @@ CONVENTION = {"flow"}
 ALLOWED: dict[str, set[str]] = {
     "values": set(),
     "errors": set(),
-    "settings": {"errors"},
+    "settings": {"errors", "sections"},
+    "sections": set(),
     "wire": VALUES,
     "verifiers": VALUES,
     "trust": VALUES,

@@ -34,6 +34,7 @@ async def judging(
         "JUDGE_BEDROCK_REGION": "us-east-1",
         "JUDGE_RETRY_BASE_S": "0.001",
         "JUDGE_RETRY_THROTTLED_BASE_S": "0.001",
+        "JUDGE_RETRY_CAP_S": "0.01",
         "JUDGE_RETRY_MAX_ATTEMPTS": "2",
         **more,
     }
@@ -47,7 +48,9 @@ async def judging(
 
 
 def samples(count: int, first: int = 0) -> list[Sample]:
-    return [Sample(id=n, response=f"answer {n}", reference="gold") for n in range(first, first + count)]
+    return [
+        Sample(id=n, response=f"answer {n}", reference="gold") for n in range(first, first + count)
+    ]
 
 
 async def score_one(judge: JudgeService) -> Reward:
@@ -90,7 +93,9 @@ async def test_a_fault_that_passes_costs_one_more_call_and_one_that_stays_has_it
 
 @pytest.mark.parametrize("fault", ["content_filtered", "guardrail"])
 async def test_a_refusal_is_told_apart_and_asked_once(fault: Any) -> None:
-    roomy = {"JUDGE_RUBRIC": QUALITY}  # where the simulator has to cut its answer it says so instead
+    roomy = {
+        "JUDGE_RUBRIC": QUALITY
+    }  # where the simulator has to cut its answer it says so instead
     async with judging(SimulatorConfig(faults=(fault,)), **roomy) as (judge, simulator):
         reward = await score_one(judge)
 
@@ -101,7 +106,7 @@ async def test_a_refusal_is_told_apart_and_asked_once(fault: Any) -> None:
 @pytest.mark.parametrize("fault", ["hang", "headers_only", "slow_body"])
 async def test_a_reply_that_does_not_come_ends_with_the_call_timeout(fault: Any) -> None:
     config = SimulatorConfig(faults=(fault, fault, None))
-    async with judging(config, JUDGE_HTTP_CALL_TIMEOUT_S="0.15") as (judge, simulator):
+    async with judging(config, JUDGE_HTTP_CALL_TIMEOUT_S="0.1") as (judge, simulator):
         began = time.monotonic()
         reward = await score_one(judge)
 
@@ -135,9 +140,9 @@ async def test_what_we_reserve_is_what_bedrock_reserves() -> None:
     config = SimulatorConfig(tokens_per_minute=TOKENS_PER_MINUTE, burst_s=1.0)
     limit = {"JUDGE_LIMITS_TOKENS_PER_MINUTE": str(TOKENS_PER_MINUTE)}
     async with judging(config, **limit) as (judge, simulator):
-        rewards = await judge.score(samples(8))
+        rewards = await judge.score(samples(7))
 
-        assert [reward.reason for reward in rewards] == [None] * 8
+        assert [reward.reason for reward in rewards] == [None] * 7
         assert 429 not in simulator.statistics().by_status
 
 
@@ -150,7 +155,9 @@ async def test_after_the_days_quota_nothing_more_is_sent() -> None:
         assert simulator.statistics().calls == 1
 
 
-async def test_credentials_that_expire_in_mid_run_are_read_again_and_every_sample_is_scored() -> None:
+async def test_credentials_that_expire_in_mid_run_are_read_again_and_every_sample_is_scored() -> (
+    None
+):
     environ = {"AWS_ACCESS_KEY_ID": "OLD", "AWS_SECRET_ACCESS_KEY": "any"}
     async with judging(SimulatorConfig(), environ=environ) as (judge, simulator):
         await judge.score(samples(4))

@@ -23,7 +23,9 @@ BURST = PER_S * 0.5
 
 
 def samples(count: int, first: int = 0) -> list[Sample]:
-    return [Sample(id=n, response=f"answer {n}", reference="gold") for n in range(first, first + count)]
+    return [
+        Sample(id=n, response=f"answer {n}", reference="gold") for n in range(first, first + count)
+    ]
 
 
 def limited(**more: str) -> Settings:
@@ -171,9 +173,23 @@ def test_after_a_stall_no_more_than_the_burst_goes_at_once(at_s: float) -> None:
 
     assert [reward.reason for reward in rewards] == [None] * 100  # no timeout fired
     for begins in began_s:
-        for ends_s in (0.01, 1.0, 5.0):
-            carried = sum(begins <= one < begins + ends_s for one in began_s)
-            assert carried <= BURST + PER_S * ends_s + 1
+        for span_s in (0.01, 1.0, 5.0):
+            carried = sum(begins <= one < begins + span_s for one in began_s)
+            assert carried <= BURST + PER_S * span_s + 1
+
+
+@pytest.mark.xfail(
+    strict=True, reason="the deadline's timer wins over answers that came during the stall"
+)
+def test_a_stall_past_the_deadline_does_not_cost_the_answers_that_were_there() -> None:
+    async def scenario() -> list[Any]:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        async with open_service(model=Scripted("0.5", latency_s=0.5)) as service:
+            loop.call_later(0.1, loop.stall, 2.0)
+            return await service.score(samples(4), deadline_s=1.0)
+
+    assert [reward.reason for reward in run_virtual(scenario())] == [None] * 4
 
 
 # 26 and 27
@@ -191,7 +207,7 @@ def test_a_caller_that_leaves_gets_its_tokens_back_and_goes_at_once(after_s: flo
             began = loop.time()
             await asyncio.wait([batch])
             took_s = loop.time() - began
-            await asyncio.sleep(0.1)  # what was on the wire is accounted for until it ends
+            await asyncio.sleep(0.2)  # what was on the wire is accounted for until it ends
             return took_s, limit_of(service), len(asyncio.all_tasks())
 
     took_s, limit, tasks = run_virtual(scenario())
@@ -233,7 +249,15 @@ def test_a_stream_that_is_left_keeps_what_it_gave_and_leaves_nothing_behind(kept
 @pytest.mark.parametrize(
     ("variables", "says"),
     [
-        ({"JUDGE_LIMITS_STORE": "redis", "JUDGE_LIMITS_STORE_URL": "redis://h"}, "none is set"),
+        (
+            {
+                "JUDGE_BACKEND": "bedrock",
+                "JUDGE_MODEL": "m",
+                "JUDGE_LIMITS_STORE": "redis",
+                "JUDGE_LIMITS_STORE_URL": "redis://h",
+            },
+            "none is set",
+        ),
         ({"JUDGE_RUBRIC": "no-such-rubric.toml"}, "no-such-rubric.toml"),
         (
             {
@@ -272,9 +296,8 @@ def test_of_a_hedged_pair_that_both_answer_one_counts_and_both_are_settled() -> 
     sink, judge = RecordingSink(), Pairs("0.5")
 
     async def scenario() -> tuple[list[Any], RateLimitStatistics]:
-        settings = limited(
-            JUDGE_HEDGE_ENABLED="true", JUDGE_HEDGE_BUDGET="0.05", JUDGE_BACKEND="local"
-        )
+        hedge = {"JUDGE_HEDGE_ENABLED": "true", "JUDGE_HEDGE_BUDGET": "0.05"}
+        settings = limited(JUDGE_BACKEND="bedrock", JUDGE_MODEL="m", **hedge)
         async with open_service(settings, model=judge, sink=sink) as service:
             rewards = []
             for number in range(50):

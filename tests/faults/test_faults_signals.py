@@ -1,0 +1,46 @@
+"""SIGTERM in the middle of `judge score`: what was acknowledged is judged once, ever."""
+
+import signal
+import subprocess
+from pathlib import Path
+
+from tests.cli.conftest import read_lines, row, write_rows
+from tests.cli.test_cli_crash import (  # noqa: F401 - fixtures
+    IN_FLIGHT,
+    JUDGE,
+    acknowledged,
+    environment,
+    simulator,
+    started,
+    statistics,
+    wait_for_calls,
+)
+
+ROWS = 200
+
+
+def test_a_terminated_run_loses_nothing_it_acknowledged(
+    tmp_path: Path,
+    simulator: str,  # noqa: F811 - the fixture
+    environment: dict[str, str],  # noqa: F811 - the fixture
+) -> None:
+    rows = [row(i, prompt=f"question {i // 4}", answer=f"answer {i}") for i in range(ROWS)]
+    source, output = write_rows(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
+    command = ["score", str(source), "-o", str(output), "--quiet"]
+
+    with started(*command, env=environment) as process:
+        wait_for_calls(simulator, ROWS // 4)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=10)
+    kept = acknowledged(output)
+    at_stop = statistics(simulator)["calls"]
+
+    assert 0 < kept < ROWS
+    assert not output.exists()
+    assert at_stop - kept <= 8 * IN_FLIGHT  # answered but not yet committed
+
+    subprocess.run([*JUDGE, *command], env=environment, check=True, timeout=20)
+
+    assert [line["id"] for line in read_lines(output)] == list(range(ROWS))
+    assert statistics(simulator)["calls"] == at_stop + ROWS - kept
