@@ -196,7 +196,7 @@ def test_a_stall_past_the_deadline_does_not_cost_the_answers_that_were_there() -
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.05, 0.5, 1.0, 1.05])
-def test_a_caller_that_leaves_gets_its_tokens_back_and_goes_at_once(after_s: float) -> None:
+def test_a_caller_that_leaves_goes_at_once_and_leaves_nothing_behind(after_s: float) -> None:
     async def scenario() -> tuple[float, RateLimitStatistics, int]:
         loop = asyncio.get_running_loop()
         judge = Judge("0.5", latency_s=0.1)
@@ -215,6 +215,24 @@ def test_a_caller_that_leaves_gets_its_tokens_back_and_goes_at_once(after_s: flo
     assert took_s < 0.1
     assert (limit.waiting, limit.in_flight, limit.reserved) == (0, 0, {"requests": 0})
     assert tasks == 1
+
+
+def test_tokens_of_calls_that_were_not_sent_are_back_at_once() -> None:
+    async def scenario() -> RateLimitStatistics:
+        settings = limited(JUDGE_LIMITS_MAX_IN_FLIGHT="1")
+        async with open_service(settings, model=Judge("0.5", latency_s=0.1)) as service:
+            batches = [asyncio.create_task(service.score([one])) for one in samples(5)]
+            await asyncio.sleep(0.05)
+            assert limit_of(service).in_flight == 5  # one on the wire, four wait for its slot
+            for batch in batches:
+                batch.cancel()
+            await asyncio.wait(batches)
+            return limit_of(service)
+
+    limit = run_virtual(scenario())
+
+    assert (limit.waiting, limit.in_flight) == (0, 1)
+    assert limit.level["requests"] >= 4
 
 
 @pytest.mark.parametrize("kept", [1, 7, 20])

@@ -329,4 +329,5 @@ def test_a_burst_of_failures_loses_nothing_and_stirs_up_no_herd(share: float, se
     for second in range(100):
         retries = sum(burst.second_attempts[second + ahead] for ahead in range(10))
         assert retries <= 1.1 * (0.2 * 10 * burst.PER_S + 10 * 10)  # the limiter may bunch them
-    assert max(burst.sent.values()) <= 2.6 * burst.PER_S  # twice: what the quota allows
+    # What the quota allows in one second: twice the arrivals, and half a second of that at once.
+    assert max(burst.sent.values()) <= 3 * burst.PER_S
