@@ -115,7 +115,7 @@ def environment() -> dict[str, Any]:
         "load_average_1_min": round(os.getloadavg()[0], 2),
         "commit": _commit(),
         "judge-service": version("judge-service"),
-        "pyreqwest": version("pyreqwest"),
+        "httptools": version("httptools"),
     }
 
 

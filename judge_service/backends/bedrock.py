@@ -22,8 +22,9 @@ from judge_service.backends.bedrock_wire import (
 from judge_service.backends.credentials import ApiKey, Identity, IdentitySource
 from judge_service.backends.json_body import encode_body
 from judge_service.backends.probe import problems
+from judge_service.backends.reply import Reply
 from judge_service.backends.sigv4 import CONTENT_TYPE, Signer
-from judge_service.backends.transport import HttpTransport, Reply
+from judge_service.backends.transport import HttpTransport
 from judge_service.flow import Request
 from judge_service.values import Channel, Completion, Prompt
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from judge_service.backends.failures import printable, too_long
 from judge_service.backends.json_body import read_object
-from judge_service.backends.transport import Reply, timestamp
+from judge_service.backends.reply import Reply, timestamp
 from judge_service.errors import (
     CallError,
     CredentialsError,

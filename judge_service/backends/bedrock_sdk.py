@@ -28,7 +28,8 @@ from judge_service.backends.descriptors import bounded
 from judge_service.backends.failures import broken, printable, timed_out, unreachable
 from judge_service.backends.http_client import proxy_url_of, read_certificates
 from judge_service.backends.probe import problems
-from judge_service.backends.transport import Reply, mark_sent
+from judge_service.backends.reply import Reply
+from judge_service.backends.transport import mark_sent
 from judge_service.errors import CallError, CredentialsError, Denied
 from judge_service.flow import Request
 from judge_service.settings import BedrockSettings, HttpSettings

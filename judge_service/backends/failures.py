@@ -61,6 +61,15 @@ def broken(cause: str) -> Unavailable:
     return Unavailable(f"the connection to the judge broke ({cause})", charged=True, backoff_s=0.05)
 
 
+def oversize(max_reply_bytes: int) -> Unavailable:
+    """The error for a reply of which more came than is wanted."""
+    return Unavailable(
+        f"the judge's reply is longer than http.max_reply_bytes ({max_reply_bytes}); that is no verdict",
+        charged=True,
+        max_retries=1,
+    )
+
+
 def unreadable(cause: str) -> Unavailable:
     """The error for a reply of status 200 that is no completion; worth one more try."""
     return Unavailable(

@@ -10,7 +10,8 @@ from msgspec import Meta, Struct
 from judge_service.backends.failures import printable, too_long, unreadable
 from judge_service.backends.json_body import decode_body, encode_body, read_object
 from judge_service.backends.probe import problems
-from judge_service.backends.transport import HttpTransport, Reply
+from judge_service.backends.reply import Reply
+from judge_service.backends.transport import HttpTransport
 from judge_service.errors import (
     CallError,
     CredentialsError,

@@ -31,9 +31,7 @@ def signing_key(secret_key: str, date: str, region: str, service: str) -> bytes:
 class KeyedHash:
     """HMAC-SHA-256 (RFC 2104) of many messages under one key.
 
-    The key is hashed once and the two states are copied for each message. `hmac.digest` gives up the
-    interpreter lock for every one of them, and the client's own thread takes it: that costs more than
-    the hashing (docs/performance.md).
+    The key is hashed once and the two states are copied for each message.
     """
 
     def __init__(self, key: bytes) -> None:

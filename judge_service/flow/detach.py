@@ -1,7 +1,7 @@
 """An attempt that has been sent is accounted for until it ends, also when its caller has gone.
 
-The HTTP client does not abort a request whose task is cancelled, and a judge bills it anyway. Were
-the attempt to end with its caller, the limiter and the slots would believe in room that is not there.
+A judge bills a call whose connection is closed all the same, and counts it against the quota. Were the
+attempt to end with its caller, the limiter and the slots would believe in room that is not there.
 """
 
 import asyncio

@@ -137,7 +137,7 @@ async def test_thousands_of_cancelled_calls_hold_no_more_than_their_slots(crowd:
     assert judge.slots.statistics().in_flight == 0
     assert judge.detach.statistics().in_flight == 0
     await asyncio.sleep(0.05)
-    assert open_descriptors() <= before + 5  # pyreqwest's runtime, once per process
+    assert open_descriptors() <= before
 
 
 async def test_a_slot_of_a_cancelled_call_comes_back_when_the_wire_call_ends(crowd: Crowd) -> None:
@@ -215,7 +215,7 @@ async def test_opening_and_closing_many_leaks_neither_descriptors_nor_threads(cr
     await open_and_close()
     before = open_descriptors(), threads()
     for _ in range(10):
-        await asyncio.gather(*(open_and_close() for _ in range(20)))
+        await asyncio.gather(*(open_and_close() for _ in range(5)))
     gc.collect()
     await asyncio.sleep(0.05)
     assert not crowd.connected
@@ -320,7 +320,7 @@ async def test_a_name_that_does_not_resolve_costs_nothing() -> None:
         """,
         f"http://{'a' * 64}.invalid/",
     )
-    assert out.startswith("False the judge cannot be reached (failed to lookup address")
+    assert out.startswith("False the judge cannot be reached (")
 
 
 async def test_after_a_freeze_connections_that_idled_too_long_are_not_used(crowd: Crowd) -> None:
