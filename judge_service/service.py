@@ -122,6 +122,9 @@ class JudgeService:
         deadline_s: seconds for each sample from when its work begins; by default none, because a
             long file waits for its quota as long as it takes.
         lane, job: as in `score`.
+
+        A process that does nothing else should call `gc.freeze()` first, as `judge score` does: it
+        halves the longest stall of the loop (`loadtest/large_job.py`).
         """
         size = window or self._widest()
         loop = asyncio.get_running_loop()
