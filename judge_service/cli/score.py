@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import gc
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -104,7 +105,8 @@ def run(arguments: argparse.Namespace) -> int:
         work = Work(
             rows=rows,
             settings=settings,
-            window=arguments.window or 2 * settings.limits.max_in_flight,
+            window=arguments.window
+            or 2 * settings.limits.max_in_flight * settings.pack.max_samples,
             deadline_s=arguments.deadline_s,
             restart=arguments.restart,
             retry_unscored=arguments.retry_unscored,
@@ -114,12 +116,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _judge(arguments: argparse.Namespace, work: Work, journal: Journal) -> RunFacts:
+    # what stops a container is taken like Ctrl-C: acknowledged work is kept, and how to go on is said
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with show_progress(work.rows.total, quiet=arguments.quiet) as progress:
             return asyncio.run(judge_rows(work, journal, progress))
     except KeyboardInterrupt:
         _say_how_to_resume(arguments, journal)
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _finish(

@@ -162,7 +162,9 @@ async def test_credentials_that_expire_in_mid_run_are_read_again_and_every_sampl
     async with judging(SimulatorConfig(), environ=environ) as (judge, simulator):
         await judge.score(samples(16))  # 16 connections are open: the next 16 calls leave at once,
         environ["AWS_ACCESS_KEY_ID"] = "NEW"
-        simulator.script(*["expired_token"] * 8)  # so these are not met by a call that was sent again
+        simulator.script(
+            *["expired_token"] * 8
+        )  # so these are not met by a call that was sent again
         rewards = await judge.score(samples(16, first=16))
 
         assert [reward.reason for reward in rewards] == [None] * 16

@@ -28,11 +28,12 @@ def test_a_terminated_run_loses_nothing_it_acknowledged(
     source, output = write_rows(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
     command = ["score", str(source), "-o", str(output), "--quiet"]
 
-    with started(*command, env=environment) as process:
+    with started(*command, env=environment, stderr=subprocess.PIPE) as process:
         wait_for_calls(simulator, ROWS // 4)
         process.send_signal(signal.SIGTERM)
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=10)
+        _, said = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "the same command goes on from there" in said
     kept = acknowledged(output)
     at_stop = statistics(simulator)["calls"]
 
