@@ -273,6 +273,7 @@ def test_refunds_to_come_are_counted_before_a_call_is_refused() -> None:
         loop = asyncio.get_running_loop()
         await start(layer, judge, Job(tokens=10), deadline=loop.time() + 10)[0]  # 50 s of tokens
         await asyncio.gather(*waiting)
+        assert layer.statistics().refused == 0
 
     run_virtual(scenario())
 

@@ -163,7 +163,9 @@ def test_a_call_with_a_deadline_is_not_refused_while_nobody_can_tell() -> None:
         leased = Leased()
         task = asyncio.create_task(leased.layer(Request(1, START_S + 1), answer))
         await moment()
+        assert not task.done()
         leased.add(1, 1)
         await task
+        assert leased.layer.statistics().refused == 0
 
     run_virtual(scenario())

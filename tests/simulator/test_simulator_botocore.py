@@ -139,7 +139,9 @@ async def test_a_signature_within_the_skew_is_accepted() -> None:
         simulate(SIGNED, wall_clock=lambda: time.time() + 280) as simulator,
         converse_client(simulator) as client,
     ):
-        await client.converse(**prompt())
+        reply = await client.converse(**prompt())
+
+    assert reply["stopReason"] == "end_turn"
 
 
 async def signed_headers(body: bytes) -> dict[str, str]:
