@@ -22,7 +22,7 @@ RESULTS = ROOT / "loadtest" / "results"
 
 INTRODUCTION = """# Settings
 
-<!-- Written by `make docs` from judge_service/settings.py and sections.py; edit those. -->
+<!-- Written by `make docs` from judge_service/settings.py and sections/; edit those. -->
 
 Defaults first, then the TOML file (`--config`, or the variable `JUDGE_CONFIG`), then the environment.
 An unknown key is refused with the nearest known one. In the environment `-` stands for "not set".

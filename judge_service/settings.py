@@ -20,13 +20,17 @@ from judge_service.sections import (
     BedrockSettings,
     CacheSettings,
     FailoverSettings,
+    FunctionSettings,
     HedgeSettings,
     HttpSettings,
     LimitSettings,
+    LogSettings,
     OpenAISettings,
     PackSettings,
     PriceSettings,
     RetrySettings,
+    SageMakerSettings,
+    ServiceSettings,
     Temperature,
     UnscoredSettings,
     VoteSettings,
@@ -37,14 +41,18 @@ __all__ = [
     "BedrockSettings",
     "CacheSettings",
     "FailoverSettings",
+    "FunctionSettings",
     "HedgeSettings",
     "HttpSettings",
     "Key",
     "LimitSettings",
+    "LogSettings",
     "OpenAISettings",
     "PackSettings",
     "PriceSettings",
     "RetrySettings",
+    "SageMakerSettings",
+    "ServiceSettings",
     "Settings",
     "UnscoredSettings",
     "VoteSettings",
@@ -98,6 +106,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = 55.0
     bedrock: BedrockSettings = BedrockSettings()
+    sagemaker: SageMakerSettings = SageMakerSettings()
     openai: OpenAISettings = OpenAISettings()
     http: HttpSettings = HttpSettings()
     limits: LimitSettings = LimitSettings()
@@ -110,6 +119,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     unscored: UnscoredSettings = UnscoredSettings()
     wire: WireSettings = WireSettings()
     prices: PriceSettings = PriceSettings()
+    logs: LogSettings = LogSettings()
+    function: FunctionSettings = FunctionSettings()
+    service: ServiceSettings = ServiceSettings()
 
 
 class Key(Struct, frozen=True):

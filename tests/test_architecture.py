@@ -27,9 +27,11 @@ ALLOWED: dict[str, set[str]] = {
     "throughput": {"settings"},
     "window": set(),
     "testing": {"telemetry.events"},
-    "cli": VALUES | {"service", "wire", "settings", "simulator"},
-    "api": VALUES | {"service", "wire", "settings"},
-    "lambda_adapter": {"service", "wire", "settings", "errors"},
+    "cli": VALUES | {"service", "wire", "settings", "simulator", "telemetry", "packaging"},
+    "api": VALUES | {"service", "wire", "settings", "telemetry"},
+    "configuration": VALUES | {"settings", "backends"},
+    "packaging": {"errors", "settings"},
+    "lambda_adapter": {"service", "wire", "settings", "errors", "telemetry", "configuration"},
 }
 """Per part of the house, what else of ours it may import; its own modules always."""
 

@@ -1,4 +1,4 @@
-"""The sections of the settings, one record each; `settings` puts them together and reads them."""
+"""Settings of the judge itself: who judges, through what, within which limits."""
 
 from typing import Annotated, Literal
 
@@ -37,6 +37,14 @@ class OpenAISettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     api_key_env: Annotated[
         str, Meta(description="name of the variable that holds the key; unset or empty sends none")
     ] = "OPENAI_API_KEY"
+
+
+class SageMakerSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A SageMaker endpoint that speaks OpenAI chat (LMI, vLLM, TGI, Nova); `model` is its name."""
+
+    region: Annotated[
+        str | None, Meta(description="AWS region; by default from the AWS environment or profile")
+    ] = None
 
 
 class HttpSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
