@@ -19,7 +19,10 @@ class RuntimeApi:
     """Hands events to a runtime client and collects its answers.
 
     All headers of the real service are sent, because the client's native part crashes without them.
+    pid: of the process it feeds.
     """
+
+    pid = 0
 
     def __init__(self) -> None:
         self._events: queue.Queue[tuple[str, Any, float] | None] = queue.Queue()
@@ -107,6 +110,7 @@ def function(**environment: str) -> Iterator[RuntimeApi]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    api.pid = process.pid
     try:
         yield api
     finally:
