@@ -14,6 +14,7 @@ from judge_service.simulator import SimulatorConfig, simulate
 from lambda_adapter import handler
 from lambda_adapter.handler import Environment
 from tests.lambda_adapter.runtime_api import function
+from tests.lambda_adapter.validator import EVENTS, assert_valid
 
 
 def row(position: int, **more: Any) -> dict[str, Any]:
@@ -26,66 +27,6 @@ def row(position: int, **more: Any) -> dict[str, Any]:
         "reference_answer": {"text": str(2 * position)},
         **more,
     }
-
-
-EVENTS: dict[str, Any] = {
-    "bare list": [row(1), row(2)],
-    "single object": row(1),
-    "batch": {"batch": [row(1), row(2)]},
-    "input": {"input": [row(1)]},
-    "trajectories": {"trajectories": [row(1)]},
-    "body string": {"body": json.dumps({"batch": [row(1), row(2)]})},
-    "body object": {"body": {"batch": [row(1)]}},
-    "nova_assistant in blocks": [
-        row(
-            1,
-            messages=[
-                {"role": "user", "content": [{"type": "text", "text": "1 + 1?"}]},
-                {"role": "nova_assistant", "content": [{"type": "text", "text": "2"}]},
-            ],
-        )
-    ],
-    "reference in metadata": [
-        {**row(1), "reference_answer": None, "metadata": {"reference_answer": "2"}}
-    ],
-    "pre-flight rows": [{"messages": [{"role": "user", "content": "1 + 1?"}]}] * 10,
-    "empty": [],
-}
-
-
-def items_of(event: Any, reply: Any) -> list[dict[str, Any]]:
-    """The reply's items, after a look at its form: as the caller called."""
-    if isinstance(event, dict) and "body" in event:
-        assert reply["statusCode"] == 200
-        return json.loads(reply["body"])
-    assert isinstance(reply, list)
-    return reply
-
-
-def rows_of(event: Any) -> list[Any]:
-    if isinstance(event, list):
-        return event
-    if "body" in event:
-        body = event["body"]
-        return rows_of(json.loads(body) if isinstance(body, str) else body)
-    return next((event[key] for key in ("batch", "input", "trajectories") if key in event), [event])
-
-
-def assert_valid(event: Any, reply: Any) -> None:
-    """AWS's published validator rules, re-stated, and our stricter ones."""
-    rows, items = rows_of(event), items_of(event, reply)
-    assert len(items) == len(rows)
-    for sent, item in zip(rows, items, strict=True):
-        assert item["id"] == sent.get("id")
-        score = item["aggregate_reward_score"]
-        assert isinstance(score, float | int)
-        assert not isinstance(score, bool)
-        assert math.isfinite(score)
-        assert not {"errorMessage", "errorType"} & item.keys()
-        for metric in item["metrics_list"]:
-            assert isinstance(metric["name"], str)
-            assert isinstance(metric["value"], float | int)
-            assert metric["type"] in ("Metric", "Reward")
 
 
 @pytest.mark.parametrize("name", EVENTS)
