@@ -48,3 +48,17 @@ class ServiceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     workers: Annotated[
         int, Meta(ge=1, le=64, description="processes on the one port; they share the quota")
     ] = 1
+    max_body_bytes: Annotated[
+        int,
+        Meta(
+            ge=1024,
+            le=100_000_000,
+            description=(
+                "a larger body is refused while it arrives; reading 6 MB of JSON holds up every"
+                " caller of the worker for about 50 ms"
+            ),
+        ),
+    ] = 6_000_000
+    body_timeout_s: Annotated[
+        float, Meta(gt=0, le=600, description="a body that takes longer to arrive is refused")
+    ] = 30.0

@@ -1,0 +1,176 @@
+"""Every error that leaves over HTTP has one shape: `{"error": {"code", "message", "field"?}}`.
+
+A route raises; `install` turns what was raised into an answer, once. Nothing of the body is quoted.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from msgspec import Struct
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from judge_service.errors import JudgeServiceError, TooManyUnscored, WireError
+
+
+class ErrorBody(Struct, frozen=True, omit_defaults=True):
+    """What a caller reads.
+
+    code: a word for programs. message: one sentence for people. field: where in the body, as a path.
+    """
+
+    code: str
+    message: str
+    field: str | None = None
+
+
+class HttpError(JudgeServiceError):
+    """This request gets an error with this status.
+
+    code: a word for programs (`CODES`).
+    field: where in the body, as a JSON path.
+    retry_after_s: when it may succeed, whole seconds, for 429 and 503.
+    headers: added to the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        field: str | None = None,
+        retry_after_s: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.field = field
+        self.headers = dict(headers or {})
+        if retry_after_s is not None:
+            self.headers["retry-after"] = str(retry_after_s)
+
+
+CODES: Mapping[int, tuple[str, ...]] = {
+    400: ("bad_request",),
+    401: ("unauthorized",),
+    403: ("suspended",),
+    404: ("not_found",),
+    405: ("method_not_allowed",),
+    408: ("body_too_slow",),
+    413: ("body_too_large",),
+    415: ("unsupported_encoding",),
+    429: ("over_share",),
+    500: ("internal",),
+    503: ("overloaded", "draining", "too_many_unscored"),
+}
+"""The words a caller may meet, by status."""
+
+MEANINGS: Mapping[int, str] = {
+    400: "The body is not what this route reads; `field` says where.",
+    401: "No API key was sent, or it is not a known one.",
+    403: "The API key is known, but its share is 0.",
+    404: "There is nothing at this path.",
+    405: "The path is right and the method is not.",
+    408: "The body did not arrive in time.",
+    413: "The body is larger than `service.max_body_bytes`.",
+    415: "The body is compressed; send it plain.",
+    429: "The caller holds its share of the queue; `Retry-After` says when to come back.",
+    500: "A mistake in the service; its log has the details.",
+    503: "The service is full or stopping, or could not judge enough; `Retry-After` says when to come back.",
+}
+
+RETRY_UNSCORED_S = 5
+"""A batch that could not be judged may be sent again then; throttling and outages last longer than that
+only when an operator knows about them."""
+
+
+def respond(error: Exception) -> Response:
+    """The answer for an error of ours."""
+    if isinstance(error, HttpError):
+        body = ErrorBody(error.code, str(error), error.field)
+        return error_response(error.status, body, error.headers)
+    if isinstance(error, WireError):
+        return error_response(400, ErrorBody("bad_request", str(error), error.field))
+    if isinstance(error, TooManyUnscored):
+        body = ErrorBody("too_many_unscored", str(error))
+        return error_response(503, body, {"retry-after": str(RETRY_UNSCORED_S)})
+    return error_response(500, ErrorBody("internal", "the service failed; its log has the details"))
+
+
+def error_response(
+    status: int, body: ErrorBody, headers: Mapping[str, str] | None = None
+) -> Response:
+    """One error as a JSON answer."""
+    content = msgspec.json.encode({"error": body})
+    return Response(content, status, dict(headers or {}), media_type="application/json")
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of the application leave in the one shape."""
+
+    async def ours(_request: Request, error: Exception) -> Response:
+        return respond(error)
+
+    async def framework(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for nothing else
+        code = CODES.get(error.status_code, ("bad_request",))[0]
+        message = f"{HTTPStatus(error.status_code).phrase}; see /openapi.json for what there is"
+        return error_response(error.status_code, ErrorBody(code, message), error.headers)
+
+    async def invalid(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101 - see above
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        return error_response(400, ErrorBody("bad_request", f"{field}: {first['msg']}", field))
+
+    app.add_exception_handler(JudgeServiceError, ours)
+    app.add_exception_handler(HTTPException, framework)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(Exception, ours)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """`responses=` of a route: the error shapes it can answer with, besides those every route has."""
+    return {
+        status: {
+            "description": MEANINGS[status],
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/Error"},
+                    "example": {"error": {"code": CODES[status][0], "message": MEANINGS[status]}},
+                }
+            },
+            **({"headers": RETRY_AFTER} if status in (429, 503) else {}),
+        }
+        for status in sorted({*statuses, *ALWAYS})
+    }
+
+
+ALWAYS = (401, 403, 500, 503)
+RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message"],
+            "properties": {
+                "code": {
+                    "type": "string",
+                    "enum": sorted({word for words in CODES.values() for word in words}),
+                },
+                "message": {"type": "string"},
+                "field": {"type": "string"},
+            },
+        }
+    },
+}
+"""The component `Error` of the OpenAPI document."""
