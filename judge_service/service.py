@@ -23,11 +23,11 @@ from typing import Any, Literal, TypeVar
 from judge_service.assembly import Assembly, assemble
 from judge_service.backends import Backend
 from judge_service.flow import Request
-from judge_service.grading import Grader, Pack, Rubric, Vote, load_rubric
+from judge_service.grading import Grader, Pack, Ranker, Rubric, Vote, load_rubric
 from judge_service.settings import PriceSettings, Settings
 from judge_service.telemetry.events import SampleGraded, Sink, ignore
 from judge_service.throughput import Throughput, expect
-from judge_service.values import Reward, Sample, Usage
+from judge_service.values import Ranking, Reward, Sample, Usage
 from judge_service.window import work_through
 from judge_service.wire import Door, decode_event, encode_reply
 
@@ -54,11 +54,19 @@ class JudgeService:
         grader: Grader,
         assembly: Assembly,
         sink: Sink,
+        compares: bool,
     ) -> None:
         self.settings = settings
         self.rubric = rubric
         self._writer = grader.writer
         self._grader = _asking(settings, rubric, grader, assembly)
+        self._ranker = Ranker(
+            grader,
+            alone=self._grader,
+            compares=compares,
+            max_reasks=settings.max_reasks,
+            max_chars=settings.max_sample_chars,
+        )
         self._assembly = assembly
         self._sink = sink
         self._door = Door(
@@ -136,6 +144,32 @@ class JudgeService:
         async with aclosing(work_through(jobs, grade, window=size)) as finished:
             async for key, reward in finished:
                 yield key, reward
+
+    async def rank(
+        self,
+        samples: Sequence[Sample],
+        *,
+        deadline_s: float | None = None,
+        lane: Lane = "training",
+        job: str = "",
+    ) -> Ranking:
+        """Responses to one prompt, judged against each other, in both orders (docs/rank.md).
+
+        samples: 2 to 16, alike but for id and response.
+        deadline_s, lane, job: as in `score`.
+
+        The embedded judge cannot compare: with it each is scored alone, and `compared` is `False`.
+
+        Raises WireError if the samples are no such group, never for a failure to judge.
+        """
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        seconds = self.settings.deadline_s if deadline_s is None else deadline_s
+        ranking = await self._ranker(Request(samples, started + seconds, lane, job))
+        duration_s = loop.time() - started
+        for sample, reward in zip(samples, ranking.rewards, strict=True):
+            self._sink(SampleGraded(id=sample.id, reward=reward, duration_s=duration_s))
+        return ranking
 
     async def answer(
         self,
@@ -239,6 +273,7 @@ async def open_service(
             grader=_grader(settings, rubric, assembly, sink),
             assembly=assembly,
             sink=sink,
+            compares=model is not None or settings.backend != "local",
         )
 
 

@@ -191,6 +191,24 @@ class Reward(Struct, frozen=True, kw_only=True):
     cached: bool = False
 
 
+class Ranking(Struct, frozen=True, kw_only=True):
+    """Several responses to one prompt, judged against each other.
+
+    rewards: one per sample, in order; a score says how good a response is *among these*.
+    ranks: 1 for the best, equal scores share a rank, `None` where there is no score.
+    compared: whether the judge saw them together; `False` when each was scored alone and then ranked.
+    orders: in how many orders (2 at best) the judge gave a whole verdict; 0 when not compared.
+    consistency: share of the pairs that both orders put the same way round, `None` without both. Low
+        is a judge that goes by position, or responses too close to tell apart.
+    """
+
+    rewards: tuple[Reward, ...]
+    ranks: tuple[int | None, ...]
+    compared: bool
+    orders: int = 0
+    consistency: float | None = None
+
+
 UNSCORED_REASONS: Mapping[str, str] = {
     "no_response": "the row has no model answer to judge",
     "no_reference": "the rubric compares with a reference answer and the row has none",

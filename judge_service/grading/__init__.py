@@ -3,7 +3,8 @@
 Pure: no clock, no network, no randomness (the fence's secret is given). A rubric file says what is
 asked, `PromptWriter` writes it down with the candidate's text fenced in, `parse` takes the final
 verdict and nothing else, `aggregate` makes one score of it, and `Grader` does these in turn. Around it,
-`Pack` asks about several samples in one call, and `Vote` asks for several opinions on each.
+`Pack` asks about several samples in one call, `Vote` asks for several opinions on each, and `Ranker` has
+responses to one prompt compared with each other.
 """
 
 from judge_service.grading.aggregate import aggregate
@@ -12,6 +13,7 @@ from judge_service.grading.pack import Pack, PackStatistics
 from judge_service.grading.pack_parse import has_verdict
 from judge_service.grading.parse import Unparseable, parse
 from judge_service.grading.prompt import PromptWriter
+from judge_service.grading.rank import Ranker, RankerStatistics
 from judge_service.grading.rubric import Rubric, load_rubric
 from judge_service.grading.vote import Vote, VoteStatistics
 
@@ -21,6 +23,8 @@ __all__ = [
     "Pack",
     "PackStatistics",
     "PromptWriter",
+    "Ranker",
+    "RankerStatistics",
     "Rubric",
     "Unparseable",
     "Vote",

@@ -124,7 +124,7 @@ class Grader:
             reward = self.rewards.broken(so_far, error)
         return self._count(reward)
 
-    def conclude(self, outcome: Verdict | CallError, spent: Spent) -> Reward:
+    def conclude(self, outcome: Verdict | Unparseable | CallError, spent: Spent) -> Reward:
         """The reward of a sample that was asked about in another way. Never raises."""
         try:
             reward = self.rewards.of(outcome, spent)

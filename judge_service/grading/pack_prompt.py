@@ -86,12 +86,12 @@ class PackWriter:
         know its place or its label, and a stored answer can only be found by the process that asked:
         the key covers the labels, since elsewhere the same samples have others.
         """
-        max_output_tokens = self._count_tokens(len(questions), channel)
+        max_output_tokens = count_entries_tokens(self._rubric, channel, len(questions))
         settings = (channel, max_output_tokens, self._writer.temperature, draw)
         digests = [digest_question("item", question) for question in questions]
-        seed = _hash(f"pack {self._rubric.version} {settings}".encode(), *sorted(digests))
+        seed = digest_parts(f"pack {self._rubric.version} {settings}".encode(), *sorted(digests))
         marks = [self._writer.nonce(seed + digest, ()) for digest in digests]
-        labels = _labels(marks)
+        labels = choose_labels(marks)
         columns = zip(marks, labels, digests, questions, strict=True)
         items = sorted((_Item(*column) for column in columns), key=attrgetter("mark"))
         form = self._forms[channel]
@@ -103,7 +103,7 @@ class PackWriter:
             max_output_tokens=max_output_tokens,
             temperature=self._writer.temperature,
             draw=draw,
-            key=_hash(seed, *(item.label.encode() + item.digest for item in items)).hex(),
+            key=digest_parts(seed, *(item.label.encode() + item.digest for item in items)).hex(),
             labels=labels,
         )
 
@@ -120,23 +120,23 @@ class PackWriter:
         known = {"nonce": nonce}
         return form.before.fill(known) + "".join(blocks) + form.after.fill(known)
 
-    def _count_tokens(self, samples: int, channel: Channel) -> int:
-        """Output tokens to allow: so much for each sample, and the frame once."""
-        rubric = self._rubric
-        if rubric.max_output_tokens is not None:
-            return samples * rubric.max_output_tokens
-        return FRAME_TOKENS[channel] + samples * (ENTRY_TOKENS + count_verdict_tokens(rubric))
+
+def count_entries_tokens(rubric: Rubric, channel: Channel, samples: int) -> int:
+    """Output tokens to allow: so much for each sample, and the frame once."""
+    if rubric.max_output_tokens is not None:
+        return samples * rubric.max_output_tokens
+    return FRAME_TOKENS[channel] + samples * (ENTRY_TOKENS + count_verdict_tokens(rubric))
 
 
 def _form(rubric: Rubric, channel: Channel) -> _Form:
-    known = {"answer": _describe_answer(rubric, channel), "criteria": list_criteria(rubric)}
+    known = {"answer": describe_entries(rubric, channel, "pack"), "criteria": list_criteria(rubric)}
     before, item, after = _cut(rubric.user)
     return _Form(
         system=Message("system", Template(rubric.system, known).fill({})),
         before=Template(before, known),
         item=Template(item, known),
         after=Template(after, known),
-        schema=None if channel == "text" else _answer_schema(rubric),
+        schema=None if channel == "text" else entries_schema(rubric),
     )
 
 
@@ -147,7 +147,8 @@ def _cut(user: str) -> tuple[str, str, str]:
     return user[:start], user[start:end], user[end:]
 
 
-def _describe_answer(rubric: Rubric, channel: Channel) -> str:
+def describe_entries(rubric: Rubric, channel: Channel, task: str) -> str:
+    """What `{{answer}}` stands for where an entry is wanted for each; `task` is a packaged text."""
     reasoned = rubric.reasoning == "brief"
     # A reason stands in its entry, also in text, where a single sample's stands before the object.
     form = {"text": "schema" if reasoned else "object", "schema": "schema", "tool": "tool"}[channel]
@@ -156,10 +157,10 @@ def _describe_answer(rubric: Rubric, channel: Channel) -> str:
     shape = f'{{"{ENTRIES}": [{entry}, ...]}}'
     name = f"answer_{form}_reasoned" if reasoned else f"answer_{form}"
     answer = Template(packaged_template(name), {"shape": shape}).fill({})
-    return Template(packaged_template("pack"), {"answer": answer}).fill({})
+    return Template(packaged_template(task), {"answer": answer}).fill({})
 
 
-def _answer_schema(rubric: Rubric) -> Mapping[str, Any]:
+def entries_schema(rubric: Rubric) -> Mapping[str, Any]:
     """A list of verdicts, each with its label, and not an object with a key for each label.
 
     Bedrock compiles a schema it has not seen, which can take minutes, and labels are new in each
@@ -177,7 +178,7 @@ def _answer_schema(rubric: Rubric) -> Mapping[str, Any]:
     }
 
 
-def _labels(marks: Sequence[str]) -> tuple[str, ...]:
+def choose_labels(marks: Sequence[str]) -> tuple[str, ...]:
     """Four letters of each mark's end, its beginning being the order; more if two would be alike."""
     for length in range(4, 17):
         labels = tuple(mark[-length:].translate(_LETTERS) for mark in marks)
@@ -186,7 +187,7 @@ def _labels(marks: Sequence[str]) -> tuple[str, ...]:
     return labels
 
 
-def _hash(*parts: bytes) -> bytes:
+def digest_parts(*parts: bytes) -> bytes:
     sha = hashlib.sha256()
     for part in parts:
         sha.update(b"%d:" % len(part))
