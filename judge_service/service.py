@@ -58,6 +58,7 @@ class JudgeService:
     ) -> None:
         self.settings = settings
         self.rubric = rubric
+        self._rubric_version = f"{rubric.name}@{rubric.version}"
         self._writer = grader.writer
         self._grader = _asking(settings, rubric, grader, assembly)
         self._ranker = Ranker(
@@ -241,7 +242,15 @@ class JudgeService:
         started = loop.time()
         reward = await self._grader(request)
         duration_s = loop.time() - started
-        self._sink(SampleGraded(id=request.body.id, reward=reward, duration_s=duration_s))
+        self._sink(
+            SampleGraded(
+                id=request.body.id,
+                reward=reward,
+                duration_s=duration_s,
+                rubric=self._rubric_version,
+                response=request.body.response,
+            )
+        )
         return reward
 
 

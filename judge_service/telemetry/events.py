@@ -4,10 +4,13 @@ Sinks are called on the event loop: they must not block and must not raise. Queu
 time are separate everywhere.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
+
+logger = logging.getLogger("judge_service")
 
 
 class CallEnded(Struct, frozen=True, kw_only=True):
@@ -23,6 +26,11 @@ class CallEnded(Struct, frozen=True, kw_only=True):
     queue_s: float
     backend_s: float
     throttled: bool = False
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether it was a call, and not only the wish for one."""
+        return self.backend_s > 0 or self.outcome == "ok"
 
 
 class Retried(Struct, frozen=True, kw_only=True):
@@ -41,11 +49,17 @@ class CacheLooked(Struct, frozen=True, kw_only=True):
 
 
 class SampleGraded(Struct, frozen=True, kw_only=True):
-    """One sample has its final reward (`reward` is a `values.Reward`), `duration_s` after it came in."""
+    """One sample has its final reward (`reward` is a `values.Reward`), `duration_s` after it came in.
+
+    rubric: its name and version, `similarity@0123456789abcdef`.
+    response: the candidate's text, which is hostile and private: for sinks that were allowed to see it.
+    """
 
     id: Any
     reward: Any
     duration_s: float
+    rubric: str = ""
+    response: str | None = None
 
 
 class ChannelChanged(Struct, frozen=True, kw_only=True):
@@ -112,3 +126,33 @@ Sink = Callable[[Event], None]
 
 def ignore(_event: Event) -> None:
     """The sink for those who want none."""
+
+
+class Told:
+    """Several sinks as one. A sink that raises costs its own record and nothing else.
+
+    failed: how often one did; the first time of each is in Python's log, with its traceback.
+    """
+
+    def __init__(self, sinks: tuple[Sink, ...]) -> None:
+        self.failed = 0
+        self._sinks = sinks
+        self._complained: set[int] = set()
+
+    def __repr__(self) -> str:
+        return f"<Told {len(self._sinks)} sinks, {self.failed} failed>"
+
+    def __call__(self, event: Event) -> None:
+        for sink in self._sinks:
+            try:
+                sink(event)
+            except Exception:
+                self.failed += 1
+                if id(sink) not in self._complained:
+                    self._complained.add(id(sink))
+                    logger.exception("a telemetry sink failed, from now on only counted: %r", sink)
+
+
+def tell(*sinks: Sink) -> Told:
+    """One sink that tells all of these, in order."""
+    return Told(sinks)

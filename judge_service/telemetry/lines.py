@@ -1,0 +1,158 @@
+"""Lines to standard output that never hold up the event loop: a thread writes what was gathered.
+
+A pipe whose reader has stopped blocks whoever writes to it. Here that is a thread of our own; the loop
+only appends to a bounded buffer, and what no longer fits is counted and told of.
+"""
+
+import queue
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+GATHER_S = 0.05
+"""How long the thread lets lines gather before it writes them: one write then serves about a hundred
+samples, and a person who follows the log does not notice."""
+
+MAX_BUFFERED_BYTES = 4_000_000
+"""Lines kept for a reader that is slow: about 10,000 samples."""
+
+FLUSH_S = 2.0
+"""How long a flush waits for a reader that does not read; Lambda's and Docker's always do."""
+
+
+class LineStatistics(Struct, frozen=True, kw_only=True):
+    """written: lines handed over. dropped: lines that found the buffer full, or no reader.
+
+    buffered_bytes: what waits now.
+    """
+
+    written: int
+    dropped: int
+    buffered_bytes: int
+
+
+class Lines:
+    """One JSON object per line.
+
+    write: takes a block of whole lines; may block and may raise OSError. By default standard output,
+        whatever `sys.stdout` is at that moment.
+
+    Each counter belongs to one side, the adding or the writing one, so none needs a lock.
+    """
+
+    def __init__(self, write: Callable[[bytes], None] | None = None) -> None:
+        self._write = write or to_stdout
+        self._encode = msgspec.json.Encoder().encode
+        self._buffer: deque[bytes] = deque()
+        self._added_bytes = self._refused = 0
+        self._removed_bytes = self._written = self._lost = self._told = 0
+        self._wakes: queue.SimpleQueue[queue.SimpleQueue[None] | None] = queue.SimpleQueue()
+        self._awake = False
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def __repr__(self) -> str:
+        return f"<Lines {self.statistics()}>"
+
+    def statistics(self) -> LineStatistics:
+        """What happened so far."""
+        return LineStatistics(
+            written=self._written,
+            dropped=self._refused + self._lost,
+            buffered_bytes=self._added_bytes - self._removed_bytes,
+        )
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Takes one line; microseconds, never blocks. From one thread only, the event loop's."""
+        line = self._encode(record) + b"\n"
+        if self._added_bytes - self._removed_bytes + len(line) > MAX_BUFFERED_BYTES:
+            self._refused += 1
+            return
+        self._added_bytes += len(line)
+        self._buffer.append(line)
+        if not self._awake:
+            self._awake = True
+            self._wake(None)
+
+    def flush(self, timeout_s: float = FLUSH_S) -> bool:
+        """Waits until everything added before is written; `False` if that took too long.
+
+        Blocks, so it is not for the event loop. Before a Lambda environment is frozen it is a must.
+        """
+        if self._added_bytes == self._removed_bytes:
+            return True
+        done: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._wake(done)
+        try:
+            done.get(timeout=timeout_s)
+        except queue.Empty:
+            return False
+        return True
+
+    def _wake(self, done: queue.SimpleQueue[None] | None) -> None:
+        self._wakes.put(done)
+        if self._thread is None:
+            self._start()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="judge-lines", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            done = self._wakes.get()
+            if done is None:
+                done = self._gather()
+            self._awake = False  # first, so that a line added from here on wakes us again
+            self._write_out()
+            if done is not None:
+                done.put(None)
+
+    def _gather(self) -> queue.SimpleQueue[None] | None:
+        """Lets lines come together; a flush cuts it short."""
+        try:
+            return self._wakes.get(timeout=GATHER_S)
+        except queue.Empty:
+            return None
+
+    def _write_out(self) -> None:
+        lines = [self._buffer.popleft() for _ in range(len(self._buffer))]
+        if not lines:
+            return
+        untold = self._refused + self._lost - self._told
+        confession = [self._confession(untold)] if untold else []
+        try:
+            self._write(b"".join([*lines, *confession]))
+            self._written += len(lines)
+            self._told += untold
+        except (OSError, ValueError):  # nobody reads any more, or the file is closed
+            self._lost += len(lines)
+        self._removed_bytes += sum(map(len, lines))
+
+    def _confession(self, dropped: int) -> bytes:
+        record = {"level": "WARNING", "message": "lines_dropped", "dropped": dropped}
+        return self._encode(record) + b"\n"
+
+
+def to_stdout(block: bytes) -> None:
+    """Writes to what `sys.stdout` is now: a pipe, a file, a notebook's cell."""
+    binary = getattr(sys.stdout, "buffer", None)
+    if binary is None:
+        sys.stdout.write(block.decode())
+    else:
+        binary.write(block)
+    sys.stdout.flush()
+
+
+def stamp(now_s: float) -> str:
+    """Seconds since the epoch as ISO 8601 in UTC, milliseconds."""
+    whole = int(now_s)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{int((now_s - whole) * 1000):03d}Z"

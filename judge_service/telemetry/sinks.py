@@ -1,0 +1,97 @@
+"""The sinks of a door, opened from plain settings: lines for each sample, metrics for CloudWatch."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from judge_service.telemetry.emf import Emf
+from judge_service.telemetry.events import Sink, Told, tell
+from judge_service.telemetry.lines import Lines
+from judge_service.telemetry.logs import Logs
+
+
+class Options(Protocol):
+    """What there is to set; `settings.logs` is such an object."""
+
+    @property
+    def enabled(self) -> bool: ...
+    @property
+    def sample_rate(self) -> float: ...
+    @property
+    def slow_s(self) -> float: ...
+    @property
+    def candidate_text(self) -> bool: ...
+    @property
+    def service_name(self) -> str: ...
+    @property
+    def emf(self) -> str: ...
+    @property
+    def emf_namespace(self) -> str: ...
+
+
+class Sinks:
+    """What a door tells. `sink` goes to `open_service`; after each Lambda invocation, `flush`.
+
+    Used as a context manager, it flushes at the end.
+    """
+
+    def __init__(self, sink: Told, lines: Lines | None, emf: Emf | None) -> None:
+        self.sink = sink
+        self._lines = lines
+        self._emf = emf
+
+    def __repr__(self) -> str:
+        return f"<Sinks {self._lines!r} {self._emf!r}>"
+
+    def gather(self) -> None:
+        """Puts the metrics gathered so far among the lines. On the event loop; does not block."""
+        if self._emf is not None:
+            self._emf.flush()
+
+    def flush(self) -> bool:
+        """Waits for the lines to be written; `False` if the reader did not read. Not on the loop."""
+        return self._lines is None or self._lines.flush()
+
+    async def aclose(self) -> None:
+        """Writes everything, without holding up the loop."""
+        self.gather()
+        await asyncio.to_thread(self.flush)
+
+
+def open_sinks(
+    options: Options,
+    *,
+    score_range: str = "0..1",
+    environ: Mapping[str, str],
+    others: tuple[Sink, ...] = (),
+    write: Callable[[bytes], None] | None = None,
+) -> Sinks:
+    """The sinks that `options` (usually `settings.logs`) ask for.
+
+    score_range: of the wire, `settings.wire.score_range`.
+    environ: usually `os.environ`; `AWS_LAMBDA_FUNCTION_NAME` in it names the metrics' dimension.
+    others: sinks to be told as well.
+    write: where blocks of lines go, standard output by default.
+    """
+    if not options.enabled:
+        return Sinks(tell(*others), None, None)
+    lowest = -1.0 if score_range == "-1..1" else 0.0
+    lines = Lines(write)
+    logs = Logs(
+        lines,
+        service=options.service_name,
+        sample_rate=options.sample_rate,
+        slow_s=options.slow_s,
+        candidate_text=options.candidate_text,
+        lowest=lowest,
+    )
+    emf = _emf(options, lines, lowest, environ)
+    return Sinks(tell(logs, *([emf] if emf else []), *others), lines, emf)
+
+
+def _emf(options: Options, lines: Lines, lowest: float, environ: Mapping[str, str]) -> Emf | None:
+    function = environ.get("AWS_LAMBDA_FUNCTION_NAME")
+    if options.emf == "off" or (options.emf == "auto" and not function):
+        return None
+    dimensions = {"FunctionName": function} if function else {"Service": options.service_name}
+    return Emf(lines, namespace=options.emf_namespace, dimensions=dimensions, lowest=lowest)
