@@ -133,6 +133,20 @@ class Usage(Struct, frozen=True):
 NO_USAGE = Usage()
 
 
+class TokenChoice(Struct, frozen=True):
+    """One token of an answer that holds a digit, and the digits that could have stood in its place.
+
+    start: where the token begins in `Completion.text`, characters.
+    text: the token as it was written, white space around it included.
+    probabilities: by token, itself included, each in [0, 1]; what is missing to 1 went to tokens
+        without a digit or too unlikely to be told.
+    """
+
+    start: int
+    text: str
+    probabilities: Mapping[str, float]
+
+
 class Completion(Struct, frozen=True, kw_only=True):
     """What came back from a judge.
 
@@ -141,6 +155,8 @@ class Completion(Struct, frozen=True, kw_only=True):
         `None` under a criterion's name says that this judge cannot judge that criterion.
     model: the model that really answered.
     cached: no call was made for this one.
+    choices: how sure the judge was of each number in `text`, in the text's order; empty where it
+        was not asked (`openai.logprobs`, `sagemaker.logprobs`) or did not say.
     """
 
     text: str | None = None
@@ -149,6 +165,7 @@ class Completion(Struct, frozen=True, kw_only=True):
     usage: Usage = NO_USAGE
     model: str = ""
     cached: bool = False
+    choices: tuple[TokenChoice, ...] = ()
 
 
 class Verdict(Struct, frozen=True):
@@ -156,19 +173,26 @@ class Verdict(Struct, frozen=True):
 
     scores: per criterion, already mapped to [0, 1].
     unscorable: per criterion that has no score, the reason (a word of `UNSCORED_REASONS`).
+    off_menu: per criterion whose score is an expectation over its levels, the probability in [0, 1]
+        that the judge gave to anything but a level.
     """
 
     scores: Mapping[str, float]
     unscorable: Mapping[str, str]
+    off_menu: Mapping[str, float] = NO_METADATA
 
 
 class Part(Struct, frozen=True):
-    """One criterion of a reward. `score` is in [0, 1], or `None` with a reason."""
+    """One criterion of a reward. `score` is in [0, 1], or `None` with a reason.
+
+    off_menu: see `Verdict`; `None` when the score is what the judge wrote.
+    """
 
     name: str
     score: float | None
     weight: float
     reason: str | None = None
+    off_menu: float | None = None
 
 
 class Reward(Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ def aggregate(verdict: Verdict, rubric: Rubric) -> tuple[float | None, tuple[Par
             verdict.scores.get(criterion.name),
             criterion.weight,
             verdict.unscorable.get(criterion.name),
+            verdict.off_menu.get(criterion.name),
         )
         for criterion in rubric.criteria
     )

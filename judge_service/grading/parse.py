@@ -12,7 +12,8 @@ quoted by the judge. Nothing is clamped, rounded or guessed.
                   criterion says that the judge cannot judge it
 
 An object has every criterion once, a number on its scale for each, and nothing else but `reason`
-when the rubric asks for one.
+when the rubric asks for one. Only a verdict found like this is refined by what the judge said of its
+own certainty (`expectation`).
 """
 
 import json
@@ -22,6 +23,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from judge_service.grading.expectation import weigh
 from judge_service.values import Channel, Completion, Criterion, Verdict
 
 MAX_ANSWER_CHARS = 100_000
@@ -67,10 +69,11 @@ def parse(
     if truncated and not _is_whole(completion, channel, reasoning):
         return Unparseable("truncated", "the answer was cut off by its token limit")
     try:
-        return _read(completion, criteria, channel, reasoning)
+        verdict = _read(completion, criteria, channel, reasoning)
     except OffMenuError as problem:
         reason = "truncated" if truncated else "unparseable"
         return Unparseable(reason, str(problem))
+    return weigh(verdict, completion, criteria)
 
 
 def _is_whole(completion: Completion, channel: Channel, reasoning: str) -> bool:
