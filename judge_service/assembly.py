@@ -32,7 +32,7 @@ from judge_service.flow.retry import Retry, RetryBudget
 from judge_service.flow.stores import QuotaStore
 from judge_service.flow.tokens import LearnedRatio, is_wide
 from judge_service.grading import Rubric, has_verdict
-from judge_service.settings import LimitSettings, Settings
+from judge_service.settings import LimitSettings, Settings, logprobs_of
 from judge_service.telemetry.events import Sink
 from judge_service.values import NO_USAGE, Channel, Completion, Prompt
 
@@ -187,7 +187,7 @@ def _target(
     closing: AsyncExitStack,
 ) -> Target:
     closing.push_async_callback(backend.aclose)
-    name = " ".join(filter(None, (settings.backend, settings.bedrock.region, backend.model)))
+    name = " ".join(filter(None, (settings.backend, _region(settings), backend.model)))
     latencies = Latencies()
     limit = _rate_limit(settings.limits, tokens)
     slots = _slots(settings, latencies)
@@ -265,7 +265,7 @@ def _open_store(settings: Settings) -> QuotaStore:
             return RedisStore(settings.limits.store_url)
         from judge_service.flow.stores.dynamodb import DynamoDBStore  # noqa: PLC0415 - an extra
 
-        return DynamoDBStore(settings.limits.store_url, region=settings.bedrock.region)
+        return DynamoDBStore(settings.limits.store_url, region=_region(settings))
     except ImportError as missing:
         extra = "redis" if settings.limits.store == "redis" else "aws"
         raise SettingsError(
@@ -303,7 +303,7 @@ def _per_prompt(
 def _cache(
     settings: Settings, rubric: Rubric, model: str, sink: Sink, closing: AsyncExitStack
 ) -> Cache[Prompt, Completion]:
-    cache = settings.cache
+    cache, judge = settings.cache, _judge(settings, model)
     store = None
     if cache.redis_url:
         from judge_service.flow.cache_redis import RedisCache, connect  # noqa: PLC0415 - an extra
@@ -318,12 +318,28 @@ def _cache(
     return Cache(
         max_entries=cache.max_entries,
         ttl_s=cache.ttl_s,
-        key=lambda prompt: f"{model}:{prompt.key}",  # the prompt's own key does not name the judge
+        key=lambda prompt: f"{judge}:{prompt.key}",  # the prompt's own key does not name the judge
         keep=lambda prompt, completion: has_verdict(prompt, completion, rubric),
         mark=_as_cached,
         sink=sink,
         store=store,
     )
+
+
+def _judge(settings: Settings, model: str) -> str:
+    """Names all of the judge that can change an answer, or how it is read."""
+    parts = [model]
+    if settings.backend == "sagemaker":
+        asked = settings.sagemaker
+        parts += [asked.inference_component, asked.model_name, asked.reasoning_effort or ""]
+    if top := logprobs_of(settings):
+        parts.append(f"logprobs {top}")
+    return "/".join(parts)
+
+
+def _region(settings: Settings) -> str | None:
+    chosen = settings.sagemaker if settings.backend == "sagemaker" else settings.bedrock
+    return chosen.region
 
 
 def _retry(settings: Settings, latencies: Latencies, sink: Sink) -> Retry:

@@ -59,6 +59,7 @@ __all__ = [
     "WireSettings",
     "keys",
     "load_settings",
+    "logprobs_of",
 ]
 
 ENVIRONMENT_PREFIX = "JUDGE_"
@@ -70,11 +71,15 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole configuration."""
 
     backend: Annotated[
-        Literal["local", "bedrock", "openai"],
+        Literal["local", "bedrock", "sagemaker", "openai"],
         Meta(description="who judges; `local` is the embedded judge, which needs no network"),
     ] = "local"
     model: Annotated[
-        str, Meta(max_length=2048, description="model id, inference profile or ARN of the judge")
+        str,
+        Meta(
+            max_length=2048,
+            description="model id, inference profile, ARN or SageMaker endpoint of the judge",
+        ),
     ] = ""
     rubric: Annotated[
         str, Meta(min_length=1, description="`similarity` or a path to a rubric file (TOML)")
@@ -263,6 +268,11 @@ def _refuse_contradictions(settings: Settings) -> None:
         raise SettingsError(
             f"`{several[0]}` is for language models; the embedded judge is always of one opinion"
         )
+    if settings.pack.max_samples > 1 and logprobs_of(settings):
+        raise SettingsError(
+            f"`{settings.backend}.logprobs` weighs the answer about one sample; set"
+            " `pack.max_samples = 1` or turn it off"
+        )
     if settings.vote.draws > 1 and settings.temperature == 0:
         raise SettingsError(
             "`vote.draws` needs a `temperature` above 0, because at 0 all draws are alike"
@@ -277,6 +287,12 @@ def _refuse_contradictions(settings: Settings) -> None:
         raise SettingsError(
             f"`unscored.policy`: {value} is outside the wire range {settings.wire.score_range}"
         )
+
+
+def logprobs_of(settings: Settings) -> int:
+    """Alternatives of each token that the chosen backend is asked for, 0 for none."""
+    asked = {"openai": settings.openai.logprobs, "sagemaker": settings.sagemaker.logprobs}
+    return asked.get(settings.backend, 0)
 
 
 def _values(struct: Struct) -> Iterator[Any]:

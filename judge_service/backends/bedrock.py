@@ -12,18 +12,17 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from judge_service.backends.bedrock_errors import Refusal, error_of, read_refusal
+from judge_service.backends.bedrock_errors import error_of, read_refusal
 from judge_service.backends.bedrock_wire import (
     body_of,
     channels_of,
     completion_of,
     decode_reply,
 )
-from judge_service.backends.credentials import ApiKey, Identity, IdentitySource
+from judge_service.backends.credentials import IdentitySource
 from judge_service.backends.json_body import encode_body
 from judge_service.backends.probe import problems
-from judge_service.backends.reply import Reply
-from judge_service.backends.sigv4 import CONTENT_TYPE, Signer
+from judge_service.backends.signed_endpoint import SignedEndpoint
 from judge_service.backends.transport import HttpTransport
 from judge_service.flow import Request
 from judge_service.values import Channel, Completion, Prompt
@@ -38,13 +37,6 @@ class BedrockStatistics(Struct, frozen=True):
     calls: int
     completions: int
     renewals: int
-
-
-class _Site(Struct, frozen=True):
-    """Where the calls go."""
-
-    url: str
-    signer: Signer
 
 
 def endpoint(region: str, endpoint_url: str | None) -> str:
@@ -81,29 +73,29 @@ class Bedrock:
         self._transport = transport
         self._identities = identities
         self._endpoint_url = endpoint_url
-        self._now = now
-        self._skew_s = 0.0
-        self._site: _Site | None = None
-        self._calls = self._completions = self._renewals = 0
+        self._endpoint = SignedEndpoint(
+            transport,
+            identities,
+            service=SERVICE,
+            url_of=lambda region: converse_url(endpoint(region, endpoint_url), self.model),
+            now=now,
+        )
+        self._calls = self._completions = 0
 
     def __repr__(self) -> str:
-        where = self._endpoint_url or (
-            self._site.signer.region if self._site else "region not read yet"
-        )
+        where = self._endpoint_url or self._endpoint.region or "region not read yet"
         return f"Bedrock({self.model}, {where}, {self._identities!r}, {self._transport!r})"
 
     def statistics(self) -> BedrockStatistics:
-        return BedrockStatistics(self._calls, self._completions, self._renewals)
+        return BedrockStatistics(self._calls, self._completions, self._endpoint.renewals)
 
     async def __call__(self, request: Request[Prompt]) -> Completion:
         """Asks once. Raises CallError."""
         self._calls += 1
         body = encode_body(body_of(request.body, self.model))
-        site = self._site or await self._open()
-        identity = await self._identities.get()
-        reply = await self._post(request, site, body, identity)
+        reply = await self._endpoint.post(request, body)
         if reply.status != 200:
-            reply = await self._mend(request, site, body, identity, read_refusal(reply))
+            raise error_of(read_refusal(reply), self.model, self._endpoint.region)
         completion = completion_of(decode_reply(reply.body), self.model)
         self._completions += 1
         return completion
@@ -114,40 +106,3 @@ class Bedrock:
 
     async def aclose(self) -> None:
         await self._transport.aclose()
-
-    async def _open(self) -> _Site:
-        region = await self._identities.region()
-        url = converse_url(endpoint(region, self._endpoint_url), self.model)
-        self._site = _Site(url, Signer(url, region, SERVICE))
-        return self._site
-
-    async def _post(
-        self, request: Request[Prompt], site: _Site, body: bytes, identity: Identity
-    ) -> Reply:
-        if isinstance(identity, ApiKey):
-            headers = {"content-type": CONTENT_TYPE, "authorization": f"Bearer {identity.token}"}
-        else:
-            headers = site.signer.sign(body, identity, self._now() + self._skew_s)
-        return await self._transport.send(request, site.url, headers, body)
-
-    async def _mend(
-        self,
-        request: Request[Prompt],
-        site: _Site,
-        body: bytes,
-        identity: Identity,
-        refusal: Refusal,
-    ) -> Reply:
-        """Renews what the refusal complains of and sends once more, or raises the refusal's error."""
-        region = site.signer.region
-        if refusal.skewed and refusal.served_at is not None:
-            self._skew_s = refusal.served_at - self._now()
-        elif refusal.expired:
-            identity = await self._identities.renew(identity)
-        else:
-            raise error_of(refusal, self.model, region)
-        self._renewals += 1
-        reply = await self._post(request, site, body, identity)
-        if reply.status != 200:
-            raise error_of(read_refusal(reply), self.model, region)
-        return reply

@@ -5,13 +5,13 @@
     anything else                                   an aioboto3 session: profile, SSO, web identity,
                                                     container, instance role, refreshed by the session
 
-A profile named in the settings goes before the environment.
+A profile named in the settings goes before the environment. A Bedrock API key is for Bedrock only.
 """
 
 import asyncio
 import importlib
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
@@ -47,6 +47,7 @@ class ApiKey(Struct, frozen=True):
 
 
 Identity = Credentials | ApiKey
+Service = Literal["bedrock", "sagemaker"]
 
 
 class IdentitySource(Protocol):
@@ -66,13 +67,20 @@ class IdentitySource(Protocol):
 
 
 def identity_source(
-    environ: Mapping[str, str], *, profile: str | None = None, region: str | None = None
+    environ: Mapping[str, str],
+    *,
+    profile: str | None = None,
+    region: str | None = None,
+    service: Service = "bedrock",
 ) -> IdentitySource:
-    """Chooses the source. Imports nothing heavy; looks at nothing but `environ`."""
+    """Chooses the source. Imports nothing heavy; looks at nothing but `environ`.
+
+    service: whom the identity is for; also the section of the settings that errors point to.
+    """
     region = region or region_in(environ)
-    if not profile and identity_in(environ) is not None:
-        return Environment(environ, region)
-    return Session(profile or environ.get("AWS_PROFILE"), region)
+    if not profile and identity_in(environ, service) is not None:
+        return Environment(environ, region, service)
+    return Session(profile or environ.get("AWS_PROFILE"), region, service)
 
 
 def region_in(environ: Mapping[str, str]) -> str | None:
@@ -80,9 +88,10 @@ def region_in(environ: Mapping[str, str]) -> str | None:
     return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or None
 
 
-def identity_in(environ: Mapping[str, str]) -> Identity | None:
+def identity_in(environ: Mapping[str, str], service: Service = "bedrock") -> Identity | None:
     """The identity that the environment holds; an API key goes first, as it does in boto."""
-    if token := environ.get("AWS_BEARER_TOKEN_BEDROCK"):
+    token = environ.get("AWS_BEARER_TOKEN_BEDROCK")
+    if token and service == "bedrock":
         return ApiKey(token)
     access_key, secret_key = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
     if access_key and secret_key:
@@ -93,10 +102,13 @@ def identity_in(environ: Mapping[str, str]) -> Identity | None:
 class Environment:
     """Credentials from environment variables, which somebody else may renew in place."""
 
-    def __init__(self, environ: Mapping[str, str], region: str | None) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], region: str | None, service: Service = "bedrock"
+    ) -> None:
         self._environ = environ
         self._region = region
-        self._identity = identity_in(environ)
+        self._service: Service = service
+        self._identity = identity_in(environ, service)
 
     def __repr__(self) -> str:
         if isinstance(self._identity, ApiKey):
@@ -109,7 +121,7 @@ class Environment:
         return self._identity
 
     async def renew(self, refused: Identity) -> Identity:
-        self._identity = identity_in(self._environ)
+        self._identity = identity_in(self._environ, self._service)
         if self._identity == refused:
             raise CredentialsError(
                 f"{self!r} have expired: renew them and start again, or use a role or profile,"
@@ -118,7 +130,7 @@ class Environment:
         return await self.get()
 
     async def region(self) -> str:
-        return self._region or _no_region()
+        return self._region or _no_region(self._service)
 
 
 class Session:
@@ -128,8 +140,11 @@ class Session:
     (`renew`) opens a new one, once however many calls were refused.
     """
 
-    def __init__(self, profile: str | None, region: str | None) -> None:
+    def __init__(
+        self, profile: str | None, region: str | None, service: Service = "bedrock"
+    ) -> None:
         self._profile = profile
+        self._service: Service = service
         self._region = region
         self._credentials: Any = None
         self._opened_at = -REOPEN_AFTER_S
@@ -163,7 +178,7 @@ class Session:
     async def region(self) -> str:
         if self._region is None:
             await self.get()
-        return self._region or _no_region()
+        return self._region or _no_region(self._service)
 
     def _age_s(self) -> float:
         return asyncio.get_running_loop().time() - self._opened_at
@@ -204,5 +219,5 @@ def open_session(
         raise CredentialsError(f"the AWS session cannot be opened: {problem}") from problem
 
 
-def _no_region() -> str:
-    raise Denied("no AWS region is set: set bedrock.region or AWS_REGION")
+def _no_region(service: Service) -> str:
+    raise Denied(f"no AWS region is set: set {service}.region or AWS_REGION")

@@ -9,6 +9,7 @@ holds it equal to botocore's signatures.
 import hashlib
 import hmac
 import time
+from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
 from judge_service.backends.credentials import Credentials
@@ -16,6 +17,7 @@ from judge_service.backends.credentials import Credentials
 CONTENT_TYPE = "application/json"
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _BLOCK_BYTES = 64
+NO_HEADERS: Mapping[str, str] = {}
 
 
 def _hmac(key: bytes, message: str) -> bytes:
@@ -66,18 +68,33 @@ class Signer:
     def __repr__(self) -> str:
         return f"Signer({self._service} in {self.region})"
 
-    def sign(self, body: bytes, credentials: Credentials, now_s: float) -> dict[str, str]:
-        """The headers to send with `body`; `now_s` is wall-clock time, seconds since 1970."""
+    def sign(
+        self,
+        body: bytes,
+        credentials: Credentials,
+        now_s: float,
+        more: Mapping[str, str] = NO_HEADERS,
+    ) -> dict[str, str]:
+        """The headers to send with `body`.
+
+        now_s: wall-clock time, seconds since 1970.
+        more: headers to sign and send besides: lower case, in order, all behind
+            `x-amz-security-token`, and without white space to be trimmed.
+        """
         stamp = self._stamp_of(int(now_s))
         key = self._key_of(credentials, stamp[:8])
         headers = {"content-type": CONTENT_TYPE, "x-amz-date": stamp}
-        names, token_line = "content-type;host;x-amz-date", ""
+        names, lines = "content-type;host;x-amz-date", ""
         if credentials.token:
             headers["x-amz-security-token"] = credentials.token
             names += ";x-amz-security-token"
-            token_line = f"x-amz-security-token:{credentials.token}\n"
+            lines = f"x-amz-security-token:{credentials.token}\n"
+        for name, value in more.items():
+            headers[name] = value
+            names += f";{name}"
+            lines += f"{name}:{value}\n"
         payload = hashlib.sha256(body).hexdigest()
-        canonical = f"{self._head}{stamp}\n{token_line}\n{names}\n{payload}"
+        canonical = f"{self._head}{stamp}\n{lines}\n{names}\n{payload}"
         digest = hashlib.sha256(canonical.encode()).hexdigest()
         signature = key.hexdigest(f"{_ALGORITHM}\n{stamp}\n{self._scope}\n{digest}".encode())
         headers["authorization"] = (

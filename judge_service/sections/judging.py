@@ -7,6 +7,17 @@ from msgspec import Meta, Struct
 Rate = Annotated[float, Meta(gt=0, le=1e12)]
 Price = Annotated[float, Meta(ge=0, le=1e6)]
 Temperature = Annotated[float, Meta(ge=0, le=2)]
+Logprobs = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=20,
+        description=(
+            "above 0 the judge is asked for so many alternatives of each token (20, or what the server"
+            " allows), and a criterion with `levels` scores the expected level; 0 takes the written one"
+        ),
+    ),
+]
 
 
 class BedrockSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,6 +48,7 @@ class OpenAISettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     api_key_env: Annotated[
         str, Meta(description="name of the variable that holds the key; unset or empty sends none")
     ] = "OPENAI_API_KEY"
+    logprobs: Logprobs = 0
 
 
 class SageMakerSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -45,6 +57,41 @@ class SageMakerSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     region: Annotated[
         str | None, Meta(description="AWS region; by default from the AWS environment or profile")
     ] = None
+    profile: Annotated[
+        str | None, Meta(description="AWS profile; by default the session's own choice")
+    ] = None
+    endpoint_url: Annotated[
+        str | None,
+        Meta(description="another host, such as the simulator's; by default the region's"),
+    ] = None
+    dialect: Annotated[
+        Literal["chat", "nova"],
+        Meta(
+            description=(
+                "`chat` for containers of LMI, vLLM and TGI; `nova` for Amazon Nova, which answers in"
+                " text only"
+            )
+        ),
+    ] = "chat"
+    inference_component: Annotated[
+        str,
+        Meta(
+            pattern=r"^([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)?\Z",
+            description="which component of the endpoint answers; empty where it has none",
+        ),
+    ] = ""
+    model_name: Annotated[
+        str,
+        Meta(
+            max_length=256,
+            description="sent as `model` to a container that wants one (an adapter's name); `chat` only",
+        ),
+    ] = ""
+    reasoning_effort: Annotated[
+        Literal["low", "medium", "high"] | None,
+        Meta(description="for models that reason; by default not sent. Nova has no `medium`"),
+    ] = None
+    logprobs: Logprobs = 0
 
 
 class HttpSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -222,7 +222,7 @@ class Renewing:
 async def test_expired_credentials_are_renewed_once_and_the_call_sent_again(
     server: Any, judge: Any, answer: Any
 ) -> None:
-    judge._identities = source = Renewing("OLD", "NEW")
+    judge._endpoint.identities = source = Renewing("OLD", "NEW")
     server.will(error(answer, 403, "ExpiredTokenException"), answer(200, converse()))
     assert (await ask(judge)).text == "0.8"
     used = [one.headers["authorization"].split("Credential=")[1][:3] for one in server.received]
@@ -234,7 +234,7 @@ async def test_expired_credentials_are_renewed_once_and_the_call_sent_again(
 async def test_credentials_that_stay_expired_are_an_error_after_one_renewal(
     server: Any, judge: Any, answer: Any
 ) -> None:
-    judge._identities = Renewing("OLD", "NEW", "NEWER")
+    judge._endpoint.identities = Renewing("OLD", "NEW", "NEWER")
     server.will(error(answer, 403, "ExpiredTokenException", "is expired"))
     with pytest.raises(CredentialsError, match="is expired"):
         await ask(judge)
@@ -244,7 +244,7 @@ async def test_credentials_that_stay_expired_are_an_error_after_one_renewal(
 async def test_a_wrong_clock_is_corrected_once_from_the_replys_date(
     server: Any, judge: Any, answer: Any
 ) -> None:
-    judge._now = lambda: 1_700_000_000.0
+    judge._endpoint._now = lambda: 1_700_000_000.0
     served_at = formatdate(1_700_000_900, usegmt=True)
     late = error(answer, 403, "InvalidSignatureException", "Signature expired: x", date=served_at)
     server.will(late, answer(200, converse()))
@@ -262,7 +262,7 @@ async def test_an_api_key_is_sent_as_a_bearer_token_and_nothing_is_signed(
         async def get(self) -> Any:
             return ApiKey("bedrock-api-key-x")
 
-    judge._identities = Key()
+    judge._endpoint.identities = Key()
     server.will(answer(200, converse()))
     await ask(judge)
     headers = server.received[0].headers

@@ -90,7 +90,7 @@ async def test_both_paths_send_the_same_request_and_read_the_same_completion(
 
     async def compare(model: str, prompt: Prompt) -> None:
         ours.model = boto.model = model
-        ours._site = None
+        ours._endpoint._site = None
         server.received.clear()
         assert await ours(Request(body=prompt)) == await boto(Request(body=prompt))
         mine, theirs = server.received

@@ -1,0 +1,109 @@
+"""One URL of an AWS service, posted to with whatever identity holds at the moment."""
+
+import time
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+
+from judge_service.backends.bedrock_errors import Refusal, read_refusal
+from judge_service.backends.credentials import ApiKey, Identity, IdentitySource
+from judge_service.backends.reply import Reply
+from judge_service.backends.sigv4 import CONTENT_TYPE, NO_HEADERS, Signer
+from judge_service.backends.transport import HttpTransport
+from judge_service.flow import Request
+from judge_service.values import Prompt
+
+
+class _Site(Struct, frozen=True):
+    """Where the calls go."""
+
+    url: str
+    signer: Signer
+
+
+class SignedEndpoint:
+    """Posts once. Only what was refused because credentials had just expired, or because our clock
+    was off, is sent again once, after mending that.
+
+    identities: where credentials and the region come from.
+    service: the name requests are signed for.
+    url_of: makes the URL from the region.
+    now: wall clock for signatures, seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        transport: HttpTransport,
+        identities: IdentitySource,
+        *,
+        service: str,
+        url_of: Callable[[str], str],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.identities = identities
+        self.renewals = 0
+        self._transport = transport
+        self._service = service
+        self._url_of = url_of
+        self._now = now
+        self._skew_s = 0.0
+        self._site: _Site | None = None
+
+    def __repr__(self) -> str:
+        where = self._site.url if self._site else "region not read yet"
+        return f"SignedEndpoint({where}, {self.identities!r}, {self._transport!r})"
+
+    @property
+    def region(self) -> str:
+        """The region that is called; `""` before the first call."""
+        return self._site.signer.region if self._site else ""
+
+    async def post(
+        self, request: Request[Prompt], body: bytes, headers: Mapping[str, str] = NO_HEADERS
+    ) -> Reply:
+        """The reply, of whatever status.
+
+        headers: more of them, to be signed too; see `Signer.sign`.
+
+        Raises CallError.
+        """
+        site = self._site or await self._open()
+        identity = await self.identities.get()
+        reply = await self._send(request, site, body, identity, headers)
+        if reply.status == 200:
+            return reply
+        mended = await self._mend(read_refusal(reply), identity)
+        if mended is None:
+            return reply
+        self.renewals += 1
+        return await self._send(request, site, body, mended, headers)
+
+    async def _open(self) -> _Site:
+        region = await self.identities.region()
+        url = self._url_of(region)
+        self._site = _Site(url, Signer(url, region, self._service))
+        return self._site
+
+    async def _send(
+        self,
+        request: Request[Prompt],
+        site: _Site,
+        body: bytes,
+        identity: Identity,
+        headers: Mapping[str, str],
+    ) -> Reply:
+        if isinstance(identity, ApiKey):
+            bearer = {"content-type": CONTENT_TYPE, "authorization": f"Bearer {identity.token}"}
+            signed = {**bearer, **headers}
+        else:
+            signed = site.signer.sign(body, identity, self._now() + self._skew_s, headers)
+        return await self._transport.send(request, site.url, signed, body)
+
+    async def _mend(self, refusal: Refusal, identity: Identity) -> Identity | None:
+        """The identity to try again with, `None` if trying again would not help."""
+        if refusal.skewed and refusal.served_at is not None:
+            self._skew_s = refusal.served_at - self._now()
+            return identity
+        if refusal.expired:
+            return await self.identities.renew(identity)
+        return None
