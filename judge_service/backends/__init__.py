@@ -39,6 +39,8 @@ def open_backend(settings: Settings, environ: Mapping[str, str]) -> Backend:
     """
     if settings.backend == "bedrock":
         return _open_bedrock(settings, environ)
+    if settings.backend == "sagemaker":
+        return _open_sagemaker(settings, environ)
     if settings.backend == "openai":
         from judge_service.backends.openai import OpenAI  # noqa: PLC0415 - only what is used
         from judge_service.backends.transport import HttpTransport  # noqa: PLC0415 - see above
@@ -49,6 +51,7 @@ def open_backend(settings: Settings, environ: Mapping[str, str]) -> Backend:
             base_url=settings.openai.base_url,
             api_key=environ.get(settings.openai.api_key_env) or None,
             api_key_env=settings.openai.api_key_env,
+            logprobs=settings.openai.logprobs,
         )
     from judge_service.backends.local import LocalJudge  # noqa: PLC0415 - heavy
 
@@ -76,4 +79,20 @@ def _open_bedrock(settings: Settings, environ: Mapping[str, str]) -> Backend:
         transport=HttpTransport(settings.http, settings.limits.max_in_flight),
         identities=identity_source(environ, profile=bedrock.profile, region=bedrock.region),
         endpoint_url=bedrock.endpoint_url,
+    )
+
+
+def _open_sagemaker(settings: Settings, environ: Mapping[str, str]) -> Backend:
+    from judge_service.backends.credentials import identity_source  # noqa: PLC0415 - only what is used
+    from judge_service.backends.sagemaker import SageMaker  # noqa: PLC0415 - see above
+    from judge_service.backends.transport import HttpTransport  # noqa: PLC0415 - see above
+
+    sagemaker = settings.sagemaker
+    return SageMaker(
+        settings.model,
+        transport=HttpTransport(settings.http, settings.limits.max_in_flight),
+        identities=identity_source(
+            environ, profile=sagemaker.profile, region=sagemaker.region, service="sagemaker"
+        ),
+        sagemaker=sagemaker,
     )
