@@ -34,6 +34,7 @@ from judge_service.flow.tokens import LearnedRatio, is_wide
 from judge_service.grading import Rubric, has_verdict
 from judge_service.settings import LimitSettings, Settings, logprobs_of
 from judge_service.telemetry.events import Sink
+from judge_service.telemetry.state import QuotaState, TargetState
 from judge_service.values import NO_USAGE, Channel, Completion, Prompt
 
 DRAIN_S = 2.0
@@ -44,13 +45,19 @@ GEOGRAPHIES = frozenset({"us", "eu", "apac", "jp", "au", "ca", "global", "us-gov
 
 
 class Target(Struct, frozen=True):
-    """One way to an answer: an account's quota for one model in one region, with its own layers."""
+    """One way to an answer: an account's quota for one model in one region, with its own layers.
+
+    quota: units a minute by resource, as `per_minute` gives them. is_shared: through a store.
+    """
 
     backend: Backend
     name: str
     limit: RateLimit[Prompt, Completion]
     slots: Concurrency | AdaptiveConcurrency
     latencies: Latencies
+    breaker: Breaker
+    quota: Mapping[str, float]
+    is_shared: bool
     layers: tuple[Any, ...]
 
     def handler(self) -> Handler[Prompt, Completion]:
@@ -61,6 +68,27 @@ class Target(Struct, frozen=True):
         if self.limit.statistics().waiting:
             return False
         return not isinstance(self.slots, AdaptiveConcurrency) or self.slots.has_room()
+
+    def state(self) -> TargetState:
+        """How it stands now."""
+        limit, slots = self.limit.statistics(), self.slots.statistics()
+        return TargetState(
+            target=self.name,
+            breaker=self.breaker.statistics().state,
+            waiting_by_lane=limit.waiting_by_lane,
+            waiting_for_slot=slots.waiting,
+            in_flight=slots.in_flight,
+            slots=slots.limit,
+            quota=tuple(
+                QuotaState(
+                    resource=name,
+                    per_minute=amount,
+                    spent=limit.charged[name] + limit.reserved[name],
+                )
+                for name, amount in self.quota.items()
+            ),
+            is_shared=self.is_shared,
+        )
 
 
 class Assembly(Struct, frozen=True):
@@ -193,11 +221,13 @@ def _target(
     slots = _slots(settings, latencies)
     detach = Detach()
     breaker = Breaker(target=name, sink=sink)
-    if settings.limits.store != "none":
+    is_shared = settings.limits.store != "none"
+    if is_shared:
         _share(settings, name, limit, sink, closing)
     closing.push_async_callback(detach.aclose, DRAIN_S)
     layers = (detach, Observe(target=name, sink=sink), breaker, limit, slots)
-    return Target(backend, name, limit, slots, latencies, layers)
+    quota = per_minute(settings.limits)
+    return Target(backend, name, limit, slots, latencies, breaker, quota, is_shared, layers)
 
 
 def _slots(settings: Settings, latencies: Latencies) -> Concurrency | AdaptiveConcurrency:

@@ -26,6 +26,7 @@ from judge_service.flow import Request
 from judge_service.grading import Grader, Pack, Ranker, Rubric, Vote, load_rubric
 from judge_service.settings import PriceSettings, Settings
 from judge_service.telemetry.events import SampleGraded, Sink, ignore
+from judge_service.telemetry.state import ServiceState
 from judge_service.throughput import Throughput, expect
 from judge_service.values import Ranking, Reward, Sample, Usage
 from judge_service.window import work_through
@@ -200,6 +201,14 @@ class JudgeService:
             return await targets[0].backend.check()
         found = [(target.name, await target.backend.check()) for target in targets]
         return [f"{name}: {problem}" for name, problems in found for problem in problems]
+
+    def statistics(self) -> ServiceState:
+        """How it stands now: what waits, what is in flight, what was spent; microseconds."""
+        return ServiceState(
+            model=self.model,
+            rubric=self._rubric_version,
+            targets=tuple([target.state() for target in self._assembly.targets]),
+        )
 
     def explain(self) -> list[tuple[str, list[str]]]:
         """The assembled stacks, outermost layer first, each layer with its settings."""

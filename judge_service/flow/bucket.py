@@ -49,6 +49,7 @@ class Bucket:
     rate: micro-units a minute; 0 when it is filled by `add` alone.
     level: micro-units that may go now, negative for a debt.
     reserved: micro-units of the reservations that are not settled yet.
+    charged: micro-units of all that were, since the start.
     share: how much of a reservation is charged in the end, a mean of the last calls (about 50).
     """
 
@@ -60,6 +61,7 @@ class Bucket:
         "_now_us",
         "_quota",
         "capacity",
+        "charged",
         "level",
         "rate",
         "reserved",
@@ -70,7 +72,7 @@ class Bucket:
         self._burst_s = limit.burst_s
         self._factor = 1.0
         self._now_us = self._left_over = self._largest = 0
-        self.capacity = self.level = self.reserved = 0
+        self.capacity = self.level = self.reserved = self.charged = 0
         self.share = 1.0
         self._set_quota(limit.per_minute)
         self.level = self.capacity
@@ -139,6 +141,7 @@ class Bucket:
         Before taking more, `fill` the bucket: time in which it stood full must not pay the debt.
         """
         self.reserved -= cost
+        self.charged += charged
         if cost != charged:
             self.level = min(self.level + cost - charged, self.capacity)
         if cost:

@@ -29,7 +29,7 @@ class RateLimitStatistics(Struct, frozen=True, kw_only=True):
     granted, refused: reservations made, and refused because their turn would come too late.
     answered, throttled: calls that ended well, and that the judge refused because of its quota.
     level: units in each bucket when it was last looked at, negative for a debt.
-    reserved: units of each resource that the calls in flight hold.
+    reserved: units of each resource that the calls in flight hold; charged: that ended ones cost.
     effective_per_minute: units a minute that fill each bucket now; below the quota after throttling,
         0 where units are leased.
     probing_calls_per_s: calls a second that go after a throttle storm, `inf` otherwise.
@@ -44,6 +44,7 @@ class RateLimitStatistics(Struct, frozen=True, kw_only=True):
     throttled: int
     level: Mapping[str, float]
     reserved: Mapping[str, float]
+    charged: Mapping[str, float]
     effective_per_minute: Mapping[str, float]
     probing_calls_per_s: float
 
@@ -107,6 +108,7 @@ class RateLimit(Generic[B, R]):
             throttled=self._pace.throttled,
             level={name: bucket.level / MICRO for name, bucket in buckets},
             reserved={name: bucket.reserved / MICRO for name, bucket in buckets},
+            charged={name: bucket.charged / MICRO for name, bucket in buckets},
             effective_per_minute={name: bucket.rate / MICRO for name, bucket in buckets},
             probing_calls_per_s=self._pace.calls_per_s,
         )

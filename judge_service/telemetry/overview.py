@@ -1,0 +1,247 @@
+"""What the dashboard shows, computed from the snapshots of all workers. Pure: no clock, no I/O."""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from judge_service.telemetry.quota_use import QuotaUse, quota_uses
+from judge_service.telemetry.state import TargetState
+from judge_service.telemetry.tally import (
+    BOUNDS_S,
+    CallTally,
+    Histogram,
+    Tally,
+    total,
+)
+from judge_service.telemetry.window import SLOT_S, SLOTS, Extreme, Slot, Snapshot
+
+RATE_SLOTS = 5
+"""The rate "now" is of the last ten seconds."""
+
+COLUMN_SLOTS = 10
+"""Slots in one column of the picture of rewards over time: 20 s, 15 columns."""
+
+SHOWN = 8
+"""Slowest and lowest samples on the page."""
+
+NO_CALLS = CallTally()
+
+
+class Quantiles(Struct, frozen=True, kw_only=True):
+    """Of durations, seconds, read off a histogram; `None` when nothing was measured."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class Series(Struct, frozen=True, kw_only=True):
+    """One number for each slot, oldest first; the slot that still fills is not among them."""
+
+    evaluations_per_s: list[float]
+    unscored_per_s: list[float]
+    retries_per_s: list[float]
+    throttled_per_s: list[float]
+    queue_p50_s: list[float | None]
+    queue_p95_s: list[float | None]
+    backend_p50_s: list[float | None]
+    backend_p95_s: list[float | None]
+    reward_mean: list[float | None]
+
+
+class TargetView(Struct, frozen=True, kw_only=True):
+    """One target in all workers. breaker: the worst state of all."""
+
+    target: str
+    breaker: str
+    waiting: int
+    in_flight: int
+    slots: int
+
+
+class Overview(Struct, frozen=True, kw_only=True):
+    """The dashboard's data. Everything but `series` and `reward_over_time` is of the last five minutes,
+    if its name does not say otherwise.
+
+    at_s: seconds since the epoch. workers: seen. sees_all: whether others would be.
+    binding: the resource that is used most, `None` when no quota is set.
+    histograms: by criterion, `reward` for the whole; the first bucket is exactly 0, then tenths.
+    reward_over_time: the reward's histograms of 20 s each, oldest first.
+    slowest: seconds and id. lowest: score and id.
+    """
+
+    at_s: float
+    slot_s: int
+    model: str
+    rubric: str
+    workers: int
+    sees_all: bool
+    evaluations_per_s: float
+    evaluations: int
+    evaluations_ever: int
+    waiting: int
+    in_flight: int
+    quota: list[QuotaUse]
+    binding: QuotaUse | None
+    queue: Quantiles
+    backend: Quantiles
+    duration: Quantiles
+    reward_mean: float | None
+    unscored: dict[str, int]
+    retries: dict[str, int]
+    failovers: dict[str, int]
+    hedges: dict[str, int]
+    cache: dict[str, int]
+    throttled: int
+    calls: int
+    targets: list[TargetView]
+    histograms: dict[str, list[int]]
+    reward_over_time: list[list[int]]
+    cost_usd_per_1000: float | None
+    tokens_per_1000: float | None
+    slowest: list[Extreme]
+    lowest: list[Extreme]
+    series: Series
+
+
+def overview(snapshots: Sequence[Snapshot], *, sees_all: bool) -> Overview:
+    """The picture of all workers, as of the first one's snapshot."""
+    at_s = snapshots[0].at_s
+    last = int(at_s) // SLOT_S - 1
+    slots = [slot for snapshot in snapshots for slot in snapshot.slots]
+    timeline = _timeline(slots, last)
+    recent = [slot for slot in slots if last - SLOTS < slot.number <= last + 1]
+    tally = total(Tally(), *[slot.tally for slot in recent])
+    calls = total(NO_CALLS, *tally.calls.values())
+    quota = quota_uses(snapshots)
+    targets = [target for snapshot in snapshots for target in snapshot.state.targets]
+    graded = sum(tally.samples.values())
+    return Overview(
+        at_s=at_s,
+        slot_s=SLOT_S,
+        model=snapshots[0].state.model,
+        rubric=snapshots[0].state.rubric,
+        workers=sum(bool(snapshot.state.targets) for snapshot in snapshots),
+        sees_all=sees_all,
+        evaluations_per_s=_graded(timeline[-RATE_SLOTS:]) / (RATE_SLOTS * SLOT_S),
+        evaluations=graded,
+        evaluations_ever=sum(sum(s.tally.samples.values()) for s in snapshots),
+        waiting=sum(sum(t.waiting_by_lane.values()) + t.waiting_for_slot for t in targets),
+        in_flight=sum(target.in_flight for target in targets),
+        quota=quota,
+        binding=max(quota, key=lambda use: use.share, default=None),
+        queue=_quantiles(calls.queue_s),
+        backend=_quantiles(calls.backend_s),
+        duration=_quantiles(tally.duration_s),
+        reward_mean=_mean(tally.rewards),
+        unscored={word: times for word, times in tally.samples.items() if word != "scored"},
+        retries=tally.retries,
+        failovers=tally.failovers,
+        hedges=tally.hedges,
+        cache=tally.cache,
+        throttled=calls.throttled,
+        calls=sum(calls.outcomes.values()),
+        targets=_target_views(targets),
+        histograms={
+            "reward": tally.rewards.counts,
+            **{name: seen.counts for name, seen in tally.criteria.items()},
+        },
+        reward_over_time=[
+            total(Tally(), *timeline[start : start + COLUMN_SLOTS]).rewards.counts
+            for start in range(0, SLOTS, COLUMN_SLOTS)
+        ],
+        cost_usd_per_1000=1000 * tally.cost_usd / tally.priced if tally.priced else None,
+        tokens_per_1000=(
+            1000 * (tally.input_tokens + tally.output_tokens) / graded if graded else None
+        ),
+        slowest=[Extreme(-one.value, one.id) for one in _extremes(slot.slowest for slot in recent)],
+        lowest=_extremes(slot.lowest for slot in recent),
+        series=_series(timeline),
+    )
+
+
+def _target_views(targets: Sequence[TargetState]) -> list[TargetView]:
+    by_name: dict[str, list[TargetState]] = {}
+    for target in targets:
+        by_name.setdefault(target.target, []).append(target)
+    return [
+        TargetView(
+            target=name,
+            breaker=_worst([one.breaker for one in ones]),
+            waiting=sum(sum(one.waiting_by_lane.values()) + one.waiting_for_slot for one in ones),
+            in_flight=sum(one.in_flight for one in ones),
+            slots=sum(one.slots for one in ones),
+        )
+        for name, ones in by_name.items()
+    ]
+
+
+def _worst(states: Sequence[str]) -> str:
+    return next((state for state in ("open", "half_open") if state in states), "closed")
+
+
+def _timeline(slots: Iterable[Slot], last: int) -> list[Tally]:
+    """One tally for each slot up to `last`, workers summed, empty ones included."""
+    by_number: dict[int, list[Tally]] = {}
+    for slot in slots:
+        by_number.setdefault(slot.number, []).append(slot.tally)
+    return [
+        total(*by_number[number]) if number in by_number else EMPTY
+        for number in range(last - SLOTS + 1, last + 1)
+    ]
+
+
+EMPTY = Tally()
+
+
+def _graded(tallies: Iterable[Tally]) -> int:
+    return sum(sum(tally.samples.values()) for tally in tallies)
+
+
+def _series(timeline: Sequence[Tally]) -> Series:
+    calls = [total(NO_CALLS, *tally.calls.values()) for tally in timeline]
+    queue = [_quantiles(one.queue_s) for one in calls]
+    backend = [_quantiles(one.backend_s) for one in calls]
+    return Series(
+        evaluations_per_s=[_graded([tally]) / SLOT_S for tally in timeline],
+        unscored_per_s=[
+            (_graded([tally]) - tally.samples.get("scored", 0)) / SLOT_S for tally in timeline
+        ],
+        retries_per_s=[sum(tally.retries.values()) / SLOT_S for tally in timeline],
+        throttled_per_s=[one.throttled / SLOT_S for one in calls],
+        queue_p50_s=[one.p50 for one in queue],
+        queue_p95_s=[one.p95 for one in queue],
+        backend_p50_s=[one.p50 for one in backend],
+        backend_p95_s=[one.p95 for one in backend],
+        reward_mean=[_mean(tally.rewards) for tally in timeline],
+    )
+
+
+def _extremes(kept: Iterable[Sequence[Extreme]]) -> list[Extreme]:
+    return sorted(one for some in kept for one in some)[:SHOWN]
+
+
+def _mean(histogram: Histogram) -> float | None:
+    times = sum(histogram.counts)
+    return histogram.total / times if times else None
+
+
+def _quantiles(histogram: Histogram) -> Quantiles:
+    return Quantiles(
+        p50=quantile_s(histogram, 0.5),
+        p95=quantile_s(histogram, 0.95),
+        p99=quantile_s(histogram, 0.99),
+    )
+
+
+def quantile_s(histogram: Histogram, share: float) -> float | None:
+    """The duration that `share` of all stay below, straight lines inside of a bucket."""
+    rank = share * sum(histogram.counts)
+    if not rank:
+        return None
+    below, lower = 0, 0.0
+    for bound, count in zip(BOUNDS_S, histogram.counts, strict=False):
+        if below + count >= rank and count:
+            return lower + (bound - lower) * (rank - below) / count
+        below, lower = below + count, bound
+    return BOUNDS_S[-1]

@@ -1,0 +1,168 @@
+"""What a Prometheus server scrapes, made from the snapshots of all workers when it comes for it.
+
+`METRICS` is the whole list; docs/metrics.md is held to it. Every label has few values: targets and
+criteria are bounded by `tally.MAX_NAMES`, all other words are ours.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from judge_service.telemetry.quota_use import quota_uses
+from judge_service.telemetry.tally import BOUNDS_S, BOUNDS_SCORE, Histogram, Tally, total
+from judge_service.telemetry.window import Snapshot
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "judge_samples_total": (
+        "Samples graded; the outcome is scored, or why there is no score.",
+        ("outcome",),
+    ),
+    "judge_sample_duration_seconds": ("From the arrival of a sample to its reward.", ()),
+    "judge_reward": ("Rewards in [0, 1], scored samples only.", ()),
+    "judge_criterion_score": ("Scores of each criterion in [0, 1].", ("criterion",)),
+    "judge_calls_total": ("Attempts at a target, by how they ended.", ("target", "outcome")),
+    "judge_calls_throttled_total": ("Attempts that the quota refused.", ("target",)),
+    "judge_call_queue_seconds": ("Waiting for quota and for a slot, before a call.", ("target",)),
+    "judge_call_backend_seconds": ("From sending a call to its whole answer.", ("target",)),
+    "judge_retries_total": ("Attempts made again, by the reason.", ("reason",)),
+    "judge_failovers_total": ("Calls handed to the next target, by the reason.", ("reason",)),
+    "judge_hedges_total": ("Calls sent twice, by what became of the second copy.", ("outcome",)),
+    "judge_cache_lookups_total": ("Questions put to the cache.", ("outcome",)),
+    "judge_breaker_changes_total": ("Changes of a breaker, by the state entered.", ("state",)),
+    "judge_input_tokens_total": ("Tokens that the judge read, cached ones included.", ()),
+    "judge_output_tokens_total": ("Tokens that the judge wrote.", ()),
+    "judge_cost_usd_total": ("Cost of the samples whose price is known.", ()),
+    "judge_waiting_calls": ("Calls that wait for quota.", ("target", "lane")),
+    "judge_waiting_for_slot": ("Calls that wait for a slot.", ("target",)),
+    "judge_in_flight_calls": ("Calls on the wire.", ("target",)),
+    "judge_slots": ("Calls that may be on the wire now.", ("target",)),
+    "judge_quota_per_minute": ("Units a minute of a quota.", ("target", "resource")),
+    "judge_quota_used_ratio": (
+        "Share of a quota that the last minute used; the largest one binds.",
+        ("target", "resource"),
+    ),
+    "judge_breaker_open": ("Workers whose breaker is not closed.", ("target",)),
+    "judge_workers": ("Workers that these numbers are of.", ()),
+}
+
+
+def exposition(snapshots: Sequence[Snapshot]) -> bytes:
+    """The metrics of all workers as Prometheus reads them. Milliseconds: not on the event loop."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Scrape(snapshots))
+    return generate_latest(registry)
+
+
+class _Scrape(Collector):
+    """One scrape's metrics."""
+
+    def __init__(self, snapshots: Sequence[Snapshot]) -> None:
+        self._snapshots = snapshots
+
+    def collect(self) -> Iterator[Metric]:
+        tally = total(*[snapshot.tally for snapshot in self._snapshots])
+        yield from _counters(tally)
+        yield from _histograms(tally)
+        yield from _gauges(self._snapshots)
+
+
+def _counters(tally: Tally) -> Iterator[Metric]:
+    yield _counter("judge_samples_total", _by_word(tally.samples))
+    yield _counter(
+        "judge_calls_total",
+        [
+            ((target, outcome), times)
+            for target, calls in tally.calls.items()
+            for outcome, times in calls.outcomes.items()
+        ],
+    )
+    throttled = [((target,), calls.throttled) for target, calls in tally.calls.items()]
+    yield _counter("judge_calls_throttled_total", throttled)
+    yield _counter("judge_retries_total", _by_word(tally.retries))
+    yield _counter("judge_failovers_total", _by_word(tally.failovers))
+    yield _counter("judge_hedges_total", _by_word(tally.hedges))
+    yield _counter("judge_cache_lookups_total", _by_word(tally.cache))
+    yield _counter("judge_breaker_changes_total", _by_word(tally.breaker))
+    yield _counter("judge_input_tokens_total", [((), tally.input_tokens)])
+    yield _counter("judge_output_tokens_total", [((), tally.output_tokens)])
+    yield _counter("judge_cost_usd_total", [((), tally.cost_usd)])
+
+
+def _histograms(tally: Tally) -> Iterator[Metric]:
+    yield _histogram("judge_sample_duration_seconds", BOUNDS_S, [((), tally.duration_s)])
+    yield _histogram("judge_reward", BOUNDS_SCORE, [((), tally.rewards)])
+    criteria = [((name,), seen) for name, seen in tally.criteria.items()]
+    yield _histogram("judge_criterion_score", BOUNDS_SCORE, criteria)
+    queue = [((target,), calls.queue_s) for target, calls in tally.calls.items()]
+    yield _histogram("judge_call_queue_seconds", BOUNDS_S, queue)
+    backend = [((target,), calls.backend_s) for target, calls in tally.calls.items()]
+    yield _histogram("judge_call_backend_seconds", BOUNDS_S, backend)
+
+
+def _gauges(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
+    targets = [target for snapshot in snapshots for target in snapshot.state.targets]
+    lanes = [
+        ((target.target, lane), waiting)
+        for target in targets
+        for lane, waiting in target.waiting_by_lane.items()
+    ]
+    yield _gauge("judge_waiting_calls", lanes)
+    yield _gauge("judge_waiting_for_slot", [((t.target,), t.waiting_for_slot) for t in targets])
+    yield _gauge("judge_in_flight_calls", [((t.target,), t.in_flight) for t in targets])
+    yield _gauge("judge_slots", [((t.target,), t.slots) for t in targets])
+    yield _gauge("judge_breaker_open", [((t.target,), t.breaker != "closed") for t in targets])
+    uses = quota_uses(snapshots)
+    yield _gauge("judge_quota_per_minute", [((u.target, u.resource), u.per_minute) for u in uses])
+    yield _gauge("judge_quota_used_ratio", [((u.target, u.resource), u.share) for u in uses])
+    alive = sum(bool(snapshot.state.targets) for snapshot in snapshots)
+    yield _gauge("judge_workers", [((), alive)])
+
+
+Values = Iterable[tuple[tuple[str, ...], float]]
+
+
+def _by_word(counts: Mapping[str, int]) -> Values:
+    return [((word,), times) for word, times in counts.items()]
+
+
+def _counter(name: str, values: Values) -> Metric:
+    text, labels = METRICS[name]
+    family = CounterMetricFamily(name, text, labels=labels)
+    for label_values, value in values:
+        family.add_metric(label_values, value)
+    return family
+
+
+def _gauge(name: str, values: Values) -> Metric:
+    """Values with the same labels, of several workers, add up."""
+    text, labels = METRICS[name]
+    sums: dict[tuple[str, ...], float] = {}
+    for label_values, value in values:
+        sums[label_values] = sums.get(label_values, 0) + value
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for label_values, value in sums.items():
+        family.add_metric(label_values, value)
+    return family
+
+
+def _histogram(
+    name: str, bounds: tuple[float, ...], seen: Sequence[tuple[tuple[str, ...], Histogram]]
+) -> Metric:
+    text, labels = METRICS[name]
+    family = HistogramMetricFamily(name, text, labels=labels)
+    for label_values, histogram in seen:
+        family.add_metric(label_values, _buckets(bounds, histogram), histogram.total)
+    return family
+
+
+def _buckets(bounds: tuple[float, ...], histogram: Histogram) -> list[tuple[str, float]]:
+    below, buckets = 0, []
+    for bound, count in zip([*map(str, bounds), "+Inf"], histogram.counts, strict=True):
+        below += count
+        buckets.append((bound, float(below)))
+    return buckets

@@ -1,0 +1,44 @@
+"""How a service stands at this moment, as plain numbers: what a scrape and the dashboard show."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+
+class QuotaState(Struct, frozen=True, kw_only=True):
+    """One resource of one target's quota.
+
+    per_minute: what this process may use; with a store, what all who share it may.
+    spent: units charged and held since the start; grows by what is used.
+    """
+
+    resource: str
+    per_minute: float
+    spent: float
+
+
+class TargetState(Struct, frozen=True, kw_only=True):
+    """One target.
+
+    breaker: `closed`, `open` or `half_open`.
+    waiting_by_lane: calls that wait for quota. waiting_for_slot: calls that have it and wait for a slot.
+    in_flight: calls on the wire. slots: how many there may be now.
+    is_shared: the quota is shared through a store.
+    """
+
+    target: str
+    breaker: str
+    waiting_by_lane: Mapping[str, int]
+    waiting_for_slot: int
+    in_flight: int
+    slots: int
+    quota: tuple[QuotaState, ...] = ()
+    is_shared: bool = False
+
+
+class ServiceState(Struct, frozen=True, kw_only=True):
+    """All of it. model, rubric: who judges, and by what."""
+
+    model: str = ""
+    rubric: str = ""
+    targets: tuple[TargetState, ...] = ()

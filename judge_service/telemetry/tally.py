@@ -1,0 +1,198 @@
+"""Counts of what happened. One of them for each two seconds, and one for all time: they add up.
+
+Plain numbers in plain containers, because this is on the path of every evaluation: the counters of
+the Prometheus client cost 20 times as much (docs/decisions/0013).
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct, field
+
+from judge_service.telemetry.events import (
+    BreakerChanged,
+    CacheLooked,
+    CallEnded,
+    Event,
+    FailedOver,
+    Hedged,
+    Retried,
+    SampleGraded,
+)
+from judge_service.values import UNSCORED_REASONS, Reward
+
+BOUNDS_S = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+)
+"""Upper bounds of the buckets of every duration, seconds; one more bucket is above them."""
+
+BOUNDS_SCORE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""Upper bounds of the buckets of a score. The first holds exact zeros, which are worth seeing apart."""
+
+COUNTED: Mapping[type[Any], tuple[str, Callable[[Any], str]]] = {
+    CacheLooked: ("cache", lambda event: "hit" if event.hit else "miss"),
+    Retried: ("retries", lambda event: event.reason),
+    FailedOver: ("failovers", lambda event: event.reason),
+    Hedged: ("hedges", lambda event: "won" if event.won else "lost"),
+    BreakerChanged: ("breaker", lambda event: event.state),
+}
+"""Events that are only counted: in which field of a tally, and under which word."""
+
+WORDS = frozenset(UNSCORED_REASONS) | {
+    *("ok", "scored", "cancelled", "hit", "miss", "won", "lost", "closed", "open", "half_open")
+}
+OTHER = "other"
+"""Stands for every word, target and criterion that is one too many."""
+
+MAX_NAMES = 40
+"""Criteria (a rubric has 20 at most) and targets with a count of their own."""
+
+
+class Names:
+    """The first so many names, for as long as the process lives; all later ones are `other`."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"<Names {len(self._known)} of {MAX_NAMES}>"
+
+    def admit(self, name: str) -> str:
+        if name in self._known:
+            return name
+        if len(self._known) == MAX_NAMES:
+            return OTHER
+        self._known.add(name)
+        return name
+
+
+class Histogram(Struct):
+    """How often values fell into each bucket, and their sum."""
+
+    counts: list[int]
+    total: float = 0.0
+
+    def note(self, value: float, bounds: tuple[float, ...]) -> None:
+        self.counts[bisect_left(bounds, value)] += 1
+        self.total += value
+
+
+def _durations() -> Histogram:
+    return Histogram([0] * (len(BOUNDS_S) + 1))
+
+
+def _scores() -> Histogram:
+    return Histogram([0] * (len(BOUNDS_SCORE) + 1))
+
+
+class CallTally(Struct):
+    """Calls of one target. outcomes: by word. throttled: refused by the quota."""
+
+    outcomes: dict[str, int] = field(default_factory=dict)
+    throttled: int = 0
+    queue_s: Histogram = field(default_factory=_durations)
+    backend_s: Histogram = field(default_factory=_durations)
+
+
+class Tally(Struct):
+    """What was counted.
+
+    samples: by `scored` or the reason of a missing score. rewards: scores in [0, 1]; `criteria` the same
+        for each criterion.
+    cost_usd: of `priced` samples, those whose price is known.
+    cache: `hit` and `miss`. retries, failovers: by reason. hedges: `won` and `lost`, the second copies.
+    breaker: changes by the state that was entered.
+    """
+
+    samples: dict[str, int] = field(default_factory=dict)
+    duration_s: Histogram = field(default_factory=_durations)
+    rewards: Histogram = field(default_factory=_scores)
+    criteria: dict[str, Histogram] = field(default_factory=dict)
+    calls: dict[str, CallTally] = field(default_factory=dict)
+    retries: dict[str, int] = field(default_factory=dict)
+    failovers: dict[str, int] = field(default_factory=dict)
+    hedges: dict[str, int] = field(default_factory=dict)
+    cache: dict[str, int] = field(default_factory=dict)
+    breaker: dict[str, int] = field(default_factory=dict)
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    priced: int = 0
+
+    def graded(self, event: SampleGraded, names: Names) -> None:
+        """names: of the criteria that are counted apart."""
+        reward: Reward = event.reward
+        usage = reward.usage
+        self.duration_s.note(event.duration_s, BOUNDS_S)
+        self.input_tokens += usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+        self.output_tokens += usage.output_tokens
+        if reward.cost_usd is not None:
+            self.cost_usd += reward.cost_usd
+            self.priced += 1
+        if reward.score is None:
+            _count(self.samples, _word(reward.reason))
+            return
+        _count(self.samples, "scored")
+        self.rewards.note(reward.score, BOUNDS_SCORE)
+        for part in reward.parts:
+            if part.score is not None:
+                name = names.admit(part.name)
+                if name not in self.criteria:
+                    self.criteria[name] = _scores()
+                self.criteria[name].note(part.score, BOUNDS_SCORE)
+
+    def ended(self, event: CallEnded, names: Names) -> None:
+        """names: of the targets that are counted apart."""
+        target = names.admit(event.target)
+        if target not in self.calls:
+            self.calls[target] = CallTally()
+        calls = self.calls[target]
+        _count(calls.outcomes, _word(event.outcome))
+        calls.throttled += event.throttled
+        calls.queue_s.note(event.queue_s, BOUNDS_S)
+        if event.was_sent:
+            calls.backend_s.note(event.backend_s, BOUNDS_S)
+
+    def count(self, event: Event) -> None:
+        """Counts one of `COUNTED`."""
+        name, word = COUNTED[type(event)]
+        _count(getattr(self, name), _word(word(event)))
+
+
+def _count(counts: dict[str, int], word: str) -> None:
+    counts[word] = counts.get(word, 0) + 1
+
+
+def _word(word: str | None) -> str:
+    return word if word in WORDS else OTHER
+
+
+def total(*parts: Any) -> Any:
+    """The sum of tallies (histograms, counts by name, numbers); the parts stay as they are."""
+    first = parts[0]
+    if isinstance(first, Struct):
+        names = first.__struct_fields__
+        return type(first)(
+            **{name: total(*[getattr(part, name) for part in parts]) for name in names}
+        )
+    if isinstance(first, dict):
+        keys = dict.fromkeys(key for part in parts for key in part)
+        return {key: total(*[part[key] for part in parts if key in part]) for key in keys}
+    if isinstance(first, list):
+        return [sum(column) for column in zip(*parts, strict=True)]
+    return sum(parts)
