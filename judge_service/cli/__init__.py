@@ -1,4 +1,4 @@
-"""The command line: `judge score | explain | check | simulate`."""
+"""The command line: `judge score | explain | check | simulate | package`."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from judge_service.cli import check, explain, score, simulate
+from judge_service.cli import check, explain, package, score, simulate
 from judge_service.errors import (
     CredentialsError,
     JudgeServiceError,
@@ -42,6 +42,7 @@ COMMANDS: dict[str, Command] = {
     "explain": explain,
     "check": check,
     "simulate": simulate,
+    "package": package,
 }
 
 

@@ -1,0 +1,113 @@
+"""The least that the function's role must be allowed, derived from the settings."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from msgspec.structs import replace
+
+from judge_service.errors import SettingsError
+from judge_service.packaging import bedrock_arns
+from judge_service.packaging.arn import FUNCTION_NAME, Place
+from judge_service.settings import Settings
+
+Statement = dict[str, Any]
+
+QUEUE_ACTIONS = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
+"""What Lambda does in the function's name to feed it from a queue."""
+
+
+def function_policy(
+    settings: Settings,
+    place: Place,
+    *,
+    function: str,
+    config: str = "",
+    queue_arn: str = "",
+    more_regions: Sequence[str] = (),
+) -> dict[str, Any]:
+    """An IAM policy document. It names every resource; the one `*` in it stands for the function's own
+    log streams, whose names Lambda chooses.
+
+    place: the function's account and region; `bedrock.region` goes before its region for the judge.
+    config: what `JUDGE_CONFIG` will be, if it is `s3://...` or `ssm:...`.
+    queue_arn: the queue that feeds the function, if one does.
+    more_regions: where an inference profile forwards to besides the usual ones.
+
+    Raises SettingsError for a model that tells too little, or a malformed name.
+    """
+    if not FUNCTION_NAME.fullmatch(function):
+        raise SettingsError(
+            f"`{function}` is no name of a Lambda function (letters, digits, - and _)"
+        )
+    statements = [
+        *_logs(place, function),
+        *_judge(settings, place, more_regions),
+        *_quota(settings, place),
+        *_fetched(config, place),
+        *_fetched(settings.rubric, place),
+        *_queue(queue_arn),
+    ]
+    return {"Version": "2012-10-17", "Statement": _merged(statements)}
+
+
+def _logs(place: Place, function: str) -> Iterator[Statement]:
+    group = place.arn("logs", f"log-group:/aws/lambda/{function}")
+    yield _allow(["logs:CreateLogStream", "logs:PutLogEvents"], f"{group}:log-stream:*")
+
+
+def _judge(settings: Settings, place: Place, more_regions: Sequence[str]) -> Iterator[Statement]:
+    asked = {"bedrock": _bedrock, "sagemaker": _sagemaker}.get(settings.backend)
+    if asked:
+        yield from asked(settings, place, more_regions)
+
+
+def _bedrock(settings: Settings, place: Place, more_regions: Sequence[str]) -> Iterator[Statement]:
+    failover = settings.failover
+    here = replace(place, region=settings.bedrock.region or place.region)
+    for model in (settings.model, *failover.models):
+        yield from bedrock_arns.statements(model, here, more_regions)
+    for region in failover.regions:
+        there = replace(place, region=region)
+        yield from bedrock_arns.statements(settings.model, there, more_regions)
+
+
+def _sagemaker(
+    settings: Settings, place: Place, _more_regions: Sequence[str]
+) -> Iterator[Statement]:
+    here = replace(place, region=settings.sagemaker.region or place.region)
+    for endpoint in (settings.model, *settings.failover.models):
+        yield _allow(["sagemaker:InvokeEndpoint"], here.arn("sagemaker", f"endpoint/{endpoint}"))
+
+
+def _quota(settings: Settings, place: Place) -> Iterator[Statement]:
+    """The shared quota's table; the store sends updates and nothing else."""
+    if settings.limits.store == "dynamodb":
+        here = replace(place, region=settings.bedrock.region or place.region)
+        yield _allow(
+            ["dynamodb:UpdateItem"], here.arn("dynamodb", f"table/{settings.limits.store_url}")
+        )
+
+
+def _fetched(source: str, place: Place) -> Iterator[Statement]:
+    """Settings or a rubric that the function reads from S3 or Parameter Store."""
+    if source.startswith("s3://"):
+        parts = urlsplit(source)
+        yield _allow(["s3:GetObject"], f"arn:{place.partition}:s3:::{parts.netloc}{parts.path}")
+    elif source.startswith("ssm:"):
+        name = source.removeprefix("ssm:").lstrip("/")
+        yield _allow(["ssm:GetParameter"], place.arn("ssm", f"parameter/{name}"))
+
+
+def _queue(queue_arn: str) -> Iterator[Statement]:
+    if queue_arn:
+        yield _allow(QUEUE_ACTIONS, queue_arn)
+
+
+def _allow(actions: list[str], resource: str) -> Statement:
+    return {"Effect": "Allow", "Action": actions, "Resource": [resource]}
+
+
+def _merged(statements: Sequence[Statement]) -> list[Statement]:
+    """Each once: failing over to another region names the global model again."""
+    return [one for index, one in enumerate(statements) if one not in statements[:index]]

@@ -1,0 +1,89 @@
+"""Wheels of the pinned packages for another machine, fetched once by pip and kept."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from judge_service.errors import JudgeServiceError
+from judge_service.packaging.pins import Pin
+from judge_service.packaging.target import Target
+
+PIP_TIMEOUT_S = 180.0
+"""A few hundred kilobytes; longer only on a line that is as good as none."""
+
+
+def default_cache(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where wheels are kept between builds."""
+    base = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "judge-service" / "wheels"
+
+
+def fetch(pins: Sequence[Pin], target: Target, cache: Path) -> list[Path]:
+    """One wheel per pin, from the cache or from pip's index.
+
+    Raises JudgeServiceError if pip fails, or if a file is not one that the lock names.
+    """
+    shelf = cache / f"{target.python}-{target.architecture}"
+    missing = [pin for pin in pins if _kept(pin, shelf) is None]
+    if missing:
+        shelf.mkdir(parents=True, exist_ok=True)
+        _download(missing, target, shelf)
+    return [_checked(pin, shelf) for pin in pins]
+
+
+def _download(pins: Sequence[Pin], target: Target, shelf: Path) -> None:
+    """Into a folder beside the shelf first, so that a half-written wheel is never found there."""
+    with tempfile.TemporaryDirectory(dir=shelf.parent) as folder:
+        _run_pip(_pip_command(pins, target, folder), pins, target)
+        for wheel in Path(folder).iterdir():
+            wheel.replace(shelf / wheel.name)
+
+
+def _pip_command(pins: Sequence[Pin], target: Target, folder: str) -> list[str]:
+    platforms = [word for tag in target.platforms for word in ("--platform", tag)]
+    options = ["--only-binary=:all:", "--no-deps", "--no-input", "--disable-pip-version-check"]
+    version = ["--implementation", "cp", "--python-version", target.python]
+    pip = [sys.executable, "-m", "pip", "download", "--quiet"]
+    return [*pip, *options, *version, *platforms, "--dest", folder, *map(str, pins)]
+
+
+def _run_pip(command: Sequence[str], pins: Sequence[Pin], target: Target) -> None:
+    what = f"{', '.join(map(str, pins))} for Python {target.python} on {target.architecture}"
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter's pip
+            command, capture_output=True, text=True, timeout=PIP_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise JudgeServiceError(
+            f"pip did not bring {what} within {PIP_TIMEOUT_S:g} s; check the network and try again"
+        ) from None
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["it said nothing"]
+        raise JudgeServiceError(
+            f"pip could not bring {what} ({said[-1]}); once fetched they are kept, and no network"
+            " is needed"
+        )
+
+
+def _kept(pin: Pin, shelf: Path) -> Path | None:
+    start = f"{pin.name.replace('-', '_')}-{pin.version}-"
+    return next((file for file in sorted(shelf.glob(f"{start}*.whl"))), None)
+
+
+def _checked(pin: Pin, shelf: Path) -> Path:
+    """Its wheel. One that the lock does not know is thrown away, so that the next build asks anew."""
+    wheel = _kept(pin, shelf)
+    if wheel is None:
+        raise JudgeServiceError(f"pip brought no wheel of {pin}; look for another one in the index")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    if pin.hashes and digest not in pin.hashes:
+        wheel.unlink()
+        raise JudgeServiceError(
+            f"{wheel.name} has the sha256 {digest}, which requirements.lock does not name; it is not"
+            " what was pinned, check where pip gets its packages from"
+        )
+    return wheel
