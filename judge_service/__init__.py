@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         TooManyUnscored,
         WireError,
     )
-    from judge_service.grading import Rubric, load_rubric
+    from judge_service.grading import Rubric, Score, load_rubric
     from judge_service.service import JudgeService, open_service
     from judge_service.settings import Settings, load_settings
     from judge_service.values import Message, Reward, Sample
@@ -32,6 +32,7 @@ __all__ = [
     "Rubric",
     "RubricError",
     "Sample",
+    "Score",
     "Settings",
     "SettingsError",
     "TooManyUnscored",
@@ -49,6 +50,7 @@ _HOME = {
     "Rubric": "grading",
     "RubricError": "errors",
     "Sample": "values",
+    "Score": "grading",
     "Settings": "settings",
     "SettingsError": "errors",
     "TooManyUnscored": "errors",

@@ -22,9 +22,19 @@ from typing import Any, Literal, TypeVar
 
 from judge_service.assembly import Assembly, assemble
 from judge_service.backends import Backend
+from judge_service.backends.unasked import Unasked
 from judge_service.flow import Request
-from judge_service.grading import Grader, Pack, Ranker, Rubric, Vote, load_rubric
-from judge_service.settings import PriceSettings, Settings
+from judge_service.grading import (
+    Grader,
+    OwnGrader,
+    Pack,
+    Ranker,
+    Rubric,
+    Vote,
+    load_rubric,
+    open_own,
+)
+from judge_service.settings import LimitSettings, PriceSettings, Settings
 from judge_service.telemetry.events import SampleGraded, Sink, ignore
 from judge_service.telemetry.state import ServiceState
 from judge_service.throughput import Throughput, expect
@@ -40,7 +50,7 @@ PACK_WAIT_S = 0.005
 CHARS_PER_TOKEN = 4
 """Of English prose, for what is expected; what is spent is learned from the judge's own counts."""
 
-AnyGrader = Grader | Pack | Vote
+AnyGrader = Grader | OwnGrader | Pack | Vote
 Lane = Literal["interactive", "training", "bulk"]
 
 
@@ -56,12 +66,13 @@ class JudgeService:
         assembly: Assembly,
         sink: Sink,
         compares: bool,
+        own: OwnGrader | None = None,
     ) -> None:
         self.settings = settings
         self.rubric = rubric
         self._rubric_version = f"{rubric.name}@{rubric.version}"
         self._writer = grader.writer
-        self._grader = _asking(settings, rubric, grader, assembly)
+        self._grader = own or _asking(settings, rubric, grader, assembly)
         self._ranker = Ranker(
             grader,
             alone=self._grader,
@@ -212,6 +223,8 @@ class JudgeService:
 
     def explain(self) -> list[tuple[str, list[str]]]:
         """The assembled stacks, outermost layer first, each layer with its settings."""
+        if isinstance(self._grader, OwnGrader):
+            return [("per sample", [repr(self._grader)])]
         return [
             ("per sample", [repr(self._grader)]),
             ("per prompt", [repr(layer) for layer in self._assembly.per_prompt]),
@@ -226,6 +239,8 @@ class JudgeService:
 
         text_tokens: of one sample's response and reference together; the prompt around them is ours.
         """
+        if isinstance(self._grader, OwnGrader):
+            return expect(LimitSettings(), input_tokens=0, output_tokens=0, calls_each=0)
         text = "x" * (text_tokens * CHARS_PER_TOKEN // 2)
         prompt = self._writer.write(
             self._writer.question(Sample(response=text, reference=text)),
@@ -281,8 +296,13 @@ async def open_service(
     Raises SettingsError (RubricError) if the configuration cannot work.
     """
     settings = settings or Settings()
-    rubric = load_rubric(settings.rubric)
+    own = None
     async with AsyncExitStack() as closing:
+        if settings.grader:
+            own = await open_own(settings.grader, timeout_s=settings.grader_timeout_s)
+            closing.callback(own.close)
+            model = Unasked(settings.grader)
+        rubric = own.rubric if own else load_rubric(settings.rubric)
         source = os.environ if environ is None else environ
         assembly = assemble(settings, rubric, source, sink, closing, model=model)
         yield JudgeService(
@@ -291,7 +311,8 @@ async def open_service(
             grader=_grader(settings, rubric, assembly, sink),
             assembly=assembly,
             sink=sink,
-            compares=model is not None or settings.backend != "local",
+            compares=not own and (model is not None or settings.backend != "local"),
+            own=own,
         )
 
 

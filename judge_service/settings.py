@@ -84,6 +84,20 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     rubric: Annotated[
         str, Meta(min_length=1, description="`similarity` or a path to a rubric file (TOML)")
     ] = "similarity"
+    grader: Annotated[
+        str,
+        Meta(
+            max_length=2048,
+            description=(
+                "`module:function` or `path/to/file.py:function` of your own, used in place of"
+                " rubric and judge (docs/own-grader.md)"
+            ),
+        ),
+    ] = ""
+    grader_timeout_s: Annotated[
+        float,
+        Meta(gt=0, le=86_400, description="one call of your own `grader`, seconds"),
+    ] = 30.0
     answer: Annotated[
         Literal["auto", "schema", "tool", "text"],
         Meta(
@@ -169,6 +183,8 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
     _refuse_unknown(table, f"{path}")
     if path is not None and str(table.get("rubric", "")).endswith(".toml"):
         table["rubric"] = str(path.parent / table["rubric"])
+    if path is not None and ".py:" in str(table.get("grader", "")):
+        table["grader"] = str(path.parent / table["grader"])
     for key, value in _from_environment(environ or {}):
         *section, name = key.name.split(".")
         target = table
@@ -252,7 +268,7 @@ def _choices(annotation: Any) -> tuple[str, ...]:
 
 
 def _refuse_contradictions(settings: Settings) -> None:
-    if settings.backend != "local" and not settings.model:
+    if settings.backend != "local" and not settings.model and not settings.grader:
         raise SettingsError(
             f"`model` is empty: the {settings.backend} backend needs to know which model judges"
         )
@@ -264,6 +280,13 @@ def _refuse_contradictions(settings: Settings) -> None:
         )
         if amount > 1
     ]
+    place, _, function = settings.grader.rpartition(":")
+    if settings.grader and not (place and function.isidentifier()):
+        raise SettingsError(
+            f"`grader`: `{settings.grader}` is neither `module:function` nor `path/to/file.py:function`"
+        )
+    if several and settings.grader:
+        raise SettingsError(f"`{several[0]}` is for a judge; `grader` names a function of your own")
     if several and settings.backend == "local":
         raise SettingsError(
             f"`{several[0]}` is for language models; the embedded judge is always of one opinion"

@@ -40,6 +40,8 @@ class Throughput(Struct, frozen=True, kw_only=True):
 
     def lines(self) -> list[str]:
         """The same for a reader."""
+        if not self.calls_each:
+            return ["no judge is called, so no quota of one binds"]
         size = f"{self.calls_each} call(s) of {self.input_tokens:,} + {self.output_tokens:,} tokens"
         if self.bound_by is None:
             return [

@@ -202,6 +202,7 @@ class Reward(Struct, frozen=True, kw_only=True):
     reason: a word of `UNSCORED_REASONS` exactly when score is `None`.
     detail: one sentence for a person, with no candidate text in it.
     parts: one per criterion of the rubric, always all of them and in the rubric's order.
+    metrics: other finite numbers of a grader of the user's own, by name; they enter no score.
     cost_usd: `None` when the model's price is not configured.
     """
 
@@ -209,6 +210,7 @@ class Reward(Struct, frozen=True, kw_only=True):
     reason: str | None = None
     detail: str = ""
     parts: tuple[Part, ...] = ()
+    metrics: Mapping[str, float] = NO_METADATA
     usage: Usage = NO_USAGE
     cost_usd: float | None = None
     model: str = ""
@@ -237,6 +239,7 @@ UNSCORED_REASONS: Mapping[str, str] = {
     "no_response": "the row has no model answer to judge",
     "no_reference": "the rubric compares with a reference answer and the row has none",
     "unreadable": "the row could not be read",
+    "abstained": "the user's own grader chose not to judge the row",
     "unparseable": "the judge's answer was not in the allowed form, also after re-asking",
     "truncated": "the judge's answer was cut off by its token limit",
     "refused": "the judge refused, or a content filter stopped it",
@@ -252,8 +255,9 @@ UNSCORED_REASONS: Mapping[str, str] = {
 }
 """Every word that can explain a missing score, with the sentence a person reads.
 
-`no_response`, `no_reference` and `unreadable` are the input's doing; all others are a failure to judge.
+`no_response`, `no_reference` and `unreadable` are the input's doing, and `abstained` is meant; all others
+are a failure to judge.
 """
 
-INPUT_REASONS = frozenset({"no_response", "no_reference", "unreadable"})
+INPUT_REASONS = frozenset({"no_response", "no_reference", "unreadable", "abstained"})
 """Reasons that do not count as a failure of the judge (see `max_unscored_fraction`)."""

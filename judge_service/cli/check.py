@@ -83,6 +83,8 @@ async def _judge(settings: Settings, opener: Opener) -> list[Finding]:
 
 
 def _quota(settings: Settings, judge: Any) -> Finding:
+    if settings.grader:
+        return Finding("quota", "ok", "a grader of your own calls no judge")
     if settings.backend == "local":
         return Finding("quota", "ok", "the embedded judge has none")
     first, *_ = judge.expect().lines()
@@ -90,7 +92,7 @@ def _quota(settings: Settings, judge: Any) -> Finding:
 
 
 def _name(settings: Settings) -> str:
-    return f"{settings.backend} {settings.model}".strip()
+    return settings.grader or f"{settings.backend} {settings.model}".strip()
 
 
 def _open_service(settings: Settings) -> AbstractAsyncContextManager[Any]:

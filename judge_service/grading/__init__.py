@@ -9,6 +9,8 @@ responses to one prompt compared with each other.
 
 from judge_service.grading.aggregate import aggregate
 from judge_service.grading.grader import Grader, GraderStatistics
+from judge_service.grading.own import OwnGrader, open_own
+from judge_service.grading.own_score import Score
 from judge_service.grading.pack import Pack, PackStatistics
 from judge_service.grading.pack_parse import has_verdict
 from judge_service.grading.parse import Unparseable, parse
@@ -20,17 +22,20 @@ from judge_service.grading.vote import Vote, VoteStatistics
 __all__ = [
     "Grader",
     "GraderStatistics",
+    "OwnGrader",
     "Pack",
     "PackStatistics",
     "PromptWriter",
     "Ranker",
     "RankerStatistics",
     "Rubric",
+    "Score",
     "Unparseable",
     "Vote",
     "VoteStatistics",
     "aggregate",
     "has_verdict",
     "load_rubric",
+    "open_own",
     "parse",
 ]

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from statistics import fmean
 from typing import Literal
 
 from msgspec import Struct
@@ -111,12 +112,13 @@ class Door:
         columns |= {name: [_sound(row.get(name)) for row in parts] for name in names}
         for name, scores in columns.items():
             self._means.add(name, zip(groups, scores, strict=True))
+        metrics = _metrics(rewards)
         self._refuse_too_many(rewards)
         filled = [self._fill(name, groups, scores) for name, scores in columns.items()]
         self._answered += len(rewards)
         self._substituted += sum(reward.score is None for reward in rewards)
-        rows = zip(samples, rewards, zip(*filled, strict=True), strict=True)
-        return [_answer(sample, reward, names, row) for sample, reward, row in rows]
+        rows = zip(samples, rewards, zip(*filled, strict=True), metrics, strict=True)
+        return [_answer(sample, reward, names, row, more) for sample, reward, row, more in rows]
 
     def _read_value(self, policy: str) -> float | None:
         if not policy.startswith("value:"):
@@ -186,14 +188,32 @@ def _sound(score: float | None) -> float | None:
     return min(max(float(score), 0.0), 1.0)
 
 
-def _answer(sample: Sample, reward: Reward, names: Sequence[str], row: Sequence[float]) -> Answer:
+def _metrics(rewards: Sequence[Reward]) -> list[tuple[Metric, ...]]:
+    """The numbers beside the scores: a row without one gets the mean of those that have it."""
+    names = dict.fromkeys(name for reward in rewards for name in reward.metrics)
+    means = {name: fmean(r.metrics[name] for r in rewards if name in r.metrics) for name in names}
+    return [
+        tuple(
+            [Metric(name, reward.metrics.get(name, mean), "Metric") for name, mean in means.items()]
+        )
+        for reward in rewards
+    ]
+
+
+def _answer(
+    sample: Sample,
+    reward: Reward,
+    names: Sequence[str],
+    row: Sequence[float],
+    more: Sequence[Metric],
+) -> Answer:
     score, *values = row
     unscored = reward.score is None
     metrics = [Metric(name, value, "Reward") for name, value in zip(names, values, strict=True)]
     return Answer(
         id=sample.id,
         score=score,
-        metrics=(*metrics, Metric("unscored", float(unscored), "Metric")),
+        metrics=(*metrics, *more, Metric("unscored", float(unscored), "Metric")),
         unscored=unscored,
         reason=reward.reason if unscored else None,
         detail=reward.detail if unscored else "",

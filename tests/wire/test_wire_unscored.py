@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from judge_service.errors import SettingsError, TooManyUnscored
-from judge_service.values import UNSCORED_REASONS, Part, Reward, Sample
+from judge_service.values import INPUT_REASONS, UNSCORED_REASONS, Part, Reward, Sample
 from judge_service.wire import Answer, Door
 from judge_service.wire.means import Means
 from judge_service.wire.unscored import ADVICE
@@ -209,7 +209,7 @@ def test_a_reward_too_few_is_an_error_and_not_a_shorter_reply() -> None:
 
 
 def test_there_is_advice_for_every_failure() -> None:
-    assert ADVICE.keys() == UNSCORED_REASONS.keys() - {"no_response", "no_reference", "unreadable"}
+    assert ADVICE.keys() == UNSCORED_REASONS.keys() - INPUT_REASONS
 
 
 def test_the_door_counts() -> None:
