@@ -27,10 +27,11 @@ MAX_DEPTH = 16
 
 
 class Question(Struct, frozen=True, kw_only=True, gc=False):
-    """A call as both dialects see it.
+    """A call as all dialects see it.
 
     prompt: all text of the call, system first. tool: name of the forced tool.
     schema: of the answer, or of the tool's input; `None` for a text answer.
+    top_logprobs: likely alternatives wanted of each token, `None` for no probabilities at all.
     """
 
     model: str
@@ -39,16 +40,18 @@ class Question(Struct, frozen=True, kw_only=True, gc=False):
     channel: Channel = "text"
     tool: str | None = None
     schema: Mapping[str, Any] | None = None
+    top_logprobs: int | None = None
 
 
 class Answer(Struct, frozen=True, kw_only=True, gc=False):
-    """An answer as both dialects write it; `stop` in Converse's words."""
+    """An answer as all dialects write it; `stop` in Converse's words, `tokens` as in `likelihood`."""
 
     text: str | None = None
     tool: str | None = None
     tool_input: Mapping[str, Any] | None = None
     reasoning: str | None = None
     stop: str = "end_turn"
+    tokens: list[dict[str, Any]] | None = None
 
     @property
     def characters(self) -> int:

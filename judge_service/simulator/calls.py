@@ -8,6 +8,7 @@ from msgspec import Struct
 from judge_service.simulator.alarms import Alarms
 from judge_service.simulator.answers import Question
 from judge_service.simulator.chance import Chance, Draw
+from judge_service.simulator.chat import refuse_logprobs
 from judge_service.simulator.config import SimulatorConfig
 from judge_service.simulator.delivery import HEADLESS, Delivery, holds
 from judge_service.simulator.dialects import Dialect
@@ -97,6 +98,8 @@ class Calls:
             raise call.dialect.refuse_schema()
         if question.channel == "tool" and config.refuses_tool:
             raise call.dialect.refuse_tool()
+        if question.top_logprobs is not None and config.refuses_logprobs:
+            raise refuse_logprobs()
         call.judgement = judge(question, fault, config)
         quota = self._quota(question.model)
         max_output_tokens = question.max_output_tokens or config.model_max_output_tokens
@@ -133,10 +136,10 @@ class Calls:
 
     def _fail(self, call: Call, error: ApiError) -> None:
         """Refused at the door (costs nothing) or failed in flight (costs its input)."""
-        headers, body = call.dialect.write_error(error)
+        status, headers, body = call.dialect.write_error(error)
         usage = (call.judgement.usage[0], 0) if call.judgement and call.hold else (0, 0)
-        self._end(call, error.status, usage, error.code)
-        self._delivery(call, headers).send(error.status, body)
+        self._end(call, status, usage, error.code)
+        self._delivery(call, headers).send(status, body)
 
     def _delivery(self, call: Call, headers: str = "") -> Delivery:
         request_id = (

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from judge_service.simulator.answers import Answer, Question
 from judge_service.simulator.faults import ApiError
@@ -53,13 +54,15 @@ class Tool(Struct, frozen=True):
 class ChatCompletion(Struct, frozen=True):
     """A request."""
 
-    model: str
     messages: Annotated[list[Turn], Meta(min_length=1)]
     max_tokens: Annotated[int, Meta(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
     response_format: ResponseFormat | None = None
     tools: list[Tool] = []
     tool_choice: Tool | str | None = None
+    model: str = ""
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     stream: bool | None = None
     n: int | None = None
 
@@ -78,37 +81,41 @@ FINISH_REASONS = {
 """From Converse's words to chat completions'; what is missing there is `stop`."""
 
 
-def read(body: bytes, _model: str) -> Question:
-    """The question of a request. Raises ApiError 400."""
+def read(body: bytes, endpoint: str) -> Question:
+    """The question of a request. Raises ApiError 400.
+
+    endpoint: which model answers, whatever the body names; `""` where the body must name it.
+    """
     try:
         request = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise invalid(f"The request is not valid: {problem}") from None
     if request.stream or request.n not in (None, 1):
         raise invalid("The simulator answers one choice, without streaming.")
+    if not (endpoint or request.model):
+        raise invalid("The request is not valid: it names no model.")
     prompt = "\n".join(text for turn in request.messages for text in _texts(turn))
-    longest = request.max_completion_tokens or request.max_tokens
+    question = Question(
+        model=endpoint or request.model,
+        prompt=prompt,
+        max_output_tokens=request.max_completion_tokens or request.max_tokens,
+        top_logprobs=_top_logprobs(request),
+    )
     wanted = request.response_format
     if wanted is not None and wanted.json_schema is not None:
-        schema = wanted.json_schema.schema
-        return Question(
-            model=request.model,
-            prompt=prompt,
-            max_output_tokens=longest,
-            channel="schema",
-            schema=schema,
-        )
+        return replace(question, channel="schema", schema=wanted.json_schema.schema)
     function = _forced(request)
     if function is None:
-        return Question(model=request.model, prompt=prompt, max_output_tokens=longest)
-    return Question(
-        model=request.model,
-        prompt=prompt,
-        max_output_tokens=longest,
-        channel="tool",
-        tool=function.name,
-        schema=function.parameters,
-    )
+        return question
+    return replace(question, channel="tool", tool=function.name, schema=function.parameters)
+
+
+def _top_logprobs(request: ChatCompletion) -> int | None:
+    if request.logprobs:
+        return request.top_logprobs or 0
+    if request.top_logprobs is not None:
+        raise invalid("top_logprobs needs logprobs to be true.")
+    return None
 
 
 def _texts(turn: Turn) -> list[str]:
@@ -139,9 +146,14 @@ def refuse_tool() -> ApiError:
     return invalid("This model does not support tool_choice.")
 
 
+def refuse_logprobs() -> ApiError:
+    """The model does not tell probabilities."""
+    return invalid("This model does not support logprobs.")
+
+
 def invalid(message: str) -> ApiError:
     """A refusal of the request."""
-    return ApiError(400, "invalid_request_error", message)
+    return ApiError(400, "invalid_request_error", message, by_model=True)
 
 
 def write(
@@ -153,7 +165,7 @@ def write(
         "index": 0,
         "message": _message(answer, number),
         "finish_reason": FINISH_REASONS.get(answer.stop, "stop"),
-        "logprobs": None,
+        "logprobs": None if answer.tokens is None else {"content": answer.tokens},
     }
     return _encode(
         {
@@ -184,7 +196,8 @@ def _message(answer: Answer, number: int) -> dict[str, Any]:
     return message
 
 
-def write_error(error: ApiError) -> tuple[str, bytes]:
-    """Header lines and body of a refusal."""
+def write_error(error: ApiError) -> tuple[int, str, bytes]:
+    """Status, header lines and body of a refusal. Nothing stands between this model and its client."""
+    status = error.extra.get("originalStatusCode", error.status)
     body = {"message": error.message, "type": error.code, "code": error.code, "param": None}
-    return "", _encode({"error": body})
+    return status, "", _encode({"error": body})

@@ -34,7 +34,8 @@ class SimulatorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     faults: faults of the first calls, in order, before any is drawn; `None` is a call without one.
     slow_byte_s: pause between the bytes of a `slow_body`, seconds.
 
-    refuses_schema, refuses_tool: the models refuse structured output or a forced tool, as some do.
+    refuses_schema, refuses_tool, refuses_logprobs: the models refuse structured output, a forced
+        tool or to tell probabilities, as some do.
     text_answer: what a call without schema and tool is answered: by default a number
         (`0.00` to `1.00`) or the line of JSON the prompt asks for (see `wishes`); a function gets the
         prompt's text and its score in [0, 1).
@@ -73,6 +74,9 @@ class SimulatorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     unavailable_rate: float = 0.0
     model_timeout_rate: float = 0.0
     model_error_rate: float = 0.0
+    model_throttled_rate: float = 0.0
+    model_busy_rate: float = 0.0
+    dependency_error_rate: float = 0.0
     access_denied_rate: float = 0.0
     expired_token_rate: float = 0.0
     validation_rate: float = 0.0
@@ -101,6 +105,7 @@ class SimulatorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     refuses_schema: bool = False
     refuses_tool: bool = False
+    refuses_logprobs: bool = False
     text_answer: Callable[[str, float], str] | None = None
 
     verify_sigv4: bool = False

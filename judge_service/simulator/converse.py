@@ -279,9 +279,9 @@ def _content(answer: Answer, number: int) -> list[dict[str, Any]]:
     return content
 
 
-def write_error(error: ApiError) -> tuple[str, bytes]:
-    """Header lines and body of a refusal."""
+def write_error(error: ApiError) -> tuple[int, str, bytes]:
+    """Status, header lines and body of a refusal."""
     kind = (
         f"x-amzn-errortype: {error.code}:http://internal.amazon.com/coral/com.amazon.bedrock/\r\n"
     )
-    return kind, _encode({"message": error.message, **error.extra})
+    return error.status, kind, _encode({"message": error.message, **error.extra})

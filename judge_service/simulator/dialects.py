@@ -1,10 +1,11 @@
 """The wire forms the simulator speaks, each as one record of functions."""
 
 from collections.abc import Callable
+from functools import partial
 
 from msgspec import Struct
 
-from judge_service.simulator import chat, converse
+from judge_service.simulator import chat, converse, sagemaker
 from judge_service.simulator.answers import Answer, Question
 from judge_service.simulator.config import SimulatorConfig
 from judge_service.simulator.faults import ApiError
@@ -28,7 +29,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     authorise: Callable[[HttpRequest, SimulatorConfig, float], None]
     read: Callable[[bytes, str], Question]
     write: Callable[[Answer, Question, tuple[int, int], int, float], bytes]
-    write_error: Callable[[ApiError], tuple[str, bytes]]
+    write_error: Callable[[ApiError], tuple[int, str, bytes]]
     refuse_schema: Callable[[], ApiError]
     refuse_tool: Callable[[], ApiError]
 
@@ -48,6 +49,15 @@ CHAT = Dialect(
     read=chat.read,
     write=chat.write,
     write_error=chat.write_error,
+    refuse_schema=chat.refuse_schema,
+    refuse_tool=chat.refuse_tool,
+)
+SAGEMAKER = Dialect(
+    name="sagemaker",
+    authorise=partial(authorise, service="sagemaker"),
+    read=chat.read,
+    write=chat.write,
+    write_error=sagemaker.write_error,
     refuse_schema=chat.refuse_schema,
     refuse_tool=chat.refuse_tool,
 )

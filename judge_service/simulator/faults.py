@@ -20,6 +20,9 @@ Fault = Literal[
     "unavailable",
     "model_timeout",
     "model_error",
+    "model_throttled",
+    "model_busy",
+    "dependency_error",
     "access_denied",
     "expired_token",
     "validation",
@@ -50,16 +53,24 @@ class ApiError(Exception):
     """A refusal as Bedrock words it.
 
     status: HTTP status. code: the exception's name. extra: further members of the body.
+    by_model: the model says it, and not the service in front of it.
     """
 
     def __init__(
-        self, status: int, code: str, message: str, extra: Mapping[str, Any] | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        extra: Mapping[str, Any] | None = None,
+        *,
+        by_model: bool = False,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.extra = extra or {}
+        self.by_model = by_model
 
 
 class Refusal(Struct, frozen=True):
@@ -69,9 +80,16 @@ class Refusal(Struct, frozen=True):
     code: str
     message: str
     extra: Mapping[str, Any] = {}
+    by_model: bool = False
 
     def error(self) -> ApiError:
-        return ApiError(self.status, self.code, self.message, self.extra)
+        return ApiError(self.status, self.code, self.message, self.extra, by_model=self.by_model)
+
+
+def model_error(original_status: int, message: str) -> Refusal:
+    """What the model answered its service instead of an answer."""
+    extra = {"originalStatusCode": original_status, "resourceName": "simulated"}
+    return Refusal(424, "ModelErrorException", message, extra, by_model=True)
 
 
 TOO_MANY_REQUESTS = Refusal(
@@ -104,6 +122,8 @@ AT_THE_DOOR: Mapping[str, Refusal] = {
         "ModelNotReadyException",
         "Model is not ready for inference. Wait and try your request again.",
     ),
+    "model_throttled": model_error(429, "The model has too many requests. Try again later."),
+    "model_busy": model_error(503, "The model is overloaded. Try again later."),
     "access_denied": Refusal(
         403,
         "AccessDeniedException",
@@ -128,12 +148,15 @@ AFTER_LATENCY: Mapping[str, Refusal] = {
         408,
         "ModelTimeoutException",
         "Model has timed out in processing the request. Try your request again.",
+        by_model=True,
     ),
-    "model_error": Refusal(
-        424,
-        "ModelErrorException",
-        "The system encountered an unexpected error during processing. Try your request again.",
-        {"originalStatusCode": 500, "resourceName": "simulated"},
+    "model_error": model_error(
+        500, "The system encountered an unexpected error during processing. Try your request again."
+    ),
+    "dependency_error": Refusal(
+        530,
+        "InternalDependencyException",
+        "Your request caused an exception with an internal dependency.",
     ),
 }
 """The call was admitted and waited for, then failed; its input is charged."""
@@ -173,6 +196,9 @@ FAULTS: Mapping[str, str] = {
     "unavailable": "503",
     "model_timeout": "408",
     "model_error": "424 with originalStatusCode 500",
+    "model_throttled": "424 with originalStatusCode 429",
+    "model_busy": "424 with originalStatusCode 503",
+    "dependency_error": "530, InternalDependencyException",
     "access_denied": "403",
     "expired_token": "403, ExpiredTokenException",
     "validation": "400",

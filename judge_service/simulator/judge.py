@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from judge_service.simulator.answers import (
     Answer,
@@ -16,7 +17,10 @@ from judge_service.simulator.answers import (
 )
 from judge_service.simulator.config import SimulatorConfig
 from judge_service.simulator.faults import ApiError, Fault, spoil
+from judge_service.simulator.likelihood import likelihoods
 from judge_service.simulator.wishes import wished_schema
+
+WRITTEN_TO_THE_END = frozenset({"end_turn", "tool_use"})
 
 
 class Judgement(Struct, frozen=True):
@@ -34,14 +38,18 @@ def judge(question: Question, fault: Fault | None, config: SimulatorConfig) -> J
     """
     input_tokens = count_tokens(len(question.prompt), config)
     if input_tokens > config.max_input_tokens:
-        raise ApiError(400, "ValidationException", "Input is too long for requested model.")
+        message = "Input is too long for requested model."
+        raise ApiError(400, "ValidationException", message, by_model=True)
     digest = digest_prompt(question.prompt, config.seed)
     try:
         whole = spoil(_answer(question, digest, config), fault)
     except SchemaError as problem:
         message = f"The schema cannot be answered: {problem}"
-        raise ApiError(400, "ValidationException", message) from None
+        raise ApiError(400, "ValidationException", message, by_model=True) from None
     answer = _cut(whole, question.max_output_tokens, config)
+    if question.top_logprobs is not None and answer.text is not None:
+        tokens = likelihoods(answer.text, digest, question.top_logprobs)
+        answer = replace(answer, tokens=tokens)
     return Judgement(answer, digest, (input_tokens, count_tokens(answer.characters, config)))
 
 
@@ -67,9 +75,11 @@ def _json(value: Any) -> str:
 
 
 def _cut(answer: Answer, max_output_tokens: int | None, config: SimulatorConfig) -> Answer:
+    """The answer within its limit. One that a fault has stopped already keeps its stop reason."""
     if max_output_tokens is None or count_tokens(answer.characters, config) <= max_output_tokens:
         return answer
+    stop = "max_tokens" if answer.stop in WRITTEN_TO_THE_END else answer.stop
     if answer.tool is not None:
-        return Answer(tool=answer.tool, tool_input={}, stop="max_tokens")
+        return Answer(tool=answer.tool, tool_input={}, stop=stop)
     characters = int(max_output_tokens * config.chars_per_token)
-    return Answer(text=(answer.text or "")[:characters], stop="max_tokens")
+    return Answer(text=(answer.text or "")[:characters], stop=stop)

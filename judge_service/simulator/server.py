@@ -12,7 +12,7 @@ import msgspec
 
 from judge_service.simulator.calls import Calls
 from judge_service.simulator.config import SimulatorConfig
-from judge_service.simulator.dialects import CHAT, CONVERSE
+from judge_service.simulator.dialects import CHAT, CONVERSE, SAGEMAKER
 from judge_service.simulator.faults import Fault
 from judge_service.simulator.ledger import CallLogged, Statistics
 from judge_service.simulator.protocol import Connection, HttpRequest, Limits, head
@@ -94,6 +94,8 @@ class Simulator:
         target, method = request.target, request.method
         if method == "POST" and (model := read_model(target)):
             self._calls.begin(CONVERSE, model, request, connection)
+        elif method == "POST" and (endpoint := read_endpoint(target)):
+            self._calls.begin(SAGEMAKER, endpoint, request, connection)
         elif (method, target) == ("POST", "/v1/chat/completions"):
             self._calls.begin(CHAT, "", request, connection)
         elif (method, target) == ("GET", "/simulator/statistics"):
@@ -109,6 +111,7 @@ class Simulator:
         message = (
             b'{"message":"The simulator knows POST /model/{id}/converse, POST /v1/chat/completions'
         )
+        message += b", POST /endpoints/{name}/invocations"
         message += b', GET /simulator/statistics and POST /simulator/reset."}'
         self._reply(connection, 404, message, headers)
 
@@ -122,8 +125,18 @@ class Simulator:
 @lru_cache(maxsize=256)
 def read_model(target: str) -> str:
     """The model of a Converse path, decoded (`us.amazon.nova-lite-v1:0`); empty for other paths."""
-    if target.startswith("/model/") and target.endswith("/converse"):
-        return unquote(target[len("/model/") : -len("/converse")])
+    return _between("/model/", target, "/converse")
+
+
+@lru_cache(maxsize=256)
+def read_endpoint(target: str) -> str:
+    """The endpoint of an InvokeEndpoint path; empty for other paths."""
+    return _between("/endpoints/", target, "/invocations")
+
+
+def _between(begin: str, target: str, end: str) -> str:
+    if target.startswith(begin) and target.endswith(end):
+        return unquote(target[len(begin) : -len(end)])
     return ""
 
 

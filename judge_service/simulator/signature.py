@@ -37,21 +37,28 @@ class Credential(Struct, frozen=True):
     signature: str
 
 
-def authorise(request: HttpRequest, config: SimulatorConfig, now_s: float) -> None:
+def authorise(
+    request: HttpRequest, config: SimulatorConfig, now_s: float, service: str = "bedrock"
+) -> None:
     """Checks a request's credentials as far as the configuration asks for it.
 
-    now_s: wall clock, seconds since 1970.
+    now_s: wall clock, seconds since 1970. service: that it must be signed for; only Bedrock takes
+    a bearer token instead.
 
-    Raises ApiError 403 with Bedrock's code: `MissingAuthenticationTokenException`,
-    `UnrecognizedClientException`, `InvalidSignatureException`, `AccessDeniedException`.
+    Raises ApiError 403 with the code of Bedrock, which is SageMaker's too:
+    `MissingAuthenticationTokenException`, `UnrecognizedClientException`, `InvalidSignatureException`,
+    `AccessDeniedException`.
     """
-    if not (config.verify_sigv4 or config.bearer_token):
+    token = config.bearer_token if service == "bedrock" else ""
+    if not (config.verify_sigv4 or token):
         return
     authorization = request.headers.get("authorization", "")
-    if config.bearer_token and authorization.startswith("Bearer "):
-        check_bearer(authorization, config.bearer_token)
+    if token and authorization.startswith("Bearer "):
+        check_bearer(authorization, token)
     elif config.verify_sigv4 and authorization:
-        _verify(request, authorization, config, now_s)
+        credential = _read_authorization(authorization)
+        _check_identity(request, credential, config, service)
+        _verify(request, credential, config, now_s)
     else:
         raise ApiError(403, "MissingAuthenticationTokenException", "Missing Authentication Token")
 
@@ -63,10 +70,8 @@ def check_bearer(authorization: str, token: str) -> None:
 
 
 def _verify(
-    request: HttpRequest, authorization: str, config: SimulatorConfig, now_s: float
+    request: HttpRequest, credential: Credential, config: SimulatorConfig, now_s: float
 ) -> None:
-    credential = _read_authorization(authorization)
-    _check_identity(request, credential, config)
     date = _check_date(request, credential, config, now_s)
     scope = f"{credential.date}/{credential.region}/{credential.service}/aws4_request"
     canonical = canonical_request(request, credential.signed_headers)
@@ -93,7 +98,9 @@ def _read_authorization(authorization: str) -> Credential:
     return Credential(access_key, date, region, service, tuple(signed.split(";")), signature)
 
 
-def _check_identity(request: HttpRequest, credential: Credential, config: SimulatorConfig) -> None:
+def _check_identity(
+    request: HttpRequest, credential: Credential, config: SimulatorConfig, service: str
+) -> None:
     token = request.headers.get("x-amz-security-token", "")
     if credential.access_key != config.access_key or token != config.session_token:
         raise ApiError(
@@ -101,9 +108,9 @@ def _check_identity(request: HttpRequest, credential: Credential, config: Simula
             "UnrecognizedClientException",
             "The security token included in the request is invalid.",
         )
-    if (credential.service, credential.region) != ("bedrock", config.region):
+    if (credential.service, credential.region) != (service, config.region):
         raise _invalid(
-            f"Credential should be scoped to service 'bedrock' and region '{config.region}'."
+            f"Credential should be scoped to service '{service}' and region '{config.region}'."
         )
     must = {"host", "x-amz-date"} | {n for n in request.headers if n.startswith("x-amz-")}
     if missing := sorted(must - set(credential.signed_headers)):

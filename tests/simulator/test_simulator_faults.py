@@ -54,6 +54,14 @@ async def test_stop_reasons_come_with_status_200(fault: str, stop: str) -> None:
     assert (reply.status, reply.json["stopReason"]) == (200, stop)
 
 
+@pytest.mark.parametrize("fault", ["content_filtered", "guardrail"])
+async def test_a_filters_words_longer_than_the_limit_keep_its_stop_reason(fault: str) -> None:
+    reply = await meet(fault, asking(inferenceConfig={"maxTokens": 3}))
+
+    assert reply.json["stopReason"] == {"guardrail": "guardrail_intervened"}.get(fault, fault)
+    assert reply.json["usage"]["outputTokens"] == 3
+
+
 async def test_a_spoiled_tool_call_is_spoiled_as_a_tool_call() -> None:
     garbage = await meet("garbage", asking(**with_tool(CLOSED)))
     malformed = await meet("malformed_output", asking(**with_tool(CLOSED)))
