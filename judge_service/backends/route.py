@@ -34,7 +34,7 @@ class Route(Struct, frozen=True):
     head: str
 
     def request(self, headers: Mapping[str, str], body: bytes) -> bytes:
-        """A whole POST. Raises CredentialsError for a header that would not end where it should.
+        """A whole request. Raises CredentialsError for a header that would not end where it should.
 
         Names are ours; values may hold credentials, which come from outside.
         """
@@ -48,7 +48,7 @@ class Route(Struct, frozen=True):
         return f"{self.head}{lines}content-length: {len(body)}\r\n\r\n".encode("ascii") + body
 
 
-def route_of(url: str, proxy: SplitResult | None) -> Route:
+def route_of(url: str, proxy: SplitResult | None, method: str = "POST") -> Route:
     """The route of a URL; plain HTTP is given to the proxy whole. Raises Unavailable if it is no URL."""
     try:
         parts = urlsplit(url)
@@ -66,7 +66,7 @@ def route_of(url: str, proxy: SplitResult | None) -> Route:
         permission = authorization(proxy)
     return Route(
         origin,
-        f"POST {target} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {USER_AGENT}\r\n"
+        f"{method} {target} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {USER_AGENT}\r\n"
         f"accept: */*\r\naccept-encoding: identity\r\n{permission}",
     )
 

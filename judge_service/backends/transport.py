@@ -98,10 +98,22 @@ class HttpTransport:
 
         Raises Unavailable, or CredentialsError for a header that cannot be sent.
         """
+        return await self._exchange(
+            self._routes.get(url) or self._add_route(url), headers, body, timeout_s
+        )
+
+    async def get(self, url: str, headers: dict[str, str], timeout_s: float) -> Reply:
+        """As `post`, for a configuration that lies somewhere; no judge is asked like this."""
+        return await self._exchange(
+            route_of(url, self._client.proxy, "GET"), headers, b"", timeout_s
+        )
+
+    async def _exchange(
+        self, route: Route, headers: dict[str, str], body: bytes, timeout_s: float
+    ) -> Reply:
         if self._pool.is_closed:
             raise closed()
         until = asyncio.get_running_loop().time() + timeout_s
-        route = self._routes.get(url) or self._add_route(url)
         data = route.request(headers, body)
         self._sent += 1
         try:
