@@ -40,18 +40,29 @@ bench-peers: install ## the clients that bench compares with, in .venv-peers
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --quiet --requirement loadtest/peers.txt
 
+deploy-tools: ## what the tests of deploy/ lint with, in .venv-deploy
+	$(PYTHON) -m venv .venv-deploy
+	.venv-deploy/bin/pip install --quiet --no-deps --require-hashes --requirement deploy/tools.txt
+	.venv-deploy/bin/python deploy/helm.py
+
+image: install ## build the images and start them (root, Debian's buildah and debootstrap); writes loadtest/results/image.json
+	$(BIN)/python loadtest/image.py
+
 soak: install ## a million evaluations (ten minutes); writes loadtest/results/soak.json
 	$(BIN)/python loadtest/soak.py
 
 docs: install ## rewrite the generated parts of the documentation
 	$(BIN)/python docs/generate.py
 
-lock: install ## resolve requirements.lock anew
+lock: install ## resolve requirements.lock and deploy/tools.txt anew
 	$(BIN)/uv pip compile pyproject.toml --quiet --extra all --group dev --universal \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --upgrade \
 		--custom-compile-command 'make lock' --output-file requirements.lock
+	$(BIN)/uv pip compile deploy/tools.in --excludes deploy/tools-excluded.txt --quiet --universal \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --upgrade \
+		--custom-compile-command 'make lock' --output-file deploy/tools.txt
 
 clean: ## remove .venv and what tools leave behind
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build rewards.jsonl*
 
-.PHONY: help install run test check format bench bench-peers soak docs lock clean
+.PHONY: help install run test check format bench bench-peers deploy-tools image soak docs lock clean
