@@ -39,6 +39,7 @@ def configured(url: str, **variables: object) -> dict[str, str]:
     return {
         **os.environ,
         **ENVIRON,
+        "AWS_DEFAULT_REGION": ENVIRON["AWS_REGION"],  # what boto3 reads
         "JUDGE_BACKEND": "bedrock",
         "JUDGE_MODEL": MODEL,
         "JUDGE_BEDROCK_ENDPOINT_URL": url,
