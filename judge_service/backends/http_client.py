@@ -6,6 +6,7 @@ import os
 import re
 import ssl
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -77,13 +78,13 @@ class HttpClient:
         return Connection(self._buffer, self._http.max_reply_bytes, self._http.idle_timeout_s)
 
     async def _dial(self, origin: Origin, protocol: Any) -> tuple[Any, Any]:
-        return await asyncio.get_running_loop().create_connection(
-            protocol,
-            origin.host,
-            origin.port,
-            ssl=self._tls if origin.scheme == "https" else None,
-            happy_eyeballs_delay=_EYEBALLS_DELAY_S,
-        )
+        loop = asyncio.get_running_loop()
+        connect: Any = loop.create_connection
+        if isinstance(loop, asyncio.BaseEventLoop):  # uvloop tries the addresses one by one
+            connect = partial(connect, happy_eyeballs_delay=_EYEBALLS_DELAY_S)
+        secure = self._tls if origin.scheme == "https" else None
+        made: tuple[Any, Any] = await connect(protocol, origin.host, origin.port, ssl=secure)
+        return made
 
     async def _tunnel(self, proxy: SplitResult, origin: Origin) -> Connection:
         """TLS to the judge inside what the proxy passes on."""
