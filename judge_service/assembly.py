@@ -69,6 +69,10 @@ class Target(Struct, frozen=True):
             return False
         return not isinstance(self.slots, AdaptiveConcurrency) or self.slots.has_room()
 
+    def is_busy(self) -> bool:
+        """Whether a call more would have to wait."""
+        return self.limit.waiting > 0 or self.slots.waiting > 0
+
     def state(self) -> TargetState:
         """How it stands now."""
         limit, slots = self.limit.statistics(), self.slots.statistics()

@@ -1,13 +1,22 @@
-"""The application: one open judge, the routers, the error shape."""
+"""The application: one open judge, the routers, the way in and the way out of every request."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from starlette.types import Receive, Scope, Send
 
-from judge_service.api import errors, routes_health, routes_invocations, routes_rewards
-from judge_service.service import open_service
+from judge_service.api import errors, openapi, routes_health, routes_invocations, routes_rewards
+from judge_service.api.access import ANYBODY, Caller, Keys, read_keys
+from judge_service.api.admission import ClientGone
+from judge_service.api.capacity import Capacity
+from judge_service.api.errors import HttpError
+from judge_service.api.plain_route import short_ways
+from judge_service.service import JudgeService, open_service
 from judge_service.settings import Settings
 from judge_service.telemetry.events import Sink, ignore
 
@@ -16,7 +25,87 @@ ROUTERS = (
     routes_invocations.ROUTER,
     routes_health.ROUTER,
 )
-"""In the order they are looked through, the busiest first. A new router is one line here."""
+"""A new router is one line here."""
+
+OPEN_PATHS = frozenset({"/ping", "/healthz/live", "/healthz/ready"})
+"""Answered without an API key: those who ask have none."""
+
+ADMIN_PATHS = ("/metrics", "/dashboard", "/openapi.json")
+"""Pages of operators; with `service.admin_port` they are found there only."""
+
+LOG = logging.getLogger("judge_service.api")
+
+
+class JudgeApp(FastAPI):
+    """FastAPI with a door: keys, the admin port, the short way for plain routes, one form of error.
+
+    What carries load (`PlainRoute` without path parameters) is called from here, past FastAPI's own
+    wrappers; everything else goes through them.
+    """
+
+    def __init__(self, settings: Settings, keys: Keys | None, **fastapi: Any) -> None:
+        super().__init__(**fastapi)
+        self._service = settings.service
+        self._keys = keys
+        self._short_ways = short_ways(ROUTERS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        scope["app"] = self
+        state = scope.setdefault("state", {})
+        state["arrived"] = asyncio.get_running_loop().time()
+        try:
+            state["caller"] = self._admit_caller(scope)
+            await self._route(scope, receive, send)
+        except ClientGone:
+            pass
+        except Exception as error:  # noqa: BLE001 - the last place where it can become an answer
+            await self._answer_error(error, scope, receive, send)
+        finally:
+            if held := state.get("held_bytes"):
+                self.state.capacity.release_bytes(held)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handler = self._short_ways.get((scope["method"], scope["path"]))
+        if handler is None:
+            await super().__call__(scope, receive, send)
+            return
+        response = await handler(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    def _admit_caller(self, scope: Scope) -> Caller:
+        path = scope["path"]
+        if path.startswith(ADMIN_PATHS):
+            self._refuse_page(scope)
+            if self._service.admin_port is not None:
+                return ANYBODY
+        elif self._is_admin_port(scope):
+            raise HttpError(404, "not_found", "this port has the operators' pages only")
+        if self._keys is None or path in OPEN_PATHS:
+            return ANYBODY
+        return self._keys.caller(scope["headers"])
+
+    def _refuse_page(self, scope: Scope) -> None:
+        if not self._service.admin_pages:
+            raise HttpError(404, "not_found", "the operators' pages are turned off")
+        if self._service.admin_port is not None and not self._is_admin_port(scope):
+            raise HttpError(404, "not_found", "the operators' pages are on another port")
+
+    def _is_admin_port(self, scope: Scope) -> bool:
+        """By the socket it came through, which no header can forge."""
+        port = self.state.admin_port
+        server = scope.get("server")
+        return port is not None and server is not None and server[1] == port
+
+    async def _answer_error(
+        self, error: Exception, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        response = errors.respond(error)
+        if response.status_code == 500:
+            LOG.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+        await response(scope, receive, send)
 
 
 def create_app(
@@ -29,24 +118,46 @@ def create_app(
     """The HTTP service as an ASGI application; its lifespan opens and closes the judge.
 
     settings: `Settings()` by default. environ, sink, model (a backend): as in `open_service`.
+
+    Raises SettingsError if the file of API keys cannot be used.
     """
     chosen = settings or Settings()
+    keys_file = chosen.service.api_keys_file
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_service(chosen, environ=environ, sink=sink, model=model) as judge:
             app.state.judge = judge
+            app.state.capacity = _capacity(judge)
             yield
+            app.state.capacity.stop()
 
-    app = FastAPI(
+    app = JudgeApp(
+        chosen,
+        read_keys(Path(keys_file)) if keys_file else None,
         title="judge-service",
-        description="One finite reward per rollout, in order, before the deadline.",
+        description=openapi.DESCRIPTION,
         version="1",
         docs_url=None,  # its pages load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
     )
+    app.state.admin_port = chosen.service.admin_port
+    app.state.stays = set()
+    app.state.capacity = None
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    openapi.install(app)
     return app
+
+
+def _capacity(judge: JudgeService) -> Capacity:
+    service = judge.settings.service
+    return Capacity(
+        max_samples=service.max_held_samples,
+        max_bytes=service.max_held_bytes,
+        expected_per_s=judge.expect().evaluations_per_s,
+        is_busy=judge.is_busy,
+        now=asyncio.get_running_loop().time,
+    )

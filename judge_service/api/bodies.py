@@ -5,49 +5,76 @@ from typing import Any
 
 from fastapi import Request
 
+from judge_service.api.admission import ClientGone, refuse_early
 from judge_service.api.errors import HttpError
 from judge_service.wire import read_json
 
-CHUNK_FIELDS = ("identity", "")
+PLAIN = frozenset({"", "identity"})
 
 
 async def read_json_body(request: Request) -> Any:
-    """The body as parsed JSON.
+    """The body as parsed JSON, for a route that judges at once.
 
-    Raises HttpError 408, 413 or 415 by `service.max_body_bytes` and `service.body_timeout_s`, WireError
-    for what is no JSON.
+    Raises HttpError 408, 413 or 415 by `service.max_body_bytes` and `service.body_timeout_s`; 429 or 503,
+    before a byte is read, when there is no place for the work; WireError for what is no JSON; ClientGone.
     """
+    refuse_early(request)
     body = await read_body(request)
     return read_json(body, max_bytes=len(body))
 
 
 async def read_body(request: Request) -> bytes:
-    """The body as bytes. Raises HttpError 408, 413 or 415; ClientGone when the caller has left."""
+    """The body as bytes. Raises HttpError 408, 413, 415 or 503; ClientGone when the caller has left."""
     limits = request.app.state.judge.settings.service
-    encoding = request.headers.get("content-encoding", "")
-    if encoding.lower() not in CHUNK_FIELDS:
-        raise HttpError(415, "unsupported_encoding", "the body is compressed; send it plain")
-    declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > limits.max_body_bytes:
-        raise _too_large(limits.max_body_bytes)
+    _refuse_headers(request, limits.max_body_bytes)
+    message = await _receive(request)
+    first: bytes = message["body"]
+    _hold(request, len(first), len(first), limits.max_body_bytes)
+    if not message.get("more_body"):
+        return first  # the usual case, without a timer
     try:
         async with asyncio.timeout(limits.body_timeout_s):
-            return await _collect(request, limits.max_body_bytes)
+            return await _collect(request, first, limits.max_body_bytes)
     except TimeoutError:
         raise HttpError(
             408, "body_too_slow", f"the body took longer than {limits.body_timeout_s:g} s"
         ) from None
 
 
-async def _collect(request: Request, max_bytes: int) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
+def _refuse_headers(request: Request, max_bytes: int) -> None:
+    headers = request.headers
+    if headers.get("content-encoding", "").lower() not in PLAIN:
+        raise HttpError(415, "unsupported_encoding", "the body is compressed; send it plain")
+    declared = headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared[:20]) > max_bytes:
+        raise _too_large(max_bytes)
+
+
+async def _collect(request: Request, first: bytes, max_bytes: int) -> bytes:
+    chunks, size, more = [first], len(first), True
+    while more:
+        message = await _receive(request)
+        chunk: bytes = message["body"]
         size += len(chunk)
-        if size > max_bytes:
-            raise _too_large(max_bytes)
+        _hold(request, len(chunk), size, max_bytes)
         chunks.append(chunk)
+        more = message.get("more_body", False)
     return b"".join(chunks)
+
+
+async def _receive(request: Request) -> Any:
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    return {"body": b"", **message}
+
+
+def _hold(request: Request, grown: int, size: int, max_bytes: int) -> None:
+    """Counts what has arrived; the application gives it back when the request has ended."""
+    if size > max_bytes:
+        raise _too_large(max_bytes)
+    request.app.state.capacity.hold_bytes(grown)
+    request.state.held_bytes = getattr(request.state, "held_bytes", 0) + grown
 
 
 def _too_large(max_bytes: int) -> HttpError:

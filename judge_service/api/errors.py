@@ -91,16 +91,27 @@ only when an operator knows about them."""
 
 
 def respond(error: Exception) -> Response:
-    """The answer for an error of ours."""
+    """The answer for an error."""
+    known = classify(error)
+    body = ErrorBody(known.code, str(known), known.field)
+    return error_response(known.status, body, known.headers)
+
+
+def error_line(error: Exception) -> bytes:
+    """The same for a stream whose status has left already."""
+    known = classify(error)
+    return msgspec.json.encode({"error": ErrorBody(known.code, str(known), known.field)})
+
+
+def classify(error: Exception) -> HttpError:
+    """An error as the one that a caller sees."""
     if isinstance(error, HttpError):
-        body = ErrorBody(error.code, str(error), error.field)
-        return error_response(error.status, body, error.headers)
+        return error
     if isinstance(error, WireError):
-        return error_response(400, ErrorBody("bad_request", str(error), error.field))
+        return HttpError(400, "bad_request", str(error), field=error.field)
     if isinstance(error, TooManyUnscored):
-        body = ErrorBody("too_many_unscored", str(error))
-        return error_response(503, body, {"retry-after": str(RETRY_UNSCORED_S)})
-    return error_response(500, ErrorBody("internal", "the service failed; its log has the details"))
+        return HttpError(503, "too_many_unscored", str(error), retry_after_s=RETRY_UNSCORED_S)
+    return HttpError(500, "internal", "the service failed; its log has the details")
 
 
 def error_response(

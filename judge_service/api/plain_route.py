@@ -1,18 +1,21 @@
 """Routes without injection: FastAPI documents them, and the handler is called with the request alone."""
 
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
-from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
+
+Handler = Callable[[Request], Awaitable[Any]]
 
 
 class PlainRoute(APIRoute):
     """A route whose handler is `async def handler(request: Request) -> Response` and nothing more.
 
-    There is nothing to inject, so FastAPI's solving of dependencies is left out; what it costs is in
-    docs/decisions/0011. The handler's path parameters are in `request.path_params`.
+    There is nothing to inject, so neither FastAPI's solving of dependencies nor its stack of wrappers
+    is gone through when the path has no parameters; what that costs is in docs/decisions/0011. Path
+    parameters are in `request.path_params`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -27,3 +30,14 @@ class PlainRoute(APIRoute):
 def plain_router(tag: str) -> APIRouter:
     """A router of plain routes; `tag` is their heading in the OpenAPI document."""
     return APIRouter(route_class=PlainRoute, tags=[tag])
+
+
+def short_ways(routers: Iterable[APIRouter]) -> dict[tuple[str, str], Handler]:
+    """By method and path, the handlers of all plain routes without path parameters."""
+    return {
+        (method, route.path): route.endpoint
+        for router in routers
+        for route in router.routes
+        if isinstance(route, PlainRoute) and "{" not in route.path
+        for method in route.methods or ()
+    }

@@ -241,6 +241,11 @@ class AdaptiveConcurrency:
             is_shut=self._limit.is_shut,
         )
 
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a slot."""
+        return self._slots.waiting
+
     def has_room(self) -> bool:
         """Whether a slot is free and nothing was throttled in the last 10 s: a call more does no harm."""
         now = asyncio.get_running_loop().time()

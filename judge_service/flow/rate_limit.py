@@ -95,6 +95,11 @@ class RateLimit(Generic[B, R]):
         )
         return f"RateLimit({', '.join(limits)})"
 
+    @property
+    def waiting(self) -> int:
+        """Calls in line."""
+        return self._line.present
+
     def statistics(self) -> RateLimitStatistics:
         """What is held now and what happened so far."""
         buckets = self._supply.buckets.items()

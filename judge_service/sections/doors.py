@@ -62,3 +62,78 @@ class ServiceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     body_timeout_s: Annotated[
         float, Meta(gt=0, le=600, description="a body that takes longer to arrive is refused")
     ] = 30.0
+    header_timeout_s: Annotated[
+        float,
+        Meta(gt=0, le=600, description="a request whose headers take longer to arrive is dropped"),
+    ] = 10.0
+    max_connections: Annotated[
+        int, Meta(ge=1, le=100_000, description="open connections of one worker; more are refused")
+    ] = 4096
+    max_held_samples: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000_000,
+            description="samples admitted and not finished, of one worker; more are refused",
+        ),
+    ] = 20_000
+    max_held_bytes: Annotated[
+        int,
+        Meta(ge=1024, le=100_000_000_000, description="the same for the bytes of their bodies"),
+    ] = 256_000_000
+    unready_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=60,
+            description="on SIGTERM, how long it listens after it said that it is not ready",
+        ),
+    ] = 1.0
+    drain_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description="on SIGTERM, time for what is in flight; the rest is told to come again",
+        ),
+    ] = 20.0
+    api_keys_file: Annotated[
+        str,
+        Meta(description="TOML file of API keys (`judge keys new`); empty lets everybody in"),
+    ] = ""
+    admin_port: Annotated[
+        int | None,
+        Meta(
+            description=(
+                "port of `/metrics`, `/dashboard` and `/openapi.json`, without API keys; not set leaves"
+                " them on the one port"
+            )
+        ),
+    ] = None
+    admin_pages: Annotated[bool, Meta(description="whether these pages are there at all")] = True
+    jobs_dir: Annotated[
+        str,
+        Meta(
+            description=(
+                "directory on a local disk where jobs (`/v1/jobs`) are kept; empty turns jobs off"
+            )
+        ),
+    ] = ""
+    max_job_samples: Annotated[
+        int, Meta(ge=1, le=10_000_000, description="a longer job is refused")
+    ] = 100_000
+    max_job_bytes: Annotated[
+        int, Meta(ge=1024, le=100_000_000_000, description="a larger job is refused")
+    ] = 1_000_000_000
+    max_jobs: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="unfinished jobs at once; one tenant may have half of them",
+        ),
+    ] = 100
+    jobs_kept_s: Annotated[
+        float,
+        Meta(gt=0, le=31_536_000, description="a finished job is forgotten after so many seconds"),
+    ] = 604_800.0

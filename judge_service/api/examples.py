@@ -1,0 +1,72 @@
+"""What the OpenAPI document shows: bodies and replies that tests send and compare."""
+
+from typing import Any
+
+ROW: dict[str, Any] = {
+    "id": "r-1",
+    "messages": [
+        {"role": "user", "content": "What is 2 + 2?"},
+        {"role": "assistant", "content": "It is four."},
+    ],
+    "reference_answer": "four",
+}
+
+ROW_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "A rollout in any form of docs/contracts.md; this is the usual one.",
+    "properties": {
+        "id": {"description": "Any JSON value; returned as sent."},
+        "messages": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["role", "content"],
+                "properties": {"role": {"type": "string"}, "content": {"type": "string"}},
+            },
+        },
+        "reference_answer": {"type": "string"},
+    },
+}
+
+REWARDS: dict[str, Any] = {"samples": [ROW], "reasons": False}
+
+REWARDS_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["samples"],
+    "additionalProperties": False,
+    "properties": {
+        "samples": {"type": "array", "items": ROW_SCHEMA},
+        "reasons": {"type": "boolean", "default": False},
+    },
+}
+
+REWARDS_REPLY: dict[str, Any] = {
+    "rewards": [{"id": "r-1", "score": 0.84, "reason": None, "criteria": {"similarity": 0.84}}],
+    "totals": {
+        "rewards": 1,
+        "unscored": 0,
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "calls": 1,
+        "cost_usd": None,
+    },
+}
+
+INVOCATION: list[dict[str, Any]] = [ROW]
+
+INVOCATION_SCHEMA: dict[str, Any] = {
+    "description": "A list of rollouts, one of them, or a wrapper around them; see docs/contracts.md.",
+    "type": "array",
+    "items": ROW_SCHEMA,
+}
+
+INVOCATION_REPLY: list[dict[str, Any]] = [
+    {
+        "id": "r-1",
+        "aggregate_reward_score": 0.84,
+        "metrics_list": [
+            {"name": "similarity", "value": 0.84, "type": "Reward"},
+            {"name": "unscored", "value": 0.0, "type": "Metric"},
+        ],
+    }
+]

@@ -1,0 +1,161 @@
+"""Our own dialect: samples in, rewards out, and a sample that was not judged has no score."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from msgspec import UNSET, Struct, UnsetType
+
+from judge_service.errors import WireError
+from judge_service.values import NO_USAGE, Reward, Sample, Usage
+from judge_service.wire.content import name_of
+from judge_service.wire.rows import decode_row
+
+FIELDS = ("samples", "reasons")
+
+ScoreRange = Literal["0..1", "-1..1"]
+
+
+class NativeBatch(Struct, frozen=True):
+    """What was asked. reasons: each reward is wanted with its explanations."""
+
+    samples: tuple[Sample, ...]
+    reasons: bool = False
+
+
+class NativeReward(Struct, frozen=True, kw_only=True):
+    """One reward.
+
+    id: as sent. score: finite, in the wire range; null when the sample was not judged.
+    reason: why there is no score, a word of `UNSCORED_REASONS`; null when there is one.
+    criteria: score by criterion, null where it was not judged.
+    detail, criterion_reasons, model, cached: on request: a sentence for a person, the reason by criterion
+    that has no score, who judged, and whether an earlier answer was used.
+    metrics: other numbers of a grader of the user's own. index: position in the request, in a stream.
+    """
+
+    id: Any
+    score: float | None
+    reason: str | None
+    criteria: dict[str, float | None]
+    detail: str | UnsetType = UNSET
+    criterion_reasons: dict[str, str] | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+    cached: bool | UnsetType = UNSET
+    metrics: dict[str, float] | UnsetType = UNSET
+    index: int | UnsetType = UNSET
+
+
+class NativeTotals(Struct, frozen=True, kw_only=True):
+    """What the batch cost. cost_usd: null when prices are not configured."""
+
+    rewards: int
+    unscored: int
+    input_tokens: int
+    output_tokens: int
+    calls: int
+    cost_usd: float | None
+
+
+class NativeReply(Struct, frozen=True, kw_only=True):
+    """One reward per sample, in the order sent."""
+
+    rewards: list[NativeReward]
+    totals: NativeTotals
+
+
+def decode_native(body: Any) -> NativeBatch:
+    """Reads `{"samples": [row, ...], "reasons": false}`; rows are in any form of docs/contracts.md.
+
+    Raises WireError, and nothing else, that names the field which cannot be read. An unknown field is
+    refused, so that nobody believes to have chosen a model or a deadline with one.
+    """
+    if not isinstance(body, dict):
+        raise WireError("$", f"must be an object with `samples`, not {name_of(body)}")
+    for field in body:
+        if field not in FIELDS:
+            raise WireError("$", "has a field besides `samples` and `reasons`; remove it")
+    rows = body.get("samples")
+    if not isinstance(rows, list):
+        raise WireError("$.samples", f"must be a list of samples, not {name_of(rows)}")
+    reasons = body.get("reasons", False)
+    if not isinstance(reasons, bool):
+        raise WireError("$.reasons", f"must be true or false, not {name_of(reasons)}")
+    return NativeBatch(
+        tuple([decode_row(row, f"$.samples[{i}]") for i, row in enumerate(rows)]), reasons
+    )
+
+
+def native_reward(
+    sample: Sample,
+    reward: Reward,
+    score_range: ScoreRange,
+    *,
+    reasons: bool,
+    index: int | UnsetType = UNSET,
+) -> NativeReward:
+    """A reward as it leaves."""
+    criteria = {part.name: _on_wire(part.score, score_range) for part in reward.parts}
+    score = _on_wire(reward.score, score_range)
+    metrics: Any = dict(reward.metrics) if reward.metrics else UNSET
+    if not reasons:
+        return NativeReward(
+            id=sample.id,
+            score=score,
+            reason=reward.reason,
+            criteria=criteria,
+            metrics=metrics,
+            index=index,
+        )
+    return NativeReward(
+        id=sample.id,
+        score=score,
+        reason=reward.reason,
+        criteria=criteria,
+        metrics=metrics,
+        detail=reward.detail,
+        criterion_reasons={part.name: part.reason for part in reward.parts if part.reason},
+        model=reward.model,
+        cached=reward.cached,
+        index=index,
+    )
+
+
+def native_reply(
+    batch: NativeBatch, rewards: Sequence[Reward], score_range: ScoreRange
+) -> NativeReply:
+    """The whole reply."""
+    return NativeReply(
+        rewards=[
+            native_reward(sample, reward, score_range, reasons=batch.reasons)
+            for sample, reward in zip(batch.samples, rewards, strict=True)
+        ],
+        totals=native_totals(rewards),
+    )
+
+
+def native_totals(rewards: Iterable[Reward]) -> NativeTotals:
+    """What they cost together; takes them one at a time."""
+    count = unscored = 0
+    usage: Usage = NO_USAGE
+    cost_usd: float | None = 0.0
+    for reward in rewards:
+        count += 1
+        unscored += reward.score is None
+        if reward.usage is not NO_USAGE:
+            usage += reward.usage
+            known = cost_usd is not None and reward.cost_usd is not None
+            cost_usd = cost_usd + reward.cost_usd if known else None  # type: ignore[operator]
+    return NativeTotals(
+        rewards=count,
+        unscored=unscored,
+        input_tokens=usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens,
+        output_tokens=usage.output_tokens,
+        calls=usage.calls,
+        cost_usd=cost_usd,
+    )
+
+
+def _on_wire(score: float | None, score_range: ScoreRange) -> float | None:
+    if score is None or score_range == "0..1":
+        return score
+    return 2.0 * score - 1.0
