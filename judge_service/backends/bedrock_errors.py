@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from judge_service.backends import bedrock_advice as advice
 from judge_service.backends.failures import printable, too_long
 from judge_service.backends.json_body import read_object
 from judge_service.backends.reply import Reply, timestamp
@@ -143,21 +144,23 @@ def read_refusal(reply: Reply) -> Refusal:
 
 
 def error_of(refusal: Refusal, model: str, region: str) -> CallError:
-    """The error of a refusal, its message ending with what to do."""
-    kind, wait = refusal.kind, refusal.retry_after_s
-    said = f"{refusal.status} {refusal.code} {refusal.message}".replace("  ", " ").strip()
+    """The error of a refusal: what is wrong, what to do, and what AWS said."""
+    kind, wait, message = refusal.kind, refusal.retry_after_s, refusal.message
+    said = f"{refusal.status} {refusal.code} {message}".replace("  ", " ").strip()
     if kind == "throttled":
-        if _PER_DAY.search(refusal.message):
-            return QuotaExhausted(f"the judge's quota is used up for the day ({said})")
-        return Throttled(f"the judge's quota has no room now ({said})", retry_after_s=wait)
+        if _PER_DAY.search(message):
+            return QuotaExhausted(f"{advice.used_up(model, region)} ({said})")
+        return Throttled(f"{advice.throttled(message, model, region)} ({said})", retry_after_s=wait)
     if kind in _FAILURES:
         attributes = _FAILURES[kind]
-        return Unavailable(f"the judge failed ({said})", retry_after_s=wait, **attributes)
-    if kind == "unidentified":
-        return CredentialsError(
-            f"Bedrock does not accept the credentials ({said}): renew them, and check the clock"
+        return Unavailable(
+            f"{_FAILED[kind].format(model=model, region=region)} ({said})",
+            retry_after_s=wait,
+            **attributes,
         )
-    return _denied(kind, refusal.message, said, model, region)
+    if kind == "unidentified":
+        return CredentialsError(f"{advice.unidentified(said)} ({said})")
+    return _denied(kind, message, said, model, region)
 
 
 _FAILURES: Mapping[str, Mapping[str, Any]] = {
@@ -169,35 +172,28 @@ _FAILURES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+_FAILED = {
+    "not_ready": "{model} in {region} is still being loaded: wait a minute, or keep it warm",
+    "busy": "{model} has no capacity in {region} now: send again, or set `failover.regions`",
+    "failed": "Bedrock failed in {region}: send again",
+    "model_slow": "{model} took longer than Bedrock allows: shorten the rollouts, or send again",
+    "model_failed": "{model} failed over this prompt in {region}: send again",
+}
+
+
 def _denied(kind: str, message: str, said: str, model: str, region: str) -> Denied:
     if kind == "forbidden":
-        return Denied(
-            f"Bedrock forbids the call ({said}): allow bedrock:InvokeModel on {resources(model, region)}"
-            f" and give the account access to the model in {region}"
-        )
+        return Denied(f"{advice.forbidden(message, model, region)} ({said})")
     if kind == "missing":
-        return Denied(
-            f"Bedrock does not know the model {model} in {region} ({said}): check `model` and the"
-            " region; newer models answer only to an inference profile such as us.<model>"
-        )
+        unknown = f"Bedrock knows no model {model} in {region}: check `model` and the region"
+        return Denied(f"{advice.of_model(message, model, region) or unknown} ({said})")
     channel = kind == "invalid" and _CHANNEL.search(message) is not None
     if kind == "too_long" or (kind == "invalid" and not channel and _TOO_LONG.search(message)):
         return too_long(said)
+    if kind == "invalid" and (of_model := advice.of_model(message, model, region)):
+        return Denied(f"{of_model} ({said})")
     hint = ": check bedrock.endpoint_url" if kind == "unexpected" else ""
     return Denied(f"Bedrock refuses the call ({said}){hint}", unsupported_channel=channel)
-
-
-def resources(model: str, region: str) -> str:
-    """What an IAM policy must name for this model, in words."""
-    if model.startswith("arn:"):
-        return model
-    if re.match(r"(us|eu|apac|global|jp|au|ca|us-gov)\.", model):
-        base = model.partition(".")[2]
-        return (
-            f"arn:aws:bedrock:{region}:<account>:inference-profile/{model}"
-            f" and arn:aws:bedrock:*::foundation-model/{base}"
-        )
-    return f"arn:aws:bedrock:{region}::foundation-model/{model}"
 
 
 def bare(code: object) -> str:

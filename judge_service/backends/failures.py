@@ -16,9 +16,13 @@ class TimedOut(Unavailable):
 def timed_out(timeout_s: float, *, at_deadline: bool) -> CallError:
     """The error for a call that was sent and not answered in time."""
     if at_deadline:
-        return DeadlineExceeded("the deadline passed while the judge was answering", charged=True)
+        return DeadlineExceeded(
+            "the deadline passed while the judge was answering: raise `deadline_s`, or send less at once",
+            charged=True,
+        )
     return TimedOut(
-        f"the judge did not answer within {timeout_s:g} s (http.call_timeout_s)",
+        f"the judge did not answer within {timeout_s:g} s: raise `http.call_timeout_s`, or take a quicker"
+        " judge",
         charged=True,
         max_retries=1,
         backoff_s=0.0,

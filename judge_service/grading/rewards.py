@@ -10,7 +10,8 @@ from judge_service.grading.parse import Unparseable
 from judge_service.grading.rubric import Rubric
 from judge_service.values import NO_USAGE, Completion, Part, Reward, Usage, Verdict
 
-MAX_DETAIL_CHARS = 200
+MAX_DETAIL_CHARS = 600
+"""A sentence with two ARNs in it."""
 
 
 class Spent(Struct):

@@ -224,7 +224,7 @@ def _complaint(failed: Sequence[Reward], total: int, max_fraction: float) -> str
     ((reason, times),) = Counter(str(reward.reason) for reward in failed).most_common(1)
     details = (reward.detail for reward in failed if reward.reason == reason and reward.detail)
     detail = next(details, UNSCORED_REASONS.get(reason, "no more is known"))
-    detail = " ".join(detail.split())[:300].rstrip(".")
+    detail = " ".join(detail.split())[:600].rstrip(".")
     advice = ADVICE.get(reason, ADVICE["grader_error"])
     return (
         f"{len(failed)} of {total} rows could not be judged, more than the {max_fraction:.0%} of"

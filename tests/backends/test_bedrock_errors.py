@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from judge_service.backends.bedrock import Bedrock
-from judge_service.backends.bedrock_errors import error_of, read_refusal, resources
+from judge_service.backends.bedrock_errors import error_of, read_refusal
 from judge_service.backends.bedrock_sdk import BedrockSdk
 from judge_service.backends.credentials import identity_source
 from judge_service.backends.transport import HttpTransport, Reply
@@ -104,11 +104,3 @@ def test_whatever_comes_back_there_is_one_error_of_one_bounded_line(status: int,
     assert "\n" not in str(error)
     assert str(error).isprintable()
     assert len(str(error)) < 1000
-
-
-def test_the_policy_to_allow_names_profile_and_model() -> None:
-    named = resources("us.amazon.nova-lite-v1:0", "us-east-1")
-    assert ":inference-profile/us.amazon.nova-lite-v1:0" in named
-    assert "arn:aws:bedrock:*::foundation-model/amazon.nova-lite-v1:0" in named
-    assert resources("a.b", "eu-west-1") == "arn:aws:bedrock:eu-west-1::foundation-model/a.b"
-    assert resources("arn:x", "eu-west-1") == "arn:x"
