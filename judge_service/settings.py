@@ -63,8 +63,8 @@ __all__ = [
 ]
 
 ENVIRONMENT_PREFIX = "JUDGE_"
-NOT_SETTINGS = frozenset({"JUDGE_CONFIG"})
-"""Variables with the prefix that are read elsewhere (`JUDGE_CONFIG` names the TOML file)."""
+NOT_SETTINGS = frozenset({"JUDGE_CONFIG", "JUDGE_CONFIG_TTL_S"})
+"""Variables with the prefix that say where the TOML file lies and how long a copy of it is good."""
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -82,7 +82,14 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = ""
     rubric: Annotated[
-        str, Meta(min_length=1, description="`similarity` or a path to a rubric file (TOML)")
+        str,
+        Meta(
+            min_length=1,
+            description=(
+                "`similarity`, or a rubric file (TOML): a path, `s3://bucket/key`,"
+                " `ssm:/parameter/name`, or the text itself"
+            ),
+        ),
     ] = "similarity"
     grader: Annotated[
         str,
@@ -179,12 +186,21 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
 
     Raises SettingsError with one sentence that names the key, and the file or variable it came from.
     """
-    table = _read_toml(path) if path is not None else {}
-    _refuse_unknown(table, f"{path}")
-    if path is not None and str(table.get("rubric", "")).endswith(".toml"):
-        table["rubric"] = str(path.parent / table["rubric"])
-    if path is not None and ".py:" in str(table.get("grader", "")):
-        table["grader"] = str(path.parent / table["grader"])
+    text, place = ("", "") if path is None else (read_file(path), str(path))
+    return parse_settings(text, place, environ)
+
+
+def parse_settings(text: str, place: str, environ: Mapping[str, str] | None = None) -> Settings:
+    """As `load_settings`, from the text of a file that was read already.
+
+    place: where the text came from, for errors and for what is named relative to it; may be remote.
+    """
+    table = _read_toml(text, place)
+    _refuse_unknown(table, place)
+    if str(table.get("rubric", "")).endswith(".toml"):
+        table["rubric"] = beside(place, table["rubric"])
+    if ".py:" in str(table.get("grader", "")) and not is_remote(place):
+        table["grader"] = beside(place, table["grader"])
     for key, value in _from_environment(environ or {}):
         *section, name = key.name.split(".")
         target = table
@@ -194,21 +210,41 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
     try:
         settings = msgspec.convert(table, Settings)
     except msgspec.ValidationError as problem:
-        raise SettingsError(f"{path or 'settings'}: {_readable(problem)}") from None
+        raise SettingsError(f"{place or 'settings'}: {_readable(problem)}") from None
     _refuse_contradictions(settings)
     return settings
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def is_remote(place: str) -> bool:
+    """Whether a text lies outside this machine: `s3://bucket/key` or `ssm:/parameter/name`."""
+    return place.startswith(("s3://", "ssm:"))
+
+
+def beside(place: str, name: str) -> str:
+    """The place of what is named relative to the folder of another; a full name stays as it is."""
+    if is_remote(name) or name.startswith("/"):
+        return name
+    ends_at = max(place.rfind("/"), place.rfind(":") if is_remote(place) else -1)
+    return place[: ends_at + 1] + name
+
+
+def read_file(path: Path) -> str:
+    """The text of a configuration file. Raises SettingsError."""
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        return path.read_text("utf-8")
     except FileNotFoundError:
         raise SettingsError(f"{path}: there is no such file; name one with --config") from None
     except OSError as problem:
         raise SettingsError(f"{path}: cannot be read ({problem.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise SettingsError(f"{path}: is not TOML ({problem})") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
+
+
+def _read_toml(text: str, place: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as problem:
+        raise SettingsError(f"{place}: is not TOML ({problem})") from None
 
 
 def _refuse_unknown(table: Mapping[str, Any], source: str, prefix: str = "") -> None:

@@ -83,13 +83,20 @@ class Rubric(Struct, frozen=True, kw_only=True):
 
 
 def load_rubric(name_or_path: str) -> Rubric:
-    """Reads a packaged rubric by its name (`similarity`) or a file by its path (ends in `.toml`).
+    """Reads a packaged rubric by its name (`similarity`), a file by its path (ends in `.toml`), or the
+    text of a rubric, which has more than one line.
 
     Raises RubricError, one sentence that names the file and the key.
     """
-    text = _text(name_or_path)
-    file = read_rubric_file(text, name_or_path)
-    return _rubric(file)
+    if "\n" in name_or_path:
+        return _rubric(read_rubric_file(_bounded(name_or_path), "rubric"))
+    return _rubric(read_rubric_file(_text(name_or_path), name_or_path))
+
+
+def _bounded(text: str) -> str:
+    if len(text) > MAX_RUBRIC_BYTES:
+        raise RubricError(f"rubric: has at most {MAX_RUBRIC_BYTES} bytes; shorten it")
+    return text
 
 
 def _text(name_or_path: str) -> str:
