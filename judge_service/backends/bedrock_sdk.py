@@ -27,6 +27,7 @@ from judge_service.backends.credentials import (
 from judge_service.backends.descriptors import bounded
 from judge_service.backends.failures import broken, printable, timed_out, unreachable
 from judge_service.backends.http_client import proxy_url_of, read_certificates
+from judge_service.backends.json_body import encode_body
 from judge_service.backends.probe import problems
 from judge_service.backends.reply import Reply
 from judge_service.backends.transport import mark_sent
@@ -91,6 +92,7 @@ class BedrockSdk:
         self._calls += 1
         client = self._client or await self._open()
         body = body_of(request.body, self.model)
+        encode_body(body)  # refuses what is no Unicode, which boto would escape and send
         timeout_s, at_deadline = mark_sent(request, self._http.call_timeout_s)
         try:
             async with asyncio.timeout(timeout_s):
@@ -99,10 +101,6 @@ class BedrockSdk:
             raise timed_out(timeout_s, at_deadline=at_deadline) from problem
         except _boto_errors() as problem:
             raise self._error_of(problem, request.body.channel) from problem
-        except UnicodeEncodeError as problem:
-            raise Denied(
-                "the prompt holds a lone surrogate, which no judge can be sent"
-            ) from problem
         completion = completion_of(convert_reply(reply), self.model)
         self._completions += 1
         return completion

@@ -19,6 +19,9 @@ _TOO_LONG = re.compile(
     r"context_length_exceeded|maximum context|context (window|length)|too long|too many tokens",
     re.IGNORECASE,
 )
+_USED_UP = re.compile(r"insufficient_quota|too many tokens per day", re.IGNORECASE)
+"""Nothing more today: in OpenAI's word and in Bedrock's. OpenAI's own daily rates refill by the minute."""
+
 BUSY = frozenset({503, 529})
 """A server that says it is busy has done no work, so nothing is charged."""
 
@@ -82,7 +85,7 @@ def _status_in(found: Mapping[str, Any]) -> int:
 def failure_of(complaint: Complaint) -> CallError | None:
     """The error of a refusal that has to do with the server's state; `None` if it is of the call."""
     status, said, wait_s = complaint.status, complaint.said, complaint.retry_after_s
-    if status == 429 and complaint.code == "insufficient_quota":
+    if status == 429 and _USED_UP.search(f"{complaint.code} {complaint.message}"):
         return QuotaExhausted(f"the judge's quota is used up ({said})")
     if status == 429:
         return Throttled(f"the judge's quota has no room now ({said})", retry_after_s=wait_s)
