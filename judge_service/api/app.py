@@ -10,11 +10,21 @@ from typing import Any
 from fastapi import FastAPI, Request
 from starlette.types import Receive, Scope, Send
 
-from judge_service.api import errors, openapi, routes_health, routes_invocations, routes_rewards
+from judge_service.api import (
+    dashboard,
+    errors,
+    openapi,
+    routes_health,
+    routes_invocations,
+    routes_metrics,
+    routes_rewards,
+)
 from judge_service.api.access import ANYBODY, Caller, Keys, read_keys
 from judge_service.api.admission import ClientGone
 from judge_service.api.capacity import Capacity
+from judge_service.api.dashboard import Panel
 from judge_service.api.errors import HttpError
+from judge_service.api.observation import observe
 from judge_service.api.plain_route import short_ways
 from judge_service.service import JudgeService, open_service
 from judge_service.settings import Settings
@@ -24,6 +34,8 @@ ROUTERS = (
     routes_rewards.ROUTER,
     routes_invocations.ROUTER,
     routes_health.ROUTER,
+    routes_metrics.ROUTER,
+    dashboard.ROUTER,
 )
 """A new router is one line here."""
 
@@ -126,8 +138,14 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_service(chosen, environ=environ, sink=sink, model=model) as judge:
+        async with (
+            observe(chosen, environ, sink) as observation,
+            open_service(chosen, environ=environ, sink=observation.sink, model=model) as judge,
+            observation.workers.running(judge.statistics),
+        ):
             app.state.judge = judge
+            app.state.observation = observation
+            app.state.panel = Panel(observation.workers, sees_all=observation.sees_all)
             app.state.capacity = _capacity(judge)
             yield
             app.state.capacity.stop()

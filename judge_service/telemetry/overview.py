@@ -1,6 +1,7 @@
 """What the dashboard shows, computed from the snapshots of all workers. Pure: no clock, no I/O."""
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -15,6 +16,8 @@ from judge_service.telemetry.tally import (
 )
 from judge_service.telemetry.window import SLOT_S, SLOTS, Extreme, Slot, Snapshot
 
+T = TypeVar("T")
+
 RATE_SLOTS = 5
 """The rate "now" is of the last ten seconds."""
 
@@ -24,7 +27,7 @@ COLUMN_SLOTS = 10
 SHOWN = 8
 """Slowest and lowest samples on the page."""
 
-NO_CALLS = CallTally()
+EMPTY, NO_CALLS = Tally(), CallTally()
 
 
 class Quantiles(Struct, frozen=True, kw_only=True):
@@ -66,7 +69,7 @@ class Overview(Struct, frozen=True, kw_only=True):
     at_s: seconds since the epoch. workers: seen. sees_all: whether others would be.
     binding: the resource that is used most, `None` when no quota is set.
     histograms: by criterion, `reward` for the whole; the first bucket is exactly 0, then tenths.
-    reward_over_time: the reward's histograms of 20 s each, oldest first.
+    reward_over_time: the reward's histograms of 20 s each, oldest first, and their means.
     slowest: seconds and id. lowest: score and id.
     """
 
@@ -97,6 +100,7 @@ class Overview(Struct, frozen=True, kw_only=True):
     targets: list[TargetView]
     histograms: dict[str, list[int]]
     reward_over_time: list[list[int]]
+    reward_mean_over_time: list[float | None]
     cost_usd_per_1000: float | None
     tokens_per_1000: float | None
     slowest: list[Extreme]
@@ -112,10 +116,14 @@ def overview(snapshots: Sequence[Snapshot], *, sees_all: bool) -> Overview:
     timeline = _timeline(slots, last)
     recent = [slot for slot in slots if last - SLOTS < slot.number <= last + 1]
     tally = total(Tally(), *[slot.tally for slot in recent])
-    calls = total(NO_CALLS, *tally.calls.values())
+    calls = _all_calls(tally)
     quota = quota_uses(snapshots)
     targets = [target for snapshot in snapshots for target in snapshot.state.targets]
-    graded = sum(tally.samples.values())
+    graded = _graded([tally])
+    columns = [
+        total(*[one.rewards for one in timeline[start : start + COLUMN_SLOTS]])
+        for start in range(0, SLOTS, COLUMN_SLOTS)
+    ]
     return Overview(
         at_s=at_s,
         slot_s=SLOT_S,
@@ -146,10 +154,8 @@ def overview(snapshots: Sequence[Snapshot], *, sees_all: bool) -> Overview:
             "reward": tally.rewards.counts,
             **{name: seen.counts for name, seen in tally.criteria.items()},
         },
-        reward_over_time=[
-            total(Tally(), *timeline[start : start + COLUMN_SLOTS]).rewards.counts
-            for start in range(0, SLOTS, COLUMN_SLOTS)
-        ],
+        reward_over_time=[column.counts for column in columns],
+        reward_mean_over_time=[_mean(column) for column in columns],
         cost_usd_per_1000=1000 * tally.cost_usd / tally.priced if tally.priced else None,
         tokens_per_1000=(
             1000 * (tally.input_tokens + tally.output_tokens) / graded if graded else None
@@ -185,13 +191,16 @@ def _timeline(slots: Iterable[Slot], last: int) -> list[Tally]:
     by_number: dict[int, list[Tally]] = {}
     for slot in slots:
         by_number.setdefault(slot.number, []).append(slot.tally)
-    return [
-        total(*by_number[number]) if number in by_number else EMPTY
-        for number in range(last - SLOTS + 1, last + 1)
-    ]
+    return [_sum(by_number.get(number, [EMPTY])) for number in range(last - SLOTS + 1, last + 1)]
 
 
-EMPTY = Tally()
+def _all_calls(tally: Tally) -> CallTally:
+    return _sum(list(tally.calls.values()) or [NO_CALLS])
+
+
+def _sum(parts: Sequence[T]) -> T:
+    """Most slots are of one worker and one target, and adding is what this page costs."""
+    return parts[0] if len(parts) == 1 else total(*parts)
 
 
 def _graded(tallies: Iterable[Tally]) -> int:
@@ -199,7 +208,7 @@ def _graded(tallies: Iterable[Tally]) -> int:
 
 
 def _series(timeline: Sequence[Tally]) -> Series:
-    calls = [total(NO_CALLS, *tally.calls.values()) for tally in timeline]
+    calls = [_all_calls(tally) for tally in timeline]
     queue = [_quantiles(one.queue_s) for one in calls]
     backend = [_quantiles(one.backend_s) for one in calls]
     return Series(

@@ -1,7 +1,7 @@
 """Counts of what happened. One of them for each two seconds, and one for all time: they add up.
 
-Plain numbers in plain containers, because this is on the path of every evaluation: the counters of
-the Prometheus client cost 20 times as much (docs/decisions/0013).
+Plain numbers in plain containers, because this is on the path of every evaluation; the counters of the
+Prometheus client take a lock each (docs/decisions/0013).
 """
 
 from bisect import bisect_left

@@ -49,8 +49,8 @@ class Workers:
         return f"<Workers in {self._directory}>" if self._directory else "<Workers: this one only>"
 
     @property
-    def sees_all(self) -> bool:
-        """Whether the other workers, if there are any, are seen."""
+    def sees_others(self) -> bool:
+        """Whether other workers, if there are any, are seen."""
         return self._directory is not None
 
     @asynccontextmanager

@@ -51,7 +51,7 @@ async def test_any_worker_shows_all_of_them(tmp_path: Path) -> None:
 
     assert [snapshot.pid for snapshot in seen] == [os.getpid(), 1]
     assert sum(snapshot.state.targets[0].in_flight for snapshot in seen) == 6
-    assert first.sees_all
+    assert first.sees_others
 
 
 async def test_counters_do_not_fall_when_a_worker_dies_and_another_takes_its_place(
@@ -132,7 +132,7 @@ async def test_alone_it_writes_nothing_and_says_that_it_sees_nobody_else() -> No
         [own] = await workers.snapshots()
 
     assert own.state.targets[0].in_flight == 3
-    assert not workers.sees_all
+    assert not workers.sees_others
 
 
 async def test_a_directory_that_cannot_be_written_costs_the_sight_of_it_and_not_the_service(

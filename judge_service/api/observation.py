@@ -1,0 +1,50 @@
+"""What is told while the service runs: a line for each sample, and the numbers for scrapes and the page."""
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from judge_service.settings import Settings
+from judge_service.telemetry.events import Sink, ignore
+from judge_service.telemetry.sinks import Sinks, open_sinks
+from judge_service.telemetry.window import Window
+from judge_service.telemetry.workers import Workers
+
+DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable that names the directory all workers share, the same as the Prometheus client's."""
+
+
+class Observation:
+    """The sinks of one worker, and the sight of all. `sink` goes to `open_service`.
+
+    sees_all: whether `workers` shows the whole service: it has one worker, or they share a directory.
+    """
+
+    def __init__(self, settings: Settings, sinks: Sinks, workers: Workers) -> None:
+        self.sink = sinks.sink
+        self.workers = workers
+        self.sees_all = workers.sees_others or settings.service.workers == 1
+
+    def __repr__(self) -> str:
+        return f"<Observation {self.sink!r} {self.workers!r}>"
+
+
+@asynccontextmanager
+async def observe(
+    settings: Settings, environ: Mapping[str, str] | None, sink: Sink
+) -> AsyncIterator[Observation]:
+    """Opens the sinks, `sink` among them, and writes what is left at the end."""
+    source = os.environ if environ is None else environ
+    directory = source.get(DIRECTORY)
+    window = Window()
+    sinks = open_sinks(
+        settings.logs,
+        score_range=settings.wire.score_range,
+        environ=source,
+        others=(window,) if sink is ignore else (window, sink),
+    )
+    try:
+        yield Observation(settings, sinks, Workers(window, Path(directory) if directory else None))
+    finally:
+        await sinks.aclose()
