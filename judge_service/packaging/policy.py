@@ -34,26 +34,26 @@ def function_policy(
     queue_arn: the queue that feeds the function, if one does.
     more_regions: where an inference profile forwards to besides the usual ones.
 
-    Raises SettingsError for a model that tells too little, or a malformed name.
+    Raises SettingsError for a model that tells too little, a wildcard, or a malformed name.
     """
     if not FUNCTION_NAME.fullmatch(function):
         raise SettingsError(
             f"`{function}` is no name of a Lambda function (letters, digits, - and _)"
         )
-    statements = [
-        *_logs(place, function),
+    named = [
         *_judge(settings, place, more_regions),
         *_quota(settings, place),
         *_fetched(config, place),
         *_fetched(settings.rubric, place),
         *_queue(queue_arn),
     ]
-    return {"Version": "2012-10-17", "Statement": _merged(statements)}
+    _refuse_wildcards(named)
+    return {"Version": "2012-10-17", "Statement": [_logs(place, function), *_merged(named)]}
 
 
-def _logs(place: Place, function: str) -> Iterator[Statement]:
+def _logs(place: Place, function: str) -> Statement:
     group = place.arn("logs", f"log-group:/aws/lambda/{function}")
-    yield _allow(["logs:CreateLogStream", "logs:PutLogEvents"], f"{group}:log-stream:*")
+    return _allow(["logs:CreateLogStream", "logs:PutLogEvents"], f"{group}:log-stream:*")
 
 
 def _judge(settings: Settings, place: Place, more_regions: Sequence[str]) -> Iterator[Statement]:
@@ -106,6 +106,12 @@ def _queue(queue_arn: str) -> Iterator[Statement]:
 
 def _allow(actions: list[str], resource: str) -> Statement:
     return {"Effect": "Allow", "Action": actions, "Resource": [resource]}
+
+
+def _refuse_wildcards(statements: Sequence[Statement]) -> None:
+    for resource in [one for statement in statements for one in statement["Resource"]]:
+        if "*" in resource or "?" in resource:
+            raise SettingsError(f"the policy would allow {resource}; name one thing, not a pattern")
 
 
 def _merged(statements: Sequence[Statement]) -> list[Statement]:

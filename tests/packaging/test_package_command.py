@@ -1,0 +1,92 @@
+"""`judge package` at the command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from judge_service.cli import main, package
+from tests.packaging import built
+
+CONFIG = str(built.CONFIG)
+
+
+@pytest.fixture
+def _kept_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
+    built.package()  # skips where there is no index
+    monkeypatch.setattr(package, "default_cache", lambda: built.WHEELS)
+    monkeypatch.setattr(package, "PYTHONS", (built.PYTHON,))  # Lambda's may not be on this machine
+
+
+@pytest.mark.usefixtures("_kept_wheels")
+def test_it_says_size_and_import_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = tmp_path / "judge.zip"
+    arguments = ["--arch", built.HERE.architecture, "--config", CONFIG, "-o", str(archive)]
+
+    assert main(["package", "lambda", *arguments]) == 0
+
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert f"{archive.stat().st_size / 1e6:.2f} MB packed" in lines["size"]
+    assert " ms, on this machine, CPython 3." in lines["import"]
+    assert "sha256 as in requirements.lock" in lines["packages"]
+    assert lines["handler"].endswith("lambda_adapter.handler.lambda_handler")
+
+
+@pytest.mark.usefixtures("_kept_wheels")
+def test_the_same_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = tmp_path / "layer.zip"
+    arguments = ["--arch", built.HERE.architecture, "-o", str(archive), "--json"]
+
+    assert main(["package", "layer", *arguments]) == 0
+
+    said = json.loads(capsys.readouterr().out)
+    assert said["path"] == str(archive)
+    assert said["packed_bytes"] == archive.stat().st_size
+    assert said["cold_start"]["import_s"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["lambda", "--config", "none.toml"], "none.toml: there is no such file"),
+        (["policy", "--region", "*"], "--region: `*` is no name of an AWS region"),
+        (["policy", "--account", "1"], "--account: `1` is not 12 digits"),
+        (["policy", "--trainer", "hyperpod", "--function", "judge"], "must contain `SageMaker`"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["package", *arguments]) == 2
+
+    said = capsys.readouterr()
+    assert sentence in said.err
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+
+
+def test_the_policy_is_json_for_iam(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_CONFIG", "s3://judges/judge.toml")
+    place = ["--region", "us-east-1", "--region", "ca-central-1", "--account", "123456789012"]
+
+    assert main(["package", "policy", "--config", CONFIG, *place]) == 0
+
+    text = capsys.readouterr().out
+    assert json.loads(text)["Version"] == "2012-10-17"
+    assert '"arn:aws:s3:::judges/judge.toml"' in text
+    assert '"arn:aws:bedrock:ca-central-1::foundation-model/amazon.nova-lite-v1:0"' in text
+
+
+def test_a_trainers_role_needs_no_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["package", "policy", "--trainer", "bedrock"]) == 0
+
+    assert json.loads(capsys.readouterr().out).keys() == {"TrustPolicy", "PermissionPolicy"}
+
+
+def test_the_running_python_is_taken_where_lambda_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(package, "PYTHONS", (built.PYTHON,))
+    assert package._python() == built.PYTHON
+    monkeypatch.setattr(package, "PYTHONS", ("3.99",))
+    assert package._python() == "3.13"
