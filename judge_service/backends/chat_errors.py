@@ -25,7 +25,8 @@ _USED_UP = re.compile(r"insufficient_quota|too many tokens per day", re.IGNORECA
 BUSY = frozenset({503, 529})
 """A server that says it is busy has done no work, so nothing is charged."""
 
-_SLOW = frozenset({408, 504})
+_ONCE_MORE = frozenset({408, 424, 504})
+"""Slow, or failed in the model (LMI's word for it is 424): worth one more try after a while."""
 
 
 class Complaint(Struct, frozen=True, kw_only=True):
@@ -89,14 +90,14 @@ def failure_of(complaint: Complaint) -> CallError | None:
         return QuotaExhausted(f"the judge's quota is used up ({said})")
     if status == 429:
         return Throttled(f"the judge's quota has no room now ({said})", retry_after_s=wait_s)
-    if status not in _SLOW and status < 500:
+    if status not in _ONCE_MORE and status < 500:
         return None
     return Unavailable(
         f"the judge failed ({said})",
         retry_after_s=wait_s,
         charged=status not in BUSY,
-        max_retries=1 if status in _SLOW else None,
-        backoff_s=0.5 if status in _SLOW else 0.05,
+        max_retries=1 if status in _ONCE_MORE else None,
+        backoff_s=0.5 if status in _ONCE_MORE else 0.05,
     )
 
 

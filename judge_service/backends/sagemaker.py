@@ -160,7 +160,7 @@ class SageMaker:
 
 @lru_cache(maxsize=64)
 def prefix_id(system: str, criteria: tuple[Criterion, ...]) -> str:
-    """Equal for all prompts of a rubric, in every process and for ever: 32 hex characters.
+    """Equal for all prompts of a rubric, in every process: 32 hex characters.
 
     An endpoint with the routing strategy PREFIX_AWARE sends equal ids where the prefix is cached.
     """

@@ -91,7 +91,7 @@ def error_of_container(complaint: Complaint, name: str) -> CallError:
         failure = failure_of(complaint)
         if failure is not None:
             return failure
-    if complaint.status >= 500 or complaint.status in (0, 408):
+    if complaint.status >= 500 or complaint.status in (0, 408, 424):
         wait_s = complaint.retry_after_s
         return Unavailable(
             f"the judge failed ({complaint.said})", retry_after_s=wait_s, **_MODEL_FAILED
