@@ -14,8 +14,8 @@ from judge_service.simulator.answers import unit
 TOKEN = re.compile(r"[0-9]{1,3}|[^\W0-9_]+|\s+|.", re.DOTALL)
 NEIGHBOURS = 4
 """Numbers below and above the written one that have a chance."""
-SPREAD = 0.6
-"""A number one further from what is meant is `exp(1 / SPREAD)` times less likely."""
+SPREAD = 0.8
+"""A number at a distance d from what is meant has a share of `exp(-d * d / SPREAD)`."""
 WORD = "None"
 WORD_SHARE = 0.02
 SURE = 0.999
@@ -34,7 +34,7 @@ def _probabilities(token: str, digest: int, place: int) -> Mapping[str, float]:
         return {token: SURE, WORD: 1 - SURE}
     meant = unit(digest, f"likelihood {place}") - 0.5
     weights = {
-        str(int(token) + step) if step else token: exp(-abs(step - meant) / SPREAD)
+        str(int(token) + step) if step else token: exp(-((step - meant) ** 2) / SPREAD)
         for step in range(-NEIGHBOURS, NEIGHBOURS + 1)
         if int(token) + step >= 0
     }
