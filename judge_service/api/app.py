@@ -26,6 +26,7 @@ from judge_service.api.dashboard import Panel
 from judge_service.api.errors import HttpError
 from judge_service.api.observation import observe
 from judge_service.api.plain_route import short_ways
+from judge_service.errors import JudgeServiceError
 from judge_service.service import JudgeService, open_service
 from judge_service.settings import Settings
 from judge_service.telemetry.events import Sink, ignore
@@ -138,6 +139,15 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        try:
+            async with opened(app):
+                yield
+        except JudgeServiceError as failure:
+            app.state.failure = failure  # uvicorn says only that there was one
+            raise
+
+    @asynccontextmanager
+    async def opened(app: FastAPI) -> AsyncIterator[None]:
         async with (
             observe(chosen, environ, sink) as observation,
             open_service(chosen, environ=environ, sink=observation.sink, model=model) as judge,
@@ -162,6 +172,7 @@ def create_app(
     )
     app.state.admin_port = chosen.service.admin_port
     app.state.stays = set()
+    app.state.failure = None
     app.state.capacity = None
     errors.install(app)
     for router in ROUTERS:

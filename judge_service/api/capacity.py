@@ -85,10 +85,14 @@ class Capacity:
         """Lets nothing in any more."""
         self._is_stopping = True
 
+    def draining(self) -> HttpError:
+        """What is said while stopping, also to those who are inside when the time is over."""
+        return self._refuse("draining", "the service is stopping", 1.0)
+
     def check(self, caller: Caller, *, samples: int, deadline_s: float) -> None:
         """Raises HttpError 413, 429 or 503 if that much work of this caller has no place now."""
         if self._is_stopping:
-            raise self._refuse("draining", "the service is stopping; send it again", 1.0)
+            raise self.draining()
         if samples > self._max_samples:
             raise HttpError(
                 413,
