@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from judge_service.assembly import TokenCost, base_model
+from judge_service.assembly import TokenCost, _judge, base_model
 from judge_service.backends.scripted import Scripted
 from judge_service.errors import SettingsError
 from judge_service.flow.tokens import LearnedRatio
 from judge_service.service import open_service
-from judge_service.settings import load_settings
+from judge_service.settings import OpenAISettings, SageMakerSettings, Settings, load_settings
 from judge_service.simulator import SimulatorConfig, simulate
 from judge_service.values import Completion, Message, Prompt, Question, Sample, Usage
 
@@ -120,3 +120,26 @@ async def test_packs_and_votes_go_through_the_front_door() -> None:
 
     assert [(reward.score, reward.usage.calls) for reward in voted] == [(0.5, 3)] * 3
     assert [reward.score for reward in packed] == [0.5] * 3  # no pack in the answer: asked alone
+
+
+def test_a_shared_cache_tells_apart_all_that_makes_another_answer_of_one_prompt() -> None:
+    sagemaker = {"backend": "sagemaker", "model": "m"}
+    parts = [
+        {"inference_component": "c"},
+        {"model_name": "c"},
+        {"reasoning_effort": "low"},
+        {"logprobs": 5},
+        {"logprobs": 20},
+        {},
+    ]
+    chosen = [
+        Settings(sagemaker=SageMakerSettings(**part), **sagemaker)  # type: ignore[arg-type]
+        for part in parts
+    ]
+    chosen += [
+        Settings(backend="openai", model="m", openai=OpenAISettings(logprobs=top)) for top in (0, 5)
+    ]
+    names = [_judge(settings, "m") for settings in chosen]
+
+    assert len(set(names)) == len(names)
+    assert _judge(Settings(backend="bedrock", model="m"), "m") == "m"

@@ -15,9 +15,12 @@ from judge_service.backends.sagemaker import SageMaker, invocations_url, prefix_
 from judge_service.backends.transport import HttpTransport
 from judge_service.errors import CallError, Denied, Unavailable
 from judge_service.flow import Request
-from judge_service.settings import HttpSettings, SageMakerSettings, Settings
-from judge_service.values import Message, Prompt, Question, Usage
-from tests.backends.contract import SCORE
+from judge_service.service import open_service
+from judge_service.settings import HttpSettings, SageMakerSettings, Settings, load_settings
+from judge_service.simulator import SimulatorConfig, simulate
+from judge_service.values import Message, Prompt, Question, Sample, Usage
+from tests.backends.contract import ENVIRON, REMOTE, SCORE
+from tests.backends.contract import KEYS as SIGNER
 
 KEYS = {
     "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
@@ -369,3 +372,29 @@ async def test_it_is_opened_by_the_settings(server: Any, answer: Any) -> None:
     assert "eu-west-3/sagemaker" in server.received[0].headers["authorization"]
     assert repr(judge).startswith("SageMaker(e/c, chat, http://127.0.0.1")
     await judge.aclose()
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "charged"),
+    [("model_throttled", 424, 1), ("model_busy", 424, 1), ("model_error", 424, 2),
+     ("dependency_error", 530, 2), ("not_ready", 429, 1)],
+)  # fmt: skip
+async def test_what_passes_is_tried_again_and_what_was_not_charged_is_given_back(
+    fault: Any, status: int, charged: int
+) -> None:
+    variables = {
+        **REMOTE["sagemaker"].environ,
+        "JUDGE_RETRY_BASE_S": "0.001",
+        "JUDGE_RETRY_THROTTLED_BASE_S": "0.001",
+        "JUDGE_RETRY_CAP_S": "0.01",
+        "JUDGE_LIMITS_REQUESTS_PER_MINUTE": "6000",
+    }
+    async with simulate(SimulatorConfig(verify_sigv4=True, faults=(fault,), **SIGNER)) as simulator:
+        told = {key: value.replace("@", simulator.url) for key, value in variables.items()}
+        async with open_service(load_settings(None, told), environ=ENVIRON) as judge:
+            (reward,) = await judge.score([Sample(id=1, response="Paris", reference="Paris")])
+            spent = judge._assembly.targets[0].limit.statistics()
+
+    assert reward.score is not None
+    assert simulator.statistics().by_status == {200: 1, status: 1}
+    assert (spent.in_flight, spent.charged) == (0, {"requests": charged})

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from judge_service.backends.bedrock import converse_url, endpoint
 from judge_service.backends.credentials import Credentials
-from judge_service.backends.sigv4 import Signer
+from judge_service.backends.sagemaker import COMPONENT, PREFIX_ID, invocations_url
+from judge_service.backends.sigv4 import NO_HEADERS, Signer
 
 KEY_CHARACTERS = string.ascii_letters + string.digits + "+/="
 MODELS = st.one_of(
@@ -40,17 +41,22 @@ REGIONS = st.from_regex(r"[a-z]{2}(-gov)?-[a-z]{4,9}-[1-9]", fullmatch=True)
 TIMES = st.datetimes(dt.datetime(2020, 1, 1), dt.datetime(2099, 1, 1))  # noqa: DTZ001 - botocore wants naive UTC
 
 
-def signed_by_botocore(
-    url: str, region: str, body: Any, credentials: Credentials, time: Any
+def signed_by_botocore(  # noqa: PLR0917 - what is signed
+    url: str,
+    region: str,
+    body: Any,
+    credentials: Credentials,
+    time: Any,
+    more: Any = NO_HEADERS,
+    service: str = "bedrock",
 ) -> Any:
-    request = botocore.awsrequest.AWSRequest(
-        method="POST", url=url, data=body, headers={"content-type": "application/json"}
-    )
+    headers = {"content-type": "application/json", **more}
+    request = botocore.awsrequest.AWSRequest(method="POST", url=url, data=body, headers=headers)
     keys = botocore.credentials.Credentials(
         credentials.access_key, credentials.secret_key, credentials.token
     )
     with mock.patch.object(botocore.auth, "get_current_datetime", return_value=time):
-        botocore.auth.SigV4Auth(keys, "bedrock", region).add_auth(request)
+        botocore.auth.SigV4Auth(keys, service, region).add_auth(request)
     return {name.lower(): value for name, value in request.headers.items()}
 
 
@@ -78,6 +84,21 @@ def test_the_headers_are_the_ones_botocore_makes(
     now_s = time.replace(tzinfo=dt.UTC).timestamp()
     ours = Signer(url, region, "bedrock").sign(body, credentials, now_s)
     assert ours == signed_by_botocore(url, region, body, credentials, time)
+
+
+NAMES = st.from_regex(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,20}[a-zA-Z0-9])?", fullmatch=True)
+
+
+@settings(deadline=None)
+@given(name=NAMES, component=NAMES, credentials=CREDENTIALS, region=REGIONS, time=TIMES)
+def test_headers_of_sagemaker_are_signed_as_botocore_signs_them(
+    name: str, component: str, credentials: Credentials, region: str, time: Any
+) -> None:
+    url = invocations_url(region, name, None)
+    more = {COMPONENT: component, PREFIX_ID: "0123456789abcdef"}
+    now_s = time.replace(tzinfo=dt.UTC).timestamp()
+    ours = Signer(url, region, "sagemaker").sign(b"{}", credentials, now_s, more)
+    assert ours == signed_by_botocore(url, region, b"{}", credentials, time, more, "sagemaker")
 
 
 @settings(deadline=None)
