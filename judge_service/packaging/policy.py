@@ -13,6 +13,9 @@ from judge_service.settings import Settings
 
 Statement = dict[str, Any]
 
+ROLLOUT_ACTIONS = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+"""What the function does with the rollouts it remembers between two messages."""
+
 QUEUE_ACTIONS = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
 """What Lambda does in the function's name to feed it from a queue."""
 
@@ -45,7 +48,7 @@ def function_policy(
         *_quota(settings, place),
         *_fetched(config, place),
         *_fetched(settings.rubric, place),
-        *_queue(queue_arn),
+        *_queue(settings, place, queue_arn),
     ]
     _refuse_wildcards(named)
     return {"Version": "2012-10-17", "Statement": [_logs(place, function), *_merged(named)]}
@@ -84,9 +87,7 @@ def _quota(settings: Settings, place: Place) -> Iterator[Statement]:
     """The shared quota's table; the store sends updates and nothing else."""
     if settings.limits.store == "dynamodb":
         here = replace(place, region=settings.bedrock.region or place.region)
-        yield _allow(
-            ["dynamodb:UpdateItem"], here.arn("dynamodb", f"table/{settings.limits.store_url}")
-        )
+        yield _allow(["dynamodb:UpdateItem"], _table(settings.limits.store_url, here))
 
 
 def _fetched(source: str, place: Place) -> Iterator[Statement]:
@@ -99,9 +100,27 @@ def _fetched(source: str, place: Place) -> Iterator[Statement]:
         yield _allow(["ssm:GetParameter"], place.arn("ssm", f"parameter/{name}"))
 
 
-def _queue(queue_arn: str) -> Iterator[Statement]:
+def _queue(settings: Settings, place: Place, queue_arn: str) -> Iterator[Statement]:
+    """What feeds it, where its answers go, and what it remembers between the two."""
     if queue_arn:
         yield _allow(QUEUE_ACTIONS, queue_arn)
+    if url := settings.function.reply_queue_url:
+        yield _allow(["sqs:SendMessage"], _queue_at(url))
+    if table := settings.function.rollout_table:
+        yield _allow(ROLLOUT_ACTIONS, _table(table, place))
+
+
+def _queue_at(url: str) -> str:
+    """The ARN of `https://sqs.REGION.amazonaws.com/ACCOUNT/NAME`."""
+    parts = urlsplit(url)
+    labels, path = (parts.hostname or "").split("."), parts.path.strip("/").split("/")
+    if len(labels) < 3 or labels[0] != "sqs" or len(path) != 2:
+        raise SettingsError(f"`function.reply_queue_url`: {url} is no address of an SQS queue")
+    return Place(account=path[0], region=labels[1]).arn("sqs", path[1])
+
+
+def _table(name: str, place: Place) -> str:
+    return name if name.startswith("arn:") else place.arn("dynamodb", f"table/{name}")
 
 
 def _allow(actions: list[str], resource: str) -> Statement:

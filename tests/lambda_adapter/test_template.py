@@ -18,7 +18,7 @@ from judge_service.flow.stores.dynamodb import _request
 from judge_service.packaging.arn import Place
 from judge_service.packaging.policy import function_policy
 from judge_service.packaging.target import MACHINES, PYTHONS
-from judge_service.settings import NOT_SETTINGS, LimitSettings, Settings, keys
+from judge_service.settings import NOT_SETTINGS, FunctionSettings, LimitSettings, Settings, keys
 from judge_service.telemetry.emf import UNITS
 from judge_service.telemetry.logs import FIELDS
 
@@ -122,6 +122,9 @@ def test_the_role_allows_what_the_generated_policy_allows_and_names_no_wildcard(
         model="us.amazon.nova-lite-v1:0",
         limits=LimitSettings(store="dynamodb", store_url="quota"),
         rubric="s3://bucket/rubric.toml",
+        function=FunctionSettings(
+            reply_queue_url="https://sqs.us-east-1.amazonaws.com/123456789012/q", rollout_table="t"
+        ),
     )
     policy = function_policy(
         settings, Place(), function="f", config="ssm:/judge", queue_arn="arn:aws:sqs:r:1:q"

@@ -14,6 +14,7 @@ from judge_service.packaging.trainers import SERVICES, trainer_role
 from judge_service.settings import (
     BedrockSettings,
     FailoverSettings,
+    FunctionSettings,
     LimitSettings,
     SageMakerSettings,
     Settings,
@@ -162,6 +163,24 @@ def test_a_queue_is_read_and_emptied() -> None:
     (statement,) = statements(Settings(), queue_arn=arn)
     assert statement["Resource"] == [arn]
     assert "sqs:DeleteMessage" in statement["Action"]
+
+
+def test_the_queue_of_answers_and_the_table_of_rollouts_are_named() -> None:
+    url = f"https://sqs.us-west-2.amazonaws.com/{ACCOUNT}/SageMaker-replies"
+    function = FunctionSettings(reply_queue_url=url, rollout_table="rollouts")
+
+    replies, rollouts = statements(Settings(function=function))
+    assert replies["Action"] == ["sqs:SendMessage"]
+    assert replies["Resource"] == [f"arn:aws:sqs:us-west-2:{ACCOUNT}:SageMaker-replies"]
+    assert rollouts["Action"] == ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+    assert rollouts["Resource"] == [f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/rollouts"]
+
+
+def test_an_address_that_is_no_queue_is_refused() -> None:
+    function = FunctionSettings(reply_queue_url="https://example.com/queue")
+
+    with pytest.raises(SettingsError, match="is no address of an SQS queue"):
+        statements(Settings(function=function))
 
 
 def test_there_is_no_wildcard_but_the_names_of_the_functions_own_log_streams() -> None:
