@@ -47,7 +47,7 @@ GEOGRAPHIES = frozenset({"us", "eu", "apac", "jp", "au", "ca", "global", "us-gov
 class Target(Struct, frozen=True):
     """One way to an answer: an account's quota for one model in one region, with its own layers.
 
-    quota: units a minute by resource, as `per_minute` gives them. is_shared: through a store.
+    quota: units a minute by resource, as `per_minute` gives them. shared: feeds it from a store.
     """
 
     backend: Backend
@@ -57,7 +57,8 @@ class Target(Struct, frozen=True):
     latencies: Latencies
     breaker: Breaker
     quota: Mapping[str, float]
-    is_shared: bool
+    shared: Shared | None
+    detach: Detach
     layers: tuple[Any, ...]
 
     def handler(self) -> Handler[Prompt, Completion]:
@@ -91,7 +92,7 @@ class Target(Struct, frozen=True):
                 )
                 for name, amount in self.quota.items()
             ),
-            is_shared=self.is_shared,
+            is_shared=self.shared is not None,
         )
 
 
@@ -225,13 +226,13 @@ def _target(
     slots = _slots(settings, latencies)
     detach = Detach()
     breaker = Breaker(target=name, sink=sink)
-    is_shared = settings.limits.store != "none"
-    if is_shared:
-        _share(settings, name, limit, sink, closing)
+    shared = None
+    if settings.limits.store != "none":
+        shared = _share(settings, name, limit, sink, closing)
     closing.push_async_callback(detach.aclose, DRAIN_S)
     layers = (detach, Observe(target=name, sink=sink), breaker, limit, slots)
     quota = per_minute(settings.limits)
-    return Target(backend, name, limit, slots, latencies, breaker, quota, is_shared, layers)
+    return Target(backend, name, limit, slots, latencies, breaker, quota, shared, detach, layers)
 
 
 def _slots(settings: Settings, latencies: Latencies) -> Concurrency | AdaptiveConcurrency:
@@ -268,7 +269,7 @@ def _share(
     limit: RateLimit[Prompt, Completion],
     sink: Sink,
     closing: AsyncExitStack,
-) -> None:
+) -> Shared:
     """Puts the limiter under the shared store."""
     quota = per_minute(settings.limits)
     if not quota:
@@ -289,6 +290,7 @@ def _share(
     )
     shared.start()
     closing.push_async_callback(shared.aclose)
+    return shared
 
 
 def _open_store(settings: Settings) -> QuotaStore:

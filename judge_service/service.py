@@ -40,7 +40,7 @@ from judge_service.telemetry.state import ServiceState
 from judge_service.throughput import Throughput, expect
 from judge_service.values import Ranking, Reward, Sample, Usage
 from judge_service.window import work_through
-from judge_service.wire import Batch, Door, decode_event, encode_reply
+from judge_service.wire import Answer, Batch, Door, Late, decode_event, encode_reply
 
 K = TypeVar("K")
 
@@ -212,12 +212,46 @@ class JudgeService:
         deadline_s: float | None = None,
         lane: Lane = "training",
         job: str = "",
+        late: Late = "count",
+        max_reply_bytes: int | None = None,
     ) -> Any:
-        """`answer` for an event that is read already (`wire.decode_event`)."""
+        """`answer` for an event that is read already (`wire.decode_event`).
+
+        late: what becomes of rows that the deadline cut off, see `wire.Late`.
+        max_reply_bytes: a longer reply loses its explanations, then is a WireError.
+        """
         rewards = await self.score(batch.samples, deadline_s=deadline_s, lane=lane, job=job)
-        answers = self._door.answer(batch.samples, rewards)
+        answers = self._door.answer(batch.samples, rewards, late)
         wanted = self.settings.wire.envelope
-        return encode_reply(answers, batch.envelope if wanted == "auto" else wanted)
+        envelope = batch.envelope if wanted == "auto" else wanted
+        return encode_reply(answers, envelope, max_reply_bytes)
+
+    async def rest(self) -> None:
+        """Ends calls that nobody waits for any more, as charged. Before the process is frozen, where
+        they would end as time-outs, long after, and be held against the judge.
+        """
+        await asyncio.gather(*[target.detach.abandon() for target in self._assembly.targets])
+
+    def thaw(self) -> None:
+        """Gives up what was leased for a time that has passed while the process was frozen.
+
+        Buckets need no such word, because they hold a burst at most, and connections look at the
+        clocks and at their sockets before they are used.
+        """
+        for target in self._assembly.targets:
+            if target.shared is not None:
+                target.shared.thaw()
+
+    async def answers(
+        self, samples: Sequence[Sample], *, deadline_s: float | None = None
+    ) -> list[Answer]:
+        """One number per sample, in order, in the wire range, with the unscored policy applied.
+
+        deadline_s: as in `score`.
+
+        Raises TooManyUnscored if too much of it was not judged.
+        """
+        return self._door.answer(samples, await self.score(samples, deadline_s=deadline_s))
 
     async def check(self) -> list[str]:
         """What stands in the way of judging, one line each; empty when nothing does."""

@@ -8,6 +8,13 @@ from msgspec import Struct
 from judge_service.errors import DeadlineExceeded
 from judge_service.flow import B, Handler, R, Request
 
+STALLED_S = 0.01
+"""A timer that is so late says that the loop stood still; on time it is late by microseconds."""
+
+GRACE_S = 0.02
+"""After a stall, what arrived during it gets this long to come through: it takes a few turns of the
+loop, which a busy loop makes in milliseconds."""
+
 
 class DeadlineStatistics(Struct, frozen=True, kw_only=True):
     """refused: came when their deadline was past. cut_off: were still at work when it came."""
@@ -18,6 +25,9 @@ class DeadlineStatistics(Struct, frozen=True, kw_only=True):
 
 class Deadline:
     """Ends a request at its deadline, and does not begin one that has passed it.
+
+    An answer that had arrived while the loop stood still is preferred to the deadline that passed
+    meanwhile.
 
     A deadline of `inf` costs nothing. A cancellation from outside stays a cancellation, also when
     it comes together with the deadline.
@@ -43,7 +53,8 @@ class Deadline:
         if late_s >= 0:
             self._refused += 1
             raise DeadlineExceeded(f"the deadline had passed {late_s:.3f} s before the call began")
-        scope = asyncio.timeout_at(request.deadline)
+        scope = asyncio.timeout(None)
+        timer = _Timer(scope, request.deadline)
         try:
             async with scope:
                 return await call_next(request)
@@ -52,3 +63,27 @@ class Deadline:
                 raise  # a time-out of the handler's own
             self._cut_off += 1
             raise DeadlineExceeded("the deadline came before the judge's answer") from None
+        finally:
+            timer.cancel()
+
+
+class _Timer:
+    """Ends a scope at a time, or a little after it when the loop stood still."""
+
+    __slots__ = ("_handle", "_loop", "_scope")
+
+    def __init__(self, scope: asyncio.Timeout, when: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._scope = scope
+        self._handle = self._loop.call_at(when, self._ring, when)
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+
+    def _ring(self, when: float) -> None:
+        now = self._loop.time()
+        late = now - when > STALLED_S
+        if late:
+            self._handle = self._loop.call_at(now + GRACE_S, self._scope.reschedule, now)
+        else:
+            self._scope.reschedule(now)

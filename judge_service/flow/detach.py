@@ -62,6 +62,12 @@ class Detach:
         finally:
             for task in self._abandoned:
                 task.cancel()
+        await self.abandon()
+
+    async def abandon(self) -> None:
+        """Cancels the abandoned attempts and waits for their end; what was sent stays charged."""
+        for task in self._abandoned:
+            task.cancel()
         if self._abandoned:
             await asyncio.wait(self._abandoned)
 

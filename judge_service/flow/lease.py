@@ -141,6 +141,22 @@ class Shared:
         self._limiter.set_rates(dict.fromkeys(self._per_minute, 0.0))
         self._limiter.drop()  # it starts full, of the whole quota
 
+    def thaw(self) -> None:
+        """Gives up all that was leased, begun or not: its time has passed while the process was frozen.
+
+        What is asked of the store at this moment is forgotten too: an answer that had waited all the
+        time would look fresh. While the store is lost there are no leases.
+        """
+        if self._task is None or self._is_alone:
+            return
+        self._task.cancel()
+        self._stop_timer()
+        self._ahead = {}
+        self._limiter.drop()
+        self._held = dict.fromkeys(self._per_minute, 0.0)
+        self._need.set()
+        self._task = asyncio.create_task(self._serve(), name=f"lease {self._quota}")
+
     async def aclose(self) -> None:
         """Stops, and gives back what was leased and not spent."""
         self._limiter.on_need = None
@@ -161,6 +177,9 @@ class Shared:
     async def _run(self) -> None:
         await self._need.wait()
         await asyncio.sleep(random.random() * FIRST_ASK_S)
+        await self._serve()
+
+    async def _serve(self) -> None:
         while True:
             await self._need.wait()
             self._need.clear()

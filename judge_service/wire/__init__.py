@@ -12,7 +12,8 @@ from judge_service.wire.events import Batch, Envelope, decode_event, is_http_eve
 from judge_service.wire.jsontext import dump_json, read_json
 from judge_service.wire.replies import Answer, Metric, encode_error, encode_item, encode_reply
 from judge_service.wire.rows import decode_row
-from judge_service.wire.unscored import Door, DoorStatistics
+from judge_service.wire.size import refuse_larger
+from judge_service.wire.unscored import Door, DoorStatistics, Late
 
 __all__ = [
     "Answer",
@@ -20,6 +21,7 @@ __all__ = [
     "Door",
     "DoorStatistics",
     "Envelope",
+    "Late",
     "Metric",
     "decode_event",
     "decode_row",
@@ -29,4 +31,5 @@ __all__ = [
     "encode_reply",
     "is_http_event",
     "read_json",
+    "refuse_larger",
 ]

@@ -1,10 +1,12 @@
 """Answers to what a trainer reads. Every number in them is finite."""
 
+import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
 
+from judge_service.errors import WireError
 from judge_service.wire.events import Envelope
 from judge_service.wire.jsontext import dump_json
 
@@ -57,11 +59,42 @@ def encode_item(answer: Answer) -> dict[str, Any]:
 
 
 def encode_reply(
-    answers: Sequence[Answer], envelope: Envelope
+    answers: Sequence[Answer], envelope: Envelope, max_bytes: int | None = None
 ) -> list[dict[str, Any]] | dict[str, Any]:
-    """The whole reply: a list of items, or the HTTP-like message with that list as JSON text."""
+    """The whole reply: a list of items, or the HTTP-like message with that list as JSON text.
+
+    max_bytes: of the reply as JSON text, as the Lambda runtime writes it. A longer one loses its
+        explanations first: `unscored_reason`, then the metrics that are no criterion's.
+
+    Raises WireError if it is still longer.
+    """
     items = [encode_item(answer) for answer in answers]
-    return items if envelope == "list" else _message(200, items)
+    if max_bytes is None:
+        return items if envelope == "list" else _message(200, items)
+    for shorten in (_keep_all, _drop_reason, _drop_metrics):
+        for item in items:
+            shorten(item)
+        reply = items if envelope == "list" else _message(200, items)
+        size = len(json.dumps(reply))
+        if size <= max_bytes:
+            return reply
+    raise WireError(
+        "$",
+        f"the reply to {len(items)} rows takes {size:,} bytes without its explanations, more than the"
+        f" {max_bytes:,} of `function.max_reply_bytes`; send smaller batches, or shorter ids",
+    )
+
+
+def _keep_all(_item: dict[str, Any]) -> None:
+    """The reply as it is."""
+
+
+def _drop_reason(item: dict[str, Any]) -> None:
+    item.pop("unscored_reason", None)
+
+
+def _drop_metrics(item: dict[str, Any]) -> None:
+    item["metrics_list"] = [one for one in item["metrics_list"] if one["type"] == "Reward"]
 
 
 def encode_error(error: Exception, status: int) -> dict[str, Any]:

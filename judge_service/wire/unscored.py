@@ -14,6 +14,11 @@ from judge_service.values import INPUT_REASONS, UNSCORED_REASONS, Reward, Sample
 from judge_service.wire.means import Means, means_of
 from judge_service.wire.replies import Answer, Metric
 
+Late = Literal["count", "answer", "fail"]
+"""What a caller wants when its deadline came before all was judged: late rows count as failed
+judgements; or they are answered with a substitute, unless nothing at all was judged; or any of them
+fails the batch."""
+
 SCORE = ""
 """The column of the score itself; the other columns have the names of the criteria."""
 
@@ -99,8 +104,13 @@ class Door:
             remembered=len(self._means),
         )
 
-    def answer(self, samples: Sequence[Sample], rewards: Sequence[Reward]) -> list[Answer]:
+    def answer(
+        self, samples: Sequence[Sample], rewards: Sequence[Reward], late: Late = "count"
+    ) -> list[Answer]:
         """One answer per sample, in order; all carry the same metrics in the same order.
+
+        late: what rows without a score for the reason `deadline` mean, see `Late`. Under the policy
+            `fail` there is no substitute, so that `answer` counts as well.
 
         Raises TooManyUnscored, with counts, the most frequent reason and what to do about it.
         """
@@ -113,7 +123,7 @@ class Door:
         for name, scores in columns.items():
             self._means.add(name, zip(groups, scores, strict=True))
         metrics = _metrics(rewards)
-        self._refuse_too_many(rewards)
+        self._refuse_too_many(rewards, late)
         filled = [self._fill(name, groups, scores) for name, scores in columns.items()]
         self._answered += len(rewards)
         self._substituted += sum(reward.score is None for reward in rewards)
@@ -128,11 +138,17 @@ class Door:
             raise SettingsError(f"`unscored.policy`: {value:g} is outside {self._low:g}..1")
         return value
 
-    def _refuse_too_many(self, rewards: Sequence[Reward]) -> None:
+    def _refuse_too_many(self, rewards: Sequence[Reward], late: Late) -> None:
         failed = [r for r in rewards if r.score is None and r.reason not in INPUT_REASONS]
-        if len(failed) > self._max_fraction * len(rewards):
+        cut_off = [r for r in failed if r.reason == "deadline"]
+        counted, allowed = failed, self._max_fraction
+        if late == "fail" and cut_off:
+            counted, allowed = cut_off, 0.0
+        elif late == "answer" and self._policy != "fail" and _any_scored(rewards):
+            counted = [r for r in failed if r.reason != "deadline"]
+        if len(counted) > allowed * len(rewards):
             self._refused_batches += 1
-            raise TooManyUnscored(_complaint(failed, len(rewards), self._max_fraction))
+            raise TooManyUnscored(_complaint(counted, len(rewards), allowed))
 
     def _fill(
         self, name: str, groups: Sequence[str], scores: Sequence[float | None]
@@ -180,6 +196,10 @@ def _checked(reward: Reward) -> Reward:
         return reward if reward.reason else replace(reward, reason="grader_error")
     detail = "the grader gave a score that is no number from 0 to 1"
     return replace(reward, score=None, reason="grader_error", detail=detail)
+
+
+def _any_scored(rewards: Sequence[Reward]) -> bool:
+    return any(reward.score is not None for reward in rewards)
 
 
 def _sound(score: float | None) -> float | None:

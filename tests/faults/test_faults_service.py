@@ -178,9 +178,6 @@ def test_after_a_stall_no_more_than_the_burst_goes_at_once(at_s: float) -> None:
             assert carried <= BURST + PER_S * span_s + 1
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the deadline's timer wins over answers that came during the stall"
-)
 def test_a_stall_past_the_deadline_does_not_cost_the_answers_that_were_there() -> None:
     async def scenario() -> list[Any]:
         loop = asyncio.get_running_loop()

@@ -5,8 +5,8 @@ import pytest
 
 from judge_service.errors import DeadlineExceeded
 from judge_service.flow import Request
-from judge_service.flow.deadline import Deadline
-from judge_service.testing import run_virtual
+from judge_service.flow.deadline import GRACE_S, Deadline
+from judge_service.testing import VirtualTimeLoop, run_virtual
 
 
 def now() -> float:
@@ -48,6 +48,18 @@ def test_work_is_cut_off_exactly_at_the_deadline() -> None:
         return now() - start
 
     assert run_virtual(scenario()) == pytest.approx(3)
+
+
+def test_after_a_stall_work_without_an_answer_is_cut_off_a_moment_later() -> None:
+    async def scenario() -> float:
+        loop, start = asyncio.get_running_loop(), now()
+        assert isinstance(loop, VirtualTimeLoop)
+        loop.call_later(1, loop.stall, 5)
+        with pytest.raises(DeadlineExceeded):
+            await Deadline()(Request(100.0, start + 3), slow)
+        return now() - start
+
+    assert run_virtual(scenario()) == pytest.approx(6 + GRACE_S)
 
 
 def test_no_deadline_sets_no_timer() -> None:

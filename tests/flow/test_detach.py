@@ -168,3 +168,19 @@ def test_closing_that_is_cancelled_cancels_the_abandoned() -> None:
 
 def test_its_line_is_short() -> None:
     assert repr(Detach()) == "Detach()"
+
+
+def test_what_nobody_waits_for_can_be_ended_at_once() -> None:
+    async def scenario() -> None:
+        layer, wire = Detach(), Wire()
+        abandoned, attended = start(layer, wire), start(layer, other := Wire())
+        await cancelled_after(abandoned, 1.5)
+
+        await layer.abandon()
+
+        assert wire.events == ["cancelled"]
+        assert layer.statistics() == DetachStatistics(in_flight=1, abandoned=0)
+        assert await attended == "answer"
+        assert other.events == ["answer"]
+
+    run_virtual(scenario())

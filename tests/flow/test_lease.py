@@ -523,3 +523,76 @@ def test_shows_itself() -> None:
         assert (statistics.is_alone, statistics.clients, statistics.pace) == (False, 1, 1.0)
 
     virtually(scenario)
+
+
+# A freeze that no clock of the process has seen
+
+
+def test_after_a_thaw_nothing_that_was_leased_before_is_spent() -> None:
+    async def scenario() -> None:
+        store = FlakyStore()
+        process = Process(store, 6_000, "p")
+        process.shared.start()
+        for _ in range(20):
+            await process.call()
+        assert process.limit.statistics().level["requests"] > 0
+        asked = len(store.asks)
+
+        process.shared.thaw()
+
+        assert process.limit.statistics().level["requests"] == 0
+        await process.call()
+        assert len(store.asks) > asked
+        await process.stop()
+
+    run_virtual(scenario())
+
+
+class DistantStore(FlakyStore):
+    """Takes its time to answer."""
+
+    away_s = 0.2
+
+    async def lease(self, quota: str, ask: Ask) -> Lease:
+        lease = await super().lease(quota, ask)
+        await asyncio.sleep(self.away_s)
+        return lease
+
+
+def test_an_answer_of_the_store_that_was_on_its_way_at_the_freeze_is_not_taken() -> None:
+    async def scenario() -> None:
+        store = DistantStore()
+        process = Process(store, 6_000, "p")
+        process.shared.start()
+        await process.call()
+        await asyncio.sleep(2)  # what was leased has expired
+        call = asyncio.create_task(process.call())
+        await asyncio.sleep(DistantStore.away_s / 2)
+        thawed_s = asyncio.get_running_loop().time()
+
+        process.shared.thaw()
+        await call
+
+        assert process.began_s[-1] - thawed_s >= DistantStore.away_s  # it was asked anew
+        await process.stop()
+
+    run_virtual(scenario())
+
+
+def test_a_thaw_while_the_store_is_lost_leaves_the_share_of_its_own() -> None:
+    async def scenario() -> None:
+        store = FlakyStore()
+        process = Process(store, 6_000, "p")
+        process.shared.start()
+        store.problem = StoreFailed("gone")
+        call = asyncio.create_task(process.call())
+        await asyncio.sleep(2)
+        assert process.shared.statistics().is_alone
+
+        process.shared.thaw()
+
+        await process.call()
+        await call
+        await process.stop()
+
+    run_virtual(scenario())

@@ -66,3 +66,39 @@ def test_an_error_is_a_message_with_its_sentence() -> None:
         "headers": {"content-type": "application/json"},
         "body": '{"error":"$[3].messages: must be a list \\u2014 \\u00fc"}',
     }
+
+
+def many(count: int) -> list[Answer]:
+    metrics = (Metric("correctness", 0.5, "Reward"), Metric("unscored", 1.0, "Metric"))
+    return [
+        Answer(id=f"row-{n}", score=0.5, metrics=metrics, unscored=True, reason="throttled")
+        for n in range(count)
+    ]
+
+
+def size_of(reply: Any) -> int:
+    return len(json.dumps(reply))
+
+
+def items_of(reply: Any) -> Any:
+    return reply if isinstance(reply, list) else json.loads(reply["body"])
+
+
+@pytest.mark.parametrize("envelope", ["list", "http"])
+def test_a_reply_that_is_too_long_loses_its_explanations_first(envelope: Any) -> None:
+    whole = encode_reply(many(100), envelope)
+    size = size_of(whole)
+    assert encode_reply(many(100), envelope, size) == whole
+
+    shorter = encode_reply(many(100), envelope, size - 1)
+    assert all("unscored_reason" not in item for item in items_of(shorter))
+    assert all(len(item["metrics_list"]) == 2 for item in items_of(shorter))
+
+    shortest = encode_reply(many(100), envelope, size_of(shorter) - 1)
+    assert [item["id"] for item in items_of(shortest)] == [f"row-{n}" for n in range(100)]
+    assert {metric["type"] for item in items_of(shortest) for metric in item["metrics_list"]} == {
+        "Reward"
+    }
+
+    with pytest.raises(WireError, match=r"the reply to 100 rows takes .* send smaller batches"):
+        encode_reply(many(100), envelope, size_of(shortest) - 1)

@@ -249,3 +249,46 @@ def test_without_memory_nothing_is_kept() -> None:
 
     assert len(means) == 0
     assert means.of_group("a", "") is None
+
+
+# Rows that the deadline cut off
+
+
+def late_scores(door: Door, late: Any, *rewards: Reward) -> list[float]:
+    samples = [Sample(id=i, group_key="a") for i, _ in enumerate(rewards)]
+    return [answer.score for answer in door.answer(samples, rewards, late)]
+
+
+CUT_OFF = failed("deadline")
+
+
+def test_cut_off_rows_are_answered_however_many_they_are_if_the_caller_wants_it() -> None:
+    rows = [scored(0.8), *[CUT_OFF] * 9]
+
+    assert late_scores(Door(), "answer", *rows) == pytest.approx([0.8] * 10)
+    with pytest.raises(TooManyUnscored, match=r"9 of 10 .* `deadline`"):
+        late_scores(Door(), "count", *rows)
+
+
+def test_where_nothing_was_judged_there_is_nothing_to_answer() -> None:
+    with pytest.raises(TooManyUnscored, match="10 of 10"):
+        late_scores(Door(), "answer", *[CUT_OFF] * 10)
+
+
+def test_cut_off_rows_do_not_hide_failed_judgements() -> None:
+    rows = [scored(0.8), *[CUT_OFF] * 2, *[failed("unavailable")] * 7]
+
+    with pytest.raises(TooManyUnscored, match=r"7 of 10 .* `unavailable`"):
+        late_scores(Door(), "answer", *rows)
+
+
+def test_one_cut_off_row_fails_the_batch_if_the_caller_wants_it() -> None:
+    with pytest.raises(TooManyUnscored, match=r"1 of 10 .* `deadline`"):
+        late_scores(lenient(), "fail", *[scored(0.8)] * 9, CUT_OFF)
+
+    assert late_scores(lenient(), "fail", scored(0.8), failed()) == [0.8, 0.8]
+
+
+def test_under_the_policy_fail_there_is_no_answer_for_a_cut_off_row() -> None:
+    with pytest.raises(TooManyUnscored):
+        late_scores(Door(policy="fail"), "answer", *[scored(0.8)] * 9, CUT_OFF)
