@@ -33,6 +33,23 @@ class FunctionSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             description="a longer reply loses its explanations, then fails; Lambda carries 6 MB",
         ),
     ] = 6_000_000
+    reply_queue_url: Annotated[
+        str,
+        Meta(
+            max_length=2048,
+            description="SQS queue that answers to queued rollouts go to (docs/contracts.md)",
+        ),
+    ] = ""
+    rollout_table: Annotated[
+        str,
+        Meta(
+            max_length=1024,
+            description=(
+                "DynamoDB table that remembers queued rollouts until they are generated; partition"
+                " key `sample_id` (string), time to live on `expires_at`"
+            ),
+        ),
+    ] = ""
 
 
 class ServiceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

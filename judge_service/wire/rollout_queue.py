@@ -1,0 +1,173 @@
+"""Rollouts as messages of a queue: Nova Forge's multi-turn form with an orchestration of one's own.
+
+    in     rollout_request      a task and its reference; answered by
+    out    generate_request     the messages to generate from
+    in     generate_response    what the policy said; answered by
+    out    rollout_response     the reward, in the range that the request asked for
+
+The messages carry no type; a `step_id` tells a response from a request. Tables: `docs/contracts.md`.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from judge_service.errors import WireError
+from judge_service.values import Sample
+from judge_service.wire.content import name_of, read_text
+from judge_service.wire.jsontext import dump_json, read_json
+from judge_service.wire.rows import decode_row
+
+VERSION = "v0"
+QUESTION_FIELDS = ("messages", "prompt", "problem", "question", "query")
+"""Where the task is looked for in `data`; the first that holds something is taken."""
+
+MAX_ID_CHARS = 512
+MAX_REQUEST_BYTES = 390_000
+"""What a DynamoDB item has room for beside its other fields."""
+
+
+class RolloutRequest(Struct, frozen=True, kw_only=True):
+    """A task to reward the policy's answer to.
+
+    text: the message as it came, to be remembered.
+    low, high: the range of the reward, from `rewards.range`, 0 to 1 by default.
+    """
+
+    sample_id: str
+    text: str
+    data: Mapping[str, Any]
+    low: float = 0.0
+    high: float = 1.0
+
+    def sample(self, response: str) -> Sample:
+        """The policy's answer to it, as a sample. Raises WireError."""
+        field, turns = _task(self.data)
+        row = {name: value for name, value in self.data.items() if name != field}
+        answer = {"role": "assistant", "content": response}
+        return decode_row({**row, "id": self.sample_id, "messages": [*turns, answer]}, "$.data")
+
+    def scaled(self, score: float) -> float:
+        """A score in [0, 1] in the range that was asked for."""
+        return self.low + (self.high - self.low) * score
+
+
+class GenerateResponse(Struct, frozen=True, kw_only=True):
+    """What the policy said."""
+
+    sample_id: str
+    response: str
+
+
+def read_message(text: str, *, max_bytes: int) -> RolloutRequest | GenerateResponse:
+    """Reads a message's body.
+
+    Raises WireError that names the field which cannot be read.
+    """
+    message = read_json(text, max_bytes=max_bytes)
+    if not isinstance(message, dict):
+        raise WireError("$", f"must be a message object, not {name_of(message)}")
+    version = message.get("version", VERSION)
+    if version != VERSION:
+        raise WireError(
+            "$.version", f"is another one than `{VERSION}`, which is all that is spoken"
+        )
+    sample_id = message.get("sample_id")
+    if not isinstance(sample_id, str) or not 0 < len(sample_id) <= MAX_ID_CHARS:
+        raise WireError("$.sample_id", f"must be a text of 1 to {MAX_ID_CHARS} characters")
+    if "step_id" in message:
+        return GenerateResponse(sample_id=sample_id, response=_generated(message))
+    return read_request(text, message, sample_id)
+
+
+def read_request(text: str, message: Mapping[str, Any], sample_id: str) -> RolloutRequest:
+    """Reads a rollout request. Raises WireError, also for a task that could not be judged later."""
+    data = message.get("data")
+    if not isinstance(data, dict):
+        raise WireError("$.data", f"must be an object with the task, not {name_of(data)}")
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_REQUEST_BYTES:
+        raise WireError(
+            "$", f"is longer than {MAX_REQUEST_BYTES:,} bytes, which cannot be remembered"
+        )
+    low, high = _range(message)
+    request = RolloutRequest(sample_id=sample_id, text=text, data=data, low=low, high=high)
+    request.sample("")
+    return request
+
+
+def encode_generate_request(request: RolloutRequest) -> str:
+    """The message that has the task generated. One turn, so one step."""
+    turns = request.sample("").messages
+    return _encode(
+        {
+            "version": VERSION,
+            "sample_id": request.sample_id,
+            "step_id": f"{request.sample_id}_0",
+            "messages": [{"role": turn.role, "content": turn.content} for turn in turns],
+        }
+    )
+
+
+def encode_rollout_response(sample_id: str, score: float) -> str:
+    """The message with the reward. `score` is finite and in the range that was asked for."""
+    return _encode(
+        {
+            "version": VERSION,
+            "sample_id": sample_id,
+            "stop_reason": "end_of_conversation",
+            "rewards": {"aggregate_score": score},
+        }
+    )
+
+
+def _encode(message: Mapping[str, Any]) -> str:
+    return dump_json(message).decode("ascii")
+
+
+def _task(data: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    """The field that holds the task, and its turns."""
+    for field in QUESTION_FIELDS:
+        if value := data.get(field):
+            if isinstance(value, list):
+                return field, value
+            return field, [{"role": "user", "content": read_text(value, f"$.data.{field}")}]
+    wanted = ", ".join(f"`{field}`" for field in QUESTION_FIELDS)
+    raise WireError("$.data", f"has none of {wanted}; send the task in one of them")
+
+
+def _generated(message: Mapping[str, Any]) -> str:
+    """The text of the first choice; others would be rollouts of their own."""
+    value: Any = message
+    path = "$"
+    for part in ("data", "choices", 0, "message", "content"):
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            raise WireError(path, "is not there; a generated answer is expected") from None
+    return read_text(value, path)
+
+
+def _range(message: Mapping[str, Any]) -> tuple[float, float]:
+    rewards = message.get("rewards") or {}
+    found = rewards.get("range") if isinstance(rewards, dict) else rewards
+    if found is None:
+        return 0.0, 1.0
+    path = "$.rewards.range"
+    if not isinstance(found, list) or len(found) != 2 or not all(map(_is_number, found)):
+        raise WireError(path, "must be two finite numbers")
+    low, high = float(found[0]), float(found[1])
+    if not low < high or math.isinf(high - low):
+        raise WireError(path, "must be a lower and a higher number")
+    return low, high
+
+
+def _is_number(value: Any) -> bool:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond a float's range
+        return False
