@@ -40,7 +40,7 @@ from judge_service.telemetry.state import ServiceState
 from judge_service.throughput import Throughput, expect
 from judge_service.values import Ranking, Reward, Sample, Usage
 from judge_service.window import work_through
-from judge_service.wire import Answer, Answer, Batch, Door, Late, decode_event, encode_reply
+from judge_service.wire import Answer, Batch, Door, Late, decode_event, encode_reply
 
 K = TypeVar("K")
 
@@ -241,17 +241,6 @@ class JudgeService:
         for target in self._assembly.targets:
             if target.shared is not None:
                 target.shared.thaw()
-
-    async def answers(
-        self, samples: Sequence[Sample], *, deadline_s: float | None = None
-    ) -> list[Answer]:
-        """One number per sample, in order, in the wire range, with the unscored policy applied.
-
-        deadline_s: as in `score`.
-
-        Raises TooManyUnscored if too much of it was not judged.
-        """
-        return self._door.answer(samples, await self.score(samples, deadline_s=deadline_s))
 
     async def answers(
         self, samples: Sequence[Sample], *, deadline_s: float | None = None
