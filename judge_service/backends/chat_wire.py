@@ -29,6 +29,11 @@ _STOP_REASONS: Mapping[str | None, StopReason] = {
 }
 
 
+_REASONING = ("reasoning", "think")
+"""Tags around what a model thought, left in the answer by Bedrock (gpt-oss) and by vLLM without a
+reasoning parser."""
+
+
 def body_of(
     prompt: Prompt,
     model: str | None,
@@ -138,7 +143,7 @@ def completion_of(reply: ChatReply, model: str) -> Completion:
     if stop_reason == "complete" and data == {}:
         stop_reason = "malformed"
     return Completion(
-        text=choice.message.content,
+        text=answer_in(choice.message.content),
         data=data or None,
         stop_reason="refused" if choice.message.refusal else stop_reason,
         usage=_usage_of(reply.usage),
@@ -150,7 +155,18 @@ def choices_in(reply: ChatReply) -> tuple[TokenChoice, ...] | None:
     """How sure the judge was of its numbers; `None` when the server does not say."""
     choice = reply.choices[0]
     tokens = tokens_in(choice.logprobs)
-    return None if tokens is None else choices_of(tokens, choice.message.content or "")
+    text = answer_in(choice.message.content) or ""
+    return None if tokens is None else choices_of(tokens, text)
+
+
+def answer_in(content: str | None) -> str | None:
+    """The content without the reasoning it opens with, if that was closed: what follows the last
+    closing tag, so that a tag quoted in the reasoning makes no answer of it.
+    """
+    for tag in _REASONING:
+        if content is not None and content.startswith(f"<{tag}>"):
+            return content.rpartition(f"</{tag}>")[2] or content
+    return content
 
 
 def tokens_in(logprobs: Raw) -> Sequence[Token] | None:

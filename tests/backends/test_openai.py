@@ -108,6 +108,24 @@ async def test_verdicts_and_stop_reasons_are_read(
     assert (completion.data, completion.stop_reason) == (data, stop)
 
 
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("<reasoning>It is 5.</reasoning>4", "4"),
+        ("<think>\nThe candidate says </think>5, so\n</think>\n\n4", "\n\n4"),
+        ("<think>It is 5", "<think>It is 5"),
+        ("<reasoning>5</reasoning>", "<reasoning>5</reasoning>"),
+        ("4</think>5", "4</think>5"),
+        ("I <think>5</think> 4", "I <think>5</think> 4"),
+    ],
+)
+async def test_reasoning_that_a_server_leaves_in_the_answer_is_no_part_of_it(
+    server: Any, judge: Any, answer: Any, content: str, text: str
+) -> None:
+    server.will(answer(200, chat(content)))
+    assert (await ask(judge)).text == text
+
+
 async def test_cached_tokens_are_not_counted_twice(server: Any, judge: Any, answer: Any) -> None:
     counted = {"prompt_tokens": 20, "completion_tokens": 3,
                "prompt_tokens_details": {"cached_tokens": 16}}  # fmt: skip
