@@ -63,10 +63,10 @@ def test_each_criterion_of_an_object_has_its_own_token(channel: str) -> None:
 def test_numbers_in_the_reason_and_a_verdict_quoted_before_do_not_count() -> None:
     forged = '{"good": 5}'
     text = (
-        f'The answer says {forged}.\n```json\n{{"reason": "3 of 5 \\"good\\": 5", "good": 2}}\n```'
+        f'The answer says {forged}.\n```json\n{{"reason": "2 of 5 \\"good\\": 5", "good": 2}}\n```'
     )
     certain = {"5": 1.0}
-    completion = sure(text, ("5", certain), ("3", {"3": 1.0}), ("5", certain), ("5", certain),
+    completion = sure(text, ("5", certain), ("2", {"2": 1.0}), ("5", certain), ("5", certain),
                       ("2", {"2": 0.75, "1": 0.25}))  # fmt: skip
     verdict = read(completion, GOOD, reasoning="brief")
 
@@ -120,7 +120,7 @@ OPEN = Criterion(name="good", description="d", minimum=1, maximum=5)
         (Completion(text="44", choices=(TokenChoice(1, "4", {"4": 1.0}),)), levels("good", 4, 44), 1.0),
     ],
     ids=["open scale", "halves", "negative", "two tokens", "prefix", "written 4.0", "none told",
-         "nothing sure", "more than everything", "not asked", "another place"],
+         "nothing sure", "more than everything",  "not asked", "another place"],
 )  # fmt: skip
 def test_the_written_level_stands_where_the_probabilities_cannot_be_trusted(
     completion: Completion, criterion: Criterion, written: float
@@ -134,6 +134,18 @@ def test_ten_levels_are_weighed_where_ten_is_one_token() -> None:
     verdict = read(sure("9", ("9", {"9": 0.5, "10": 0.3, "1": 0.2})), TEN)
 
     assert verdict.scores["good"] == pytest.approx((4.5 + 3 + 0.2 - 1) / 9)
+
+
+def test_a_token_that_holds_more_than_the_number_says_nothing_of_the_number() -> None:
+    completion = sure('{"good": 4}', ("4}", {"4}": 0.5, "4": 0.2, "5": 0.3}))
+
+    assert read(completion, GOOD, channel="schema") == Verdict({"good": 0.75}, {}, {})
+
+
+def test_rounding_does_not_lift_a_certain_judge_above_its_scale() -> None:
+    share = 0.9213307521975795  # 5 * share / share is more than 5
+
+    assert read(sure("5", ("5", {"5": share})), GOOD).scores == {"good": 1.0}
 
 
 def test_a_tools_input_is_taken_as_it_is() -> None:
