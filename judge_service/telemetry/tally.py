@@ -101,7 +101,11 @@ def _scores() -> Histogram:
 
 
 class CallTally(Struct):
-    """Calls of one target. outcomes: by word. throttled: refused by the quota."""
+    """Attempts at one target. outcomes: by word. throttled: refused by the quota.
+
+    queue_s, backend_s: of those that were sent. One that is refused at once, because its turn would come
+    too late, would make a long queue look short.
+    """
 
     outcomes: dict[str, int] = field(default_factory=dict)
     throttled: int = 0
@@ -164,8 +168,8 @@ class Tally(Struct):
         calls = self.calls[target]
         _count(calls.outcomes, _word(event.outcome))
         calls.throttled += event.throttled
-        calls.queue_s.note(event.queue_s, BOUNDS_S)
         if event.was_sent:
+            calls.queue_s.note(event.queue_s, BOUNDS_S)
             calls.backend_s.note(event.backend_s, BOUNDS_S)
 
     def count(self, event: Event) -> None:
