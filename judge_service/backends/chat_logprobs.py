@@ -34,14 +34,14 @@ class Logprobs:
         Only when the second goes through was it the wish that was refused: then nobody is asked
         again. A message can quote the prompt, so its words alone prove nothing.
         """
-        top = self._top if is_weighable(prompt) else 0
+        top = self._top if self._top and is_weighable(prompt) else 0
         reply = await post(top)
         if top == 0 or not self._is_refusal(reply):
             return reply
         reply = await post(0)
         if reply.status == 200:
             self._top = 0
-            self._tell("refuses them")
+            self._tell(f"refuses {top} (it may allow fewer)")
         return reply
 
     def read(self, prompt: Prompt, reply: ChatReply, completion: Completion) -> Completion:
