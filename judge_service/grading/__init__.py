@@ -5,6 +5,8 @@ asked, `PromptWriter` writes it down with the candidate's text fenced in, `parse
 verdict and nothing else, `aggregate` makes one score of it, and `Grader` does these in turn. Around it,
 `Pack` asks about several samples in one call, `Vote` asks for several opinions on each, and `Ranker` has
 responses to one prompt compared with each other.
+
+`OwnGrader` stands beside all that: a function of the user's own, which is not pure and runs on threads.
 """
 
 from judge_service.grading.aggregate import aggregate
