@@ -7,7 +7,6 @@ import msgspec
 from msgspec import Raw, Struct
 
 from judge_service.backends.chat_wire import (
-    NOTHING,
     ChatReply,
     ChatUsage,
     Choice,
@@ -19,6 +18,7 @@ from judge_service.backends.chat_wire import (
 )
 from judge_service.backends.failures import unreadable
 from judge_service.backends.json_body import decode_body
+from judge_service.backends.token_choices import NOTHING
 
 
 class _Piece(Struct, frozen=True):

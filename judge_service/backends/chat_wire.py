@@ -12,7 +12,7 @@ from msgspec import Meta, Raw, Struct
 
 from judge_service.backends.failures import unreadable
 from judge_service.backends.json_body import NOT_JSON, decode_body, read_object
-from judge_service.backends.token_choices import Token, choices_of
+from judge_service.backends.token_choices import NOTHING, Token, choices_of
 from judge_service.values import Channel, Completion, Prompt, StopReason, TokenChoice, Usage
 
 TOOL = "verdict"
@@ -65,7 +65,6 @@ def body_of(
 
 
 Count = Annotated[int, Meta(ge=0)]
-NOTHING = Raw(b"null")
 
 
 class Function(Struct, frozen=True):

@@ -19,7 +19,11 @@ def tokens(*spelled: Any) -> list[Token]:
         text, likely = one if isinstance(one, tuple) else (one, {})
         top = [{"token": other, "logprob": log(share)} for other, share in likely.items()]
         raw.append({"token": text, "logprob": log(likely.get(text, 0.5)), "top_logprobs": top})
-    return msgspec.convert(raw, list[Token])
+    return read(raw)
+
+
+def read(raw: Any) -> list[Token]:
+    return msgspec.json.Decoder(list[Token]).decode(msgspec.json.encode(raw))
 
 
 def test_only_numbers_are_kept_with_the_numbers_in_their_place() -> None:
@@ -37,7 +41,7 @@ def test_a_token_outside_of_the_likeliest_has_its_own_probability() -> None:
 
 def test_two_tokens_of_one_text_are_one_alternative() -> None:
     top = [{"token": "4", "logprob": log(0.5)}, {"token": "4", "logprob": log(0.25)}]
-    token = msgspec.convert({"token": "4", "logprob": log(0.5), "top_logprobs": top}, Token)
+    (token,) = read([{"token": "4", "logprob": log(0.5), "top_logprobs": top}])
 
     assert choices_of([token], "4")[0].probabilities == pytest.approx({"4": 0.75})
 
@@ -64,9 +68,21 @@ def test_tokens_that_are_not_the_texts_say_nothing(spelled: Any, text: str) -> N
 
 def test_half_a_character_is_spelled_by_its_bytes() -> None:
     first, second = "é".encode()
-    halves = [Token("\ufffd", -1.0, [first]), Token("\ufffd", -1.0, [second]), Token("4", 0.0)]
+    halves = [{"token": "\ufffd", "bytes": [first]}, {"token": r"bytes:\xa9", "bytes": [second]}]
 
-    assert [choice.start for choice in choices_of(halves, "é4")] == [1]
+    assert [choice.start for choice in choices_of(read([*halves, {"token": "4"}]), "é4")] == [1]
+
+
+@pytest.mark.parametrize("broken", [{"bytes": [256]}, {"bytes": "x"}, {"bytes": [-1]}, {}])
+def test_half_a_character_that_is_not_spelled_is_not_guessed(broken: Any) -> None:
+    assert choices_of(read([{"token": "\ufffd", **broken}, {"token": "4"}]), "é4") == ()
+
+
+@pytest.mark.parametrize("broken", ["x", [{"logprob": 1}], [{"token": 4}], {"4": 0.5}])
+def test_alternatives_in_a_form_of_their_own_leave_nothing_to_weigh(broken: Any) -> None:
+    (found,) = choices_of(read([{"token": "4", "logprob": 0.0, "top_logprobs": broken}]), "4")
+
+    assert found.probabilities == {}
 
 
 def test_what_is_kept_is_bounded() -> None:
