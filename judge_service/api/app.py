@@ -156,7 +156,7 @@ def create_app(
             app.state.judge = judge
             app.state.observation = observation
             app.state.panel = Panel(observation.workers, sees_all=observation.sees_all)
-            app.state.capacity = _capacity(judge)
+            app.state.capacity = capacity_of(judge)
             yield
             app.state.capacity.stop()
 
@@ -181,7 +181,8 @@ def create_app(
     return app
 
 
-def _capacity(judge: JudgeService) -> Capacity:
+def capacity_of(judge: JudgeService) -> Capacity:
+    """Empty books for a judge; on its event loop."""
     service = judge.settings.service
     return Capacity(
         max_samples=service.max_held_samples,
