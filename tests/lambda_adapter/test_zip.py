@@ -8,6 +8,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -78,24 +79,27 @@ def environment(task: Path, image: Path, **more: str) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="module")
-def function(task: Path, image: Path, bedrock: str) -> Iterator[RuntimeApi]:
+@contextmanager
+def started(task: Path, image: Path, **more: str) -> Iterator[RuntimeApi]:
     api = RuntimeApi()
     process = subprocess.Popen(
         [PYTHON, "-s", "-S", "-m", "awslambdaric", "lambda_adapter.handler.lambda_handler"],
         cwd=task,
-        env=environment(
-            task,
-            image,
-            AWS_LAMBDA_RUNTIME_API=api.address,
-            JUDGE_BEDROCK_ENDPOINT_URL=bedrock,
-        ),
+        env=environment(task, image, AWS_LAMBDA_RUNTIME_API=api.address, **more),
         stdout=subprocess.DEVNULL,
     )
-    yield api
-    process.kill()
-    process.wait()
-    api.close()
+    try:
+        yield api
+    finally:
+        process.kill()
+        process.wait()
+        api.close()
+
+
+@pytest.fixture(scope="module")
+def function(task: Path, image: Path, bedrock: str) -> Iterator[RuntimeApi]:
+    with started(task, image, JUDGE_BEDROCK_ENDPOINT_URL=bedrock) as api:
+        yield api
 
 
 @pytest.mark.parametrize("name", EVENTS)
