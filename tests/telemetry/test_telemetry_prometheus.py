@@ -19,6 +19,7 @@ from judge_service.telemetry.prometheus import METRICS, exposition
 from judge_service.telemetry.quota_use import quota_uses
 from judge_service.telemetry.state import QuotaState, ServiceState, TargetState
 from judge_service.telemetry.window import Snapshot, Window
+from judge_service.values import UNSCORED_REASONS
 from tests.telemetry.conftest import graded
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -152,6 +153,12 @@ def test_the_page_lists_every_field_of_a_line_and_no_other() -> None:
     section = PAGE.read_text().split("## The line of a sample")[1].split("\n## ")[0]
 
     assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(FIELDS)
+
+
+def test_the_page_explains_every_reason_of_a_missing_score() -> None:
+    section = PAGE.read_text().split("## Why a sample has no score")[1].split("\n## ")[0]
+
+    assert dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.MULTILINE)) == UNSCORED_REASONS
 
 
 def test_the_page_lists_every_operators_event() -> None:
