@@ -76,9 +76,9 @@ class Environment:
     def __repr__(self) -> str:
         return f"<Environment {self._renewal or 'closed'}>"
 
-    def answer(self, event: Any, invocation: Invocation = Invocation()) -> Any:  # noqa: B008 - frozen
+    def answer(self, event: Any, invocation: Invocation | None = None) -> Any:
         """The reply to one event. Raises JudgeServiceError."""
-        return self._run(self._answer(event, invocation))
+        return self._run(self._answer(event, invocation or Invocation()))
 
     def open(self) -> None:
         """Opens the judge ahead of the first event, which will be told what goes wrong here."""
@@ -149,6 +149,13 @@ class Environment:
             left_s = ends_at_s - asyncio.get_running_loop().time()
             seconds = min(seconds, max(0.0, left_s - function.margin_s))
         refuse_larger(event, settings.wire.max_event_bytes)
+        if isinstance(event, dict) and "Records" in event:
+            from lambda_adapter import rollout_queue  # noqa: PLC0415 - for functions behind a queue
+
+            if rollout_queue.is_queue_event(event):
+                return await rollout_queue.answer_queue(
+                    judge, event, deadline_s=seconds, environ=self._environ
+                )
         return await judge.answer_batch(
             decode_event(event),
             deadline_s=seconds,
@@ -164,7 +171,8 @@ class Environment:
     async def _read(self) -> Configured:
         if self._settings is not None:
             return Configured(self._settings())
-        return await read_configuration(place_of(self._environ), self._environ, self._places)
+        place = await asyncio.to_thread(place_of, self._environ)  # it looks at the disk
+        return await read_configuration(place, self._environ, self._places)
 
     @asynccontextmanager
     async def _open(self, configured: Configured) -> AsyncIterator[Opened]:
