@@ -222,6 +222,21 @@ async def test_the_next_epochs_rollout_of_the_same_id_is_judged_anew(aws: Aws) -
     assert sorted(scores) == [0.2, 0.8]
 
 
+async def test_a_rollout_replaced_while_its_answer_is_judged_does_not_inherit_the_reward(
+    aws: Aws,
+) -> None:
+    class Replacing(Scripted):
+        async def __call__(self, asked: Any) -> Any:
+            item = {"sample_id": {"S": "s_0"}, "request": {"S": "the next epoch's"}}
+            await asyncio.to_thread(aws.dynamodb.put_item, TableName=aws.table, Item=item)
+            return await super().__call__(asked)
+
+    said = event_of(response("s_0"))
+    assert await run(aws, event_of(request("s_0")), said, model=Replacing("0.8")) == [[], []]
+
+    assert "reply" not in aws.item("s_0")
+
+
 async def test_a_row_that_cannot_be_judged_comes_again_and_its_neighbour_does_not(aws: Aws) -> None:
     def play(prompt: Any) -> Any:
         return Denied("no") if "bad" in prompt.question.response else "0.8"
@@ -314,9 +329,9 @@ async def test_a_cancelled_invocation_leaves_no_task_behind(aws: Aws) -> None:
         )
         await asyncio.sleep(0.2)
         work.cancel()
-        await asyncio.wait([work])
+        await asyncio.wait([work], timeout=5)
+        assert work.cancelled()
 
-    assert work.cancelled()
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
