@@ -16,6 +16,7 @@ from judge_service.backends.scripted import Scripted
 from judge_service.errors import Denied, SettingsError
 from judge_service.service import open_service
 from judge_service.settings import load_settings
+from lambda_adapter.environment import Environment
 from lambda_adapter.reply_queue import Reply, _batches
 from lambda_adapter.rollout_queue import answer_queue, is_queue_event
 
@@ -155,6 +156,26 @@ async def test_a_rollout_is_generated_and_rewarded_by_two_environments(aws: Aws)
             "rewards": {"aggregate_score": 0.8},
         }
     ]
+
+
+def test_the_function_takes_messages_of_a_queue_and_rows_alike(aws: Aws) -> None:
+    names = {"FUNCTION_REPLY_QUEUE_URL": aws.queue, "FUNCTION_ROLLOUT_TABLE": aws.table}
+    variables = {f"JUDGE_{name}": text for name, text in names.items()} | {
+        "JUDGE_LOGS_ENABLED": "false"
+    }
+    environment = Environment(environ={**variables, **aws.environ})
+    row = {"id": 1, "prompt": "?", "completion": "It is 2.", "answer": "2"}
+    try:
+        assert environment.answer(event_of(request("s_0"))) == {"batchItemFailures": []}
+        assert environment.answer(event_of(response("s_0"), "{"))["batchItemFailures"] == [
+            {"itemIdentifier": "message-1"}
+        ]
+        [item] = environment.answer([row])
+    finally:
+        environment.close()
+
+    [reward] = [one for one in aws.received() if "rewards" in one]
+    assert reward["rewards"]["aggregate_score"] == pytest.approx(item["aggregate_reward_score"])
 
 
 @pytest.mark.parametrize("wire", ["0..1", "-1..1"])
