@@ -24,12 +24,13 @@ from judge_service.api.admission import ClientGone
 from judge_service.api.capacity import Capacity
 from judge_service.api.dashboard import Panel
 from judge_service.api.errors import HttpError
-from judge_service.api.observation import observe
+from judge_service.api.observation import ids_of, observe
 from judge_service.api.plain_route import short_ways
 from judge_service.errors import JudgeServiceError
 from judge_service.service import JudgeService, open_service
 from judge_service.settings import Settings
 from judge_service.telemetry.events import Sink, ignore
+from judge_service.telemetry.trace import carry
 
 ROUTERS = (
     routes_rewards.ROUTER,
@@ -71,7 +72,8 @@ class JudgeApp(FastAPI):
         state["arrived"] = asyncio.get_running_loop().time()
         try:
             state["caller"] = self._admit_caller(scope)
-            await self._route(scope, receive, send)
+            with carry(**ids_of(scope["headers"])):
+                await self._route(scope, receive, send)
         except ClientGone:
             pass
         except Exception as error:  # noqa: BLE001 - the last place where it can become an answer

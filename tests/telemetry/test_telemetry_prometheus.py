@@ -117,12 +117,13 @@ def test_workers_that_share_a_quota_through_a_store_each_see_all_of_it() -> None
     assert requests.share == 0.75
 
 
-def test_an_idle_quota_is_used_by_nothing() -> None:
-    clock = [NOW_S]
+def test_what_was_used_more_than_a_minute_ago_does_not_count() -> None:
+    clock, spent = [NOW_S], [0.0]
     window = Window(now=lambda: clock[0])
-    window.watch(lambda: ServiceState(targets=(target(300.0),)))
+    window.watch(lambda: ServiceState(targets=(target(spent[0]),)))
+    spent[0] = 300.0
     window(graded())
-    clock[0] += 600
+    clock[0] += 120
 
     [requests, _] = quota_uses([msgspec.json.decode(window.snapshot(1), type=Snapshot)])
 
