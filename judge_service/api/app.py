@@ -24,6 +24,7 @@ from judge_service.api.admission import ClientGone
 from judge_service.api.capacity import Capacity
 from judge_service.api.dashboard import Panel
 from judge_service.api.errors import HttpError
+from judge_service.api.loop_lag import LoopLag
 from judge_service.api.observation import ids_of, observe
 from judge_service.api.plain_route import short_ways
 from judge_service.errors import JudgeServiceError
@@ -158,8 +159,9 @@ def create_app(
             app.state.judge = judge
             app.state.observation = observation
             app.state.panel = Panel(observation.workers, sees_all=observation.sees_all)
-            app.state.capacity = capacity_of(judge)
-            yield
+            with LoopLag() as lag:
+                app.state.capacity = capacity_of(judge, lag)
+                yield
             app.state.capacity.stop()
 
     app = JudgeApp(
@@ -183,13 +185,13 @@ def create_app(
     return app
 
 
-def capacity_of(judge: JudgeService) -> Capacity:
+def capacity_of(judge: JudgeService, lag: LoopLag) -> Capacity:
     """Empty books for a judge; on its event loop."""
     service = judge.settings.service
     return Capacity(
         max_samples=service.max_held_samples,
         max_bytes=service.max_held_bytes,
         expected_per_s=judge.expect().evaluations_per_s,
-        is_busy=judge.is_busy,
+        is_busy=lambda: judge.is_busy() or lag.is_behind,
         now=asyncio.get_running_loop().time,
     )

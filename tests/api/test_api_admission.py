@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from judge_service.api import create_app
 from judge_service.api.admission import ClientGone
 from judge_service.api.app import capacity_of
+from judge_service.api.loop_lag import LoopLag
 from judge_service.backends.scripted import Scripted
 from judge_service.service import open_service
 from judge_service.testing import run_virtual
@@ -65,8 +66,9 @@ def scenario(
     async def with_the_service_open() -> None:
         # not by the lifespan, which writes its last lines on a thread, outside of virtual time
         async with open_service(settings, environ={}, model=judge) as opened:
-            app.state.judge, app.state.capacity = opened, capacity_of(opened)
-            await play(app, judge)
+            with LoopLag() as lag:
+                app.state.judge, app.state.capacity = opened, capacity_of(opened, lag)
+                await play(app, judge)
             held = app.state.capacity.statistics()
             assert (held.held_samples, held.held_bytes) == (0, 0)
             assert not app.state.stays
@@ -131,7 +133,7 @@ def test_a_body_that_takes_too_long_is_refused() -> None:
         await call.run()
 
         assert (call.status, call.code) == (408, "body_too_slow")
-        assert asyncio.get_running_loop().time() - began == 5.0
+        assert asyncio.get_running_loop().time() - began == pytest.approx(5.0)
 
     scenario(play, body_timeout_s=5.0)
 
