@@ -1,4 +1,3 @@
-# noqa: INP001 - examples are no package
 """Reward functions of one's own, in the three forms that judge-service knows (docs/own-grader.md).
 
 grader = "own_grader.py:grade"        # in a judge.toml beside this file
