@@ -30,10 +30,7 @@ class Options(Protocol):
 
 
 class Sinks:
-    """What a door tells. `sink` goes to `open_service`; after each Lambda invocation, `flush`.
-
-    Used as a context manager, it flushes at the end.
-    """
+    """What a door tells: `sink` goes to `open_service`."""
 
     def __init__(self, sink: Told, lines: Lines | None, emf: Emf | None) -> None:
         self.sink = sink
@@ -43,19 +40,15 @@ class Sinks:
     def __repr__(self) -> str:
         return f"<Sinks {self._lines!r} {self._emf!r}>"
 
-    def gather(self) -> None:
-        """Puts the metrics gathered so far among the lines. On the event loop; does not block."""
+    async def aclose(self) -> None:
+        """Writes everything, without holding up the loop, and waits for it for 2 s at most.
+
+        They can be used again, so this also ends each Lambda invocation: a frozen process writes nothing.
+        """
         if self._emf is not None:
             self._emf.flush()
-
-    def flush(self) -> bool:
-        """Waits for the lines to be written; `False` if the reader did not read. Not on the loop."""
-        return self._lines is None or self._lines.flush()
-
-    async def aclose(self) -> None:
-        """Writes everything, without holding up the loop."""
-        self.gather()
-        await asyncio.to_thread(self.flush)
+        if self._lines is not None:
+            await asyncio.to_thread(self._lines.flush)
 
 
 def open_sinks(

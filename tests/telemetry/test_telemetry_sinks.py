@@ -76,11 +76,19 @@ async def test_nothing_is_written_when_that_is_set_and_the_others_are_still_told
     page, other = Page(), RecordingSink()
     sinks = open_sinks(LogSettings(enabled=False), environ=LAMBDA, write=page, others=(other,))
     sinks.sink(graded())
-    assert sinks.flush()
     await sinks.aclose()
 
     assert page.blocks == []
     assert len(other.events) == 1
+
+
+async def test_after_an_invocation_everything_is_written_and_the_next_one_can_write_too() -> None:
+    page = Page()
+    sinks = open_sinks(LogSettings(), environ=LAMBDA, write=page)
+    for number in range(3):
+        sinks.sink(graded(number))
+        await sinks.aclose()
+        assert len(page.records()) == 2 * (number + 1)
 
 
 async def test_the_wire_range_reaches_lines_and_metrics() -> None:
