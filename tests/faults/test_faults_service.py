@@ -48,6 +48,14 @@ class Judge(Scripted):
         return await super().__call__(request)
 
 
+class Endless(Judge):
+    """Says that it was sent, as a transport does."""
+
+    async def __call__(self, request: Any) -> Any:
+        request.sent_at = asyncio.get_running_loop().time()
+        return await super().__call__(request)
+
+
 # 5
 
 
@@ -212,6 +220,26 @@ def test_a_caller_that_leaves_goes_at_once_and_leaves_nothing_behind(after_s: fl
     assert took_s < 0.1
     assert (limit.waiting, limit.in_flight, limit.reserved) == (0, 0, {"requests": 0})
     assert tasks == 1
+
+
+def test_calls_that_nobody_waits_for_are_ended_before_the_process_is_frozen() -> None:
+    async def scenario() -> tuple[int, RateLimitStatistics]:
+        async with open_service(limited(), model=Endless("0.5", latency_s=60.0)) as service:
+            batch = asyncio.create_task(service.score(samples(3)))
+            await asyncio.sleep(0.5)
+            batch.cancel()
+            await asyncio.wait([batch])
+            [target] = service._assembly.targets
+            left_behind = target.detach.statistics().abandoned
+            await service.rest()
+            assert target.detach.statistics().in_flight == 0
+            return left_behind, limit_of(service)
+
+    left_behind, limit = run_virtual(scenario())
+
+    assert left_behind == 3
+    assert (limit.in_flight, limit.reserved) == (0, {"requests": 0})
+    assert limit.charged == {"requests": 3}  # a judge bills what was sent
 
 
 def test_tokens_of_calls_that_were_not_sent_are_back_at_once() -> None:

@@ -5,10 +5,8 @@ import os
 import random
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -111,87 +109,35 @@ async def test_after_a_freeze_the_next_call_answers_and_does_not_burst_over_the_
     assert not any("unscored_reason" in item for item in reply)
 
 
-class Silent:
-    """A judge that takes calls and never answers; counts those whose connection is still open."""
-
-    def __init__(self) -> None:
-        silent = self
-        self.open = 0
-        self.came = 0
-        self._counting = threading.Lock()
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
-                silent.count(1)
-                self.connection.recv(1)  # until the other side closes
-                silent.count(-1)
-                self.close_connection = True
-
-            def log_message(self, *_: object) -> None:
-                """Quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def count(self, change: int) -> None:
-        with self._counting:
-            self.open += change
-            self.came += change > 0
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-def test_no_call_is_left_on_the_wire_when_the_last_invocation_ends() -> None:
-    """A frozen process would find it timed out, and hold that against the judge."""
-    silent = Silent()
-    variables = bedrock(
-        silent.url,
-        JUDGE_DEADLINE_S="0.5",
-        JUDGE_UNSCORED_MAX_FRACTION="1",
-        JUDGE_LOGS_ENABLED="false",
-    )
-    environment = Environment(environ=variables)
-    reply = environment.answer(rows(0, 4))
-    detach = [one.detach.statistics().in_flight for one in targets_of(environment)]
-    environment.close()
-    for _ in range(100):
-        if not silent.open:
-            break
-        time.sleep(0.01)
-    silent.close()
-
-    assert [item["unscored_reason"] for item in reply] == ["deadline"] * 4
-    assert silent.came == 4
-    assert detach == [0]
-    assert silent.open == 0
-
-
-def targets_of(environment: Environment) -> Any:
-    renewal = environment._renewal
-    assert renewal is not None
-    assert renewal._edition is not None
-    return renewal._edition.value.judge._assembly.targets
-
-
-def test_leases_are_given_up_after_a_freeze(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_freeze_spoils_is_ended_before_it_and_given_up_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     environment = Environment(environ={"JUDGE_LOGS_ENABLED": "false"})
     environment.answer([row(1)])
-    thawed: list[str] = []
-    [edition] = [environment._renewal._edition]  # type: ignore[union-attr] # it is open
-    assert edition is not None
-    monkeypatch.setattr(edition.value.judge, "thaw", lambda: thawed.append("thawed"))
+    told: list[str] = []
+    judge = judge_of(environment)
+    monkeypatch.setattr(judge, "thaw", lambda: told.append("thaw"))
+    rest = judge.rest
+
+    async def rested() -> None:
+        told.append("rest")
+        await rest()
+
+    monkeypatch.setattr(judge, "rest", rested)
 
     environment.answer([row(2)])
-    assert thawed == []
+    assert told == ["rest"]
     environment._watch._seen = [seen - 600 for seen in environment._watch._seen or ()]
     environment.answer([row(3)])
     environment.close()
 
-    assert thawed == ["thawed"]
+    assert told == ["rest", "thaw", "rest"]
+
+
+def judge_of(environment: Environment) -> Any:
+    assert environment._renewal is not None
+    assert environment._renewal._edition is not None
+    return environment._renewal._edition.value.judge
 
 
 # SnapStart
