@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -155,4 +156,10 @@ def to_stdout(block: bytes) -> None:
 def stamp(now_s: float) -> str:
     """Seconds since the epoch as ISO 8601 in UTC, milliseconds."""
     whole = int(now_s)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{int((now_s - whole) * 1000):03d}Z"
+    return f"{_second(whole)}.{int((now_s - whole) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(whole_s: int) -> str:
+    """Kept, because the lines of a second share it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole_s))
