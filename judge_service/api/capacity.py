@@ -15,7 +15,7 @@ from judge_service.api.access import Caller
 from judge_service.api.drain_rate import DrainRate
 from judge_service.api.errors import HttpError
 
-HEADROOM = 0.8
+HEADROOM = 0.7
 """Part of the deadline that the queue may fill; the rest is for a rate that was estimated too high and for
 the way back."""
 

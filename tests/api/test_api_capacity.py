@@ -47,7 +47,7 @@ def test_work_that_would_come_out_late_is_refused_at_the_door() -> None:
     books = capacity(expected_per_s=2.0)
     books.enter(ANYBODY, samples=10, deadline_s=10.0)
 
-    books.enter(OTHER, samples=6, deadline_s=10.0)  # 16 at 2 a second: 8 s, which is 80 % of 10
+    books.enter(OTHER, samples=4, deadline_s=10.0)  # 14 at 2 a second: 7 s, which is 70 % of 10
     error = refusal(lambda: books.enter(OTHER, samples=1, deadline_s=10.0))
 
     assert (error.status, error.code) == (503, "overloaded")
