@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+
 
 class FunctionSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The AWS Lambda reward function."""
@@ -119,7 +121,7 @@ class ServiceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         Meta(description="TOML file of API keys (`judge keys new`); empty lets everybody in"),
     ] = ""
     admin_port: Annotated[
-        int | None,
+        Port | None,
         Meta(
             description=(
                 "port of `/metrics`, `/dashboard` and `/openapi.json`, without API keys; not set leaves"
