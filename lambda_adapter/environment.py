@@ -20,7 +20,7 @@ from judge_service.wire import decode_event, refuse_larger
 from lambda_adapter.standstill import Watch
 
 CLOSING_S = 5.0
-"""How long leaving the process waits for the judge to close; Lambda allows no more than that anyway."""
+"""How long `close` waits for the judge: for its store and for calls on the wire."""
 
 TELLING_S = 0.2
 """Kept free to say that the judge could not be opened in time."""
@@ -54,6 +54,9 @@ class Environment:
     settings: read when a judge is opened, in place of what `environ` says.
     environ: `JUDGE_...` variables, credentials and region. `JUDGE_CONFIG` names the settings' place;
         without it they are `judge.toml` beside the function's code, or in a layer.
+
+    Nothing is closed when the process ends: Python has no worker threads any more by then, lines are
+    written after each invocation, and leases run out within a second.
 
     A mistake in the settings is the error of every invocation until it is mended, because an error
     at import would only be reported as a crash of the runtime.

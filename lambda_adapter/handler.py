@@ -5,7 +5,6 @@ to one loop breaks on the second invocation of `asyncio.run`, and because a note
 local pre-flight, which calls this with `context = {}`) has a running loop already.
 """
 
-import atexit
 import os
 import time
 from collections.abc import Mapping
@@ -23,7 +22,6 @@ STATUSES: Mapping[type[JudgeServiceError], int] = {
 }
 
 ENVIRONMENT = Environment()
-atexit.register(ENVIRONMENT.close)
 snapshot.register(ENVIRONMENT.close, ENVIRONMENT.open)
 
 

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import math
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -185,6 +187,14 @@ def test_an_environment_can_be_used_again_after_it_was_closed(open_environment: 
         assert_valid([row(1)], environment.answer([row(1)]))
         environment.close()
         environment.close()
+
+
+def test_a_process_that_was_used_ends_without_a_complaint() -> None:
+    code = "import lambda_adapter.handler as h; print(len(h.lambda_handler([{'prompt': '?'}], {})))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert ended.stdout.splitlines()[-1] == "1"
+    assert ended.stderr == ""
 
 
 # The deadline
