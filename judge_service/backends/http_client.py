@@ -34,15 +34,16 @@ class HttpClient:
     Certificates are verified against the system's roots, or those of `SSL_CERT_FILE`, and
     `http.ca_file` besides; the least version is TLS 1.2. Only `http.proxy_url` is ever a proxy.
 
-    Reads the certificates, so not on the loop. Raises SettingsError for a CA file or a proxy that
-    cannot be used.
+    The certificates are read before the first TLS connection, off the loop; those of `http.ca_file`
+    at once. Raises SettingsError for a CA file or a proxy that cannot be used.
     """
 
     def __init__(self, http: HttpSettings) -> None:
         self._http = http
         proxy_url = proxy_url_of(http)
         self.proxy = urlsplit(proxy_url) if proxy_url else None
-        self._tls = open_context(http)
+        self._tls = open_context(http) if http.ca_file else None
+        self._reading = asyncio.Lock()
         self._buffer = memoryview(bytearray(_READ_BYTES))
 
     def __repr__(self) -> str:
@@ -74,6 +75,14 @@ class HttpClient:
         _, connection = await self._dial(origin, self._connection)
         return connection
 
+    async def _trust(self) -> ssl.SSLContext:
+        """Whom we trust. Reading it takes 25 ms, so that it is done once and only for TLS."""
+        if (known := self._tls) is not None:
+            return known
+        async with self._reading:
+            self._tls = known = self._tls or await asyncio.to_thread(open_context, self._http)
+        return known
+
     def _connection(self) -> Connection:
         return Connection(self._buffer, self._http.max_reply_bytes, self._http.idle_timeout_s)
 
@@ -82,7 +91,7 @@ class HttpClient:
         connect: Any = loop.create_connection
         if isinstance(loop, asyncio.BaseEventLoop):  # uvloop tries the addresses one by one
             connect = partial(connect, happy_eyeballs_delay=_EYEBALLS_DELAY_S)
-        secure = self._tls if origin.scheme == "https" else None
+        secure = await self._trust() if origin.scheme == "https" else None
         made: tuple[Any, Any] = await connect(protocol, origin.host, origin.port, ssl=secure)
         return made
 
@@ -96,7 +105,7 @@ class HttpClient:
             await tunnel.opened
             connection = self._connection()
             secured: Any = await loop.start_tls(
-                transport, connection, self._tls, server_hostname=origin.host
+                transport, connection, await self._trust(), server_hostname=origin.host
             )
         except BaseException:
             transport.abort()

@@ -42,8 +42,7 @@ class TransportStatistics(Struct, frozen=True):
 class HttpTransport:
     """A bounded pool of connections that never redirects, decompresses, or asks the environment.
 
-    Making one reads the certificates from disk, so make it at the start and share it. It belongs to
-    the event loop it is first used on. A cancelled call closes its connection at once
+    Share one: it keeps the certificates it has read. It belongs to the event loop it is first used on. A cancelled call closes its connection at once
     (docs/decisions/0003).
 
     http: time and size limits, CA file, proxy.
