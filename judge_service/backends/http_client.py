@@ -77,11 +77,12 @@ class HttpClient:
 
     async def _trust(self) -> ssl.SSLContext:
         """Whom we trust. Reading it takes 25 ms, so that it is done once and only for TLS."""
-        if (known := self._tls) is not None:
-            return known
-        async with self._reading:
-            self._tls = known = self._tls or await asyncio.to_thread(open_context, self._http)
-        return known
+        if self._tls is not None:
+            return self._tls
+        async with self._reading:  # the first connections come together
+            context = self._tls or await asyncio.to_thread(open_context, self._http)
+        self._tls = context
+        return context
 
     def _connection(self) -> Connection:
         return Connection(self._buffer, self._http.max_reply_bytes, self._http.idle_timeout_s)

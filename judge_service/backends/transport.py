@@ -42,8 +42,8 @@ class TransportStatistics(Struct, frozen=True):
 class HttpTransport:
     """A bounded pool of connections that never redirects, decompresses, or asks the environment.
 
-    Share one: it keeps the certificates it has read. It belongs to the event loop it is first used on. A cancelled call closes its connection at once
-    (docs/decisions/0003).
+    Share one: it keeps the certificates it has read. It belongs to the event loop it is first used
+    on. A cancelled call closes its connection at once (docs/decisions/0003).
 
     http: time and size limits, CA file, proxy.
     max_connections: connections at once, clipped to what the process's file descriptors leave room
