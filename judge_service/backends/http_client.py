@@ -42,7 +42,7 @@ class HttpClient:
         self._http = http
         proxy_url = proxy_url_of(http)
         self.proxy = urlsplit(proxy_url) if proxy_url else None
-        self._tls = open_context(http) if http.ca_file else None
+        self._tls: ssl.SSLContext | None = open_context(http) if http.ca_file else None
         self._reading = asyncio.Lock()
         self._buffer = memoryview(bytearray(_READ_BYTES))
 
@@ -77,12 +77,10 @@ class HttpClient:
 
     async def _trust(self) -> ssl.SSLContext:
         """Whom we trust. Reading it takes 25 ms, so that it is done once and only for TLS."""
-        if self._tls is not None:
-            return self._tls
         async with self._reading:  # the first connections come together
-            context = self._tls or await asyncio.to_thread(open_context, self._http)
-        self._tls = context
-        return context
+            if self._tls is None:
+                self._tls = await asyncio.to_thread(open_context, self._http)
+            return self._tls
 
     def _connection(self) -> Connection:
         return Connection(self._buffer, self._http.max_reply_bytes, self._http.idle_timeout_s)
