@@ -20,6 +20,7 @@ from judge_service.api.server import listen
 from judge_service.api.start import share_of_one
 from judge_service.settings import LimitSettings, ServiceSettings, Settings
 from tests.api.conftest import post, row
+from tests.cli.test_cli_crash import environment, simulator, statistics  # noqa: F401 - fixtures
 
 SERVE = [sys.executable, "-m", "judge_service", "serve", "--host", "127.0.0.1", "--port", "0"]
 BODY = json.dumps({"samples": [row()]}).encode()
@@ -102,6 +103,35 @@ def test_it_serves_the_embedded_judge_without_any_settings_and_ends_with_0() -> 
     assert 0 <= reward["score"] <= 1
     assert code == 0
     assert took_s < 5
+
+
+def test_on_uvloop_it_reaches_a_remote_judge_within_the_quota(
+    simulator: str,  # noqa: F811 - the fixture
+    environment: dict[str, str],  # noqa: F811 - the fixture
+) -> None:
+    judge = {
+        name.removeprefix("JUDGE_").lower(): value
+        for name, value in environment.items()
+        if name.startswith("JUDGE_")
+    }
+    credentials = {name: value for name, value in environment.items() if name.startswith("AWS_")}
+    quota = {"limits_requests_per_minute": 600}  # ten a second, five at once
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in credentials.items():
+            patched.setenv(name, value)
+        with started(SERVE, **judge, **quota) as service:
+            began = time.monotonic()
+            body = {"samples": [row(number, response=f"{number}") for number in range(20)]}
+            request = Request(
+                f"http://127.0.0.1:{service.port}/v1/rewards", json.dumps(body).encode()
+            )
+            with urlopen(request, timeout=20) as answer:
+                rewards = json.load(answer)["rewards"]
+            took_s = time.monotonic() - began
+
+    assert [reward["reason"] for reward in rewards] == [None] * 20
+    assert took_s > 1.0
+    assert statistics(simulator)["calls"] == 20
 
 
 async def _ask(port: int) -> tuple[int, bytes]:
