@@ -2,8 +2,9 @@
 
     python loadtest/service_bodies.py [--requests 200] [--rounds 7]
 
-Both are routes of the same application and are called as the server calls them, in turns; judging is
-replaced by rewards that are there already, since it costs the same behind both. CPU, best of each round.
+Both are routes of the same application, take the same fields, make the same samples and give the same
+answer. They are called as the server calls them, in turns; judging is replaced by rewards that are there
+already, since it costs the same behind both. CPU, best of each round.
 """
 
 import asyncio
@@ -12,25 +13,45 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from measuring import InstantJudge, at_least, cpu_s, report, settings_for, sizes, spread
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from rows import BATCH, body
 
 from judge_service import Sample
 from judge_service.api.app import create_app
-from judge_service.values import Message, Part, Reward, Usage
+from judge_service.values import Part, Reward, Usage
+from judge_service.wire import decode_row
 
 READY = Reward(score=0.75, parts=(Part("similarity", 0.75, 1.0),), usage=Usage(300, 1, calls=1))
 
 
+class BlockBody(BaseModel):
+    type: str | None = None
+    text: str | None = None
+
+
+class MessageBody(BaseModel):
+    role: str
+    content: str | list[BlockBody] | None = None
+
+
 class SampleBody(BaseModel):
-    id: int | str | None = None
-    prompt: str
+    """The fields of the documented form and of the short one; any other field is metadata."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: Any = None
+    prompt: str | list[MessageBody] | None = None
+    messages: list[MessageBody] | None = None
     response: str | None = None
-    reference: str | None = None
+    reference: Any = None
+    reference_answer: Any = None
 
 
 class BatchBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
     samples: list[SampleBody]
+    reasons: bool = False
 
 
 class RewardBody(BaseModel):
@@ -100,16 +121,8 @@ async def take_turns(requests: int, rounds: int) -> dict[str, list[float]]:
 
 
 async def with_pydantic(request: Request, batch: BatchBody) -> Any:
-    """What the native route would be as FastAPI's own pages write it."""
-    samples = [
-        Sample(
-            id=one.id,
-            messages=(Message("user", one.prompt),),
-            response=one.response,
-            reference=one.reference,
-        )
-        for one in batch.samples
-    ]
+    """The native route as FastAPI's own pages write it: a model a body, then the same rules of rows."""
+    samples = [decode_row(one.model_dump(exclude_unset=True)) for one in batch.samples]
     rewards = await request.app.state.judge.score(samples)
     return ReplyBody(
         rewards=[

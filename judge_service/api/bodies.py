@@ -15,12 +15,20 @@ PLAIN = frozenset({"", "identity"})
 async def read_json_body(request: Request) -> Any:
     """The body as parsed JSON, for a route that judges at once.
 
+    Raises WireError for what is no JSON, and what `read_judged_body` raises.
+    """
+    body = await read_judged_body(request)
+    return read_json(body, max_bytes=len(body))
+
+
+async def read_judged_body(request: Request) -> bytes:
+    """The body as bytes, for a route that judges at once.
+
     Raises HttpError 408, 413 or 415 by `service.max_body_bytes` and `service.body_timeout_s`; 429 or 503,
-    before a byte is read, when there is no place for the work; WireError for what is no JSON; ClientGone.
+    before a byte is read, when there is no place for the work; ClientGone.
     """
     refuse_early(request)
-    body = await read_body(request)
-    return read_json(body, max_bytes=len(body))
+    return await read_body(request)
 
 
 async def read_body(request: Request) -> bytes:

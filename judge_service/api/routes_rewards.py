@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from judge_service.api import examples
 from judge_service.api.admission import admit
-from judge_service.api.bodies import read_json_body
+from judge_service.api.bodies import read_judged_body
 from judge_service.api.errors import documented
 from judge_service.api.json_response import encode, json_response
 from judge_service.api.ndjson import NdjsonResponse
@@ -19,7 +19,7 @@ from judge_service.values import Reward
 from judge_service.wire.native import (
     NativeBatch,
     NativeReply,
-    decode_native,
+    decode_native_json,
     native_reply,
     native_reward,
     native_totals,
@@ -41,7 +41,7 @@ async def rewards(request: Request) -> Response:
     With `Accept: application/x-ndjson` each reward is a line of its own, sent when it is ready, with
     its `index`; the last line is `{"totals": ...}`, or `{"error": ...}` when the stream broke off.
     """
-    batch = decode_native(await read_json_body(request))
+    batch = decode_native_json(await read_judged_body(request))
     if NDJSON in request.headers.get("accept", ""):
         return NdjsonResponse(_lines(request, batch))
     judge: JudgeService = request.app.state.judge

@@ -8,6 +8,8 @@ from msgspec import UNSET, Struct, UnsetType
 from judge_service.errors import WireError
 from judge_service.values import NO_USAGE, Reward, Sample, Usage
 from judge_service.wire.content import name_of
+from judge_service.wire.jsontext import read_json
+from judge_service.wire.native_rows import read_plain_batch
 from judge_service.wire.rows import decode_row
 
 FIELDS = ("samples", "reasons")
@@ -63,6 +65,12 @@ class NativeReply(Struct, frozen=True, kw_only=True):
     totals: NativeTotals
 
 
+def decode_native_json(data: bytes) -> NativeBatch:
+    """The same from JSON text, whose size is already bounded. Raises WireError, and nothing else."""
+    plain = read_plain_batch(data)
+    return NativeBatch(*plain) if plain else decode_native(read_json(data, max_bytes=len(data)))
+
+
 def decode_native(body: Any) -> NativeBatch:
     """Reads `{"samples": [row, ...], "reasons": false}`; rows are in any form of docs/contracts.md.
 
@@ -94,8 +102,11 @@ def native_reward(
     index: int | UnsetType = UNSET,
 ) -> NativeReward:
     """A reward as it leaves."""
-    criteria = {part.name: _on_wire(part.score, score_range) for part in reward.parts}
-    score = _on_wire(reward.score, score_range)
+    if score_range == "0..1":
+        score, criteria = reward.score, {part.name: part.score for part in reward.parts}
+    else:
+        score = _on_wire(reward.score)
+        criteria = {part.name: _on_wire(part.score) for part in reward.parts}
     metrics: Any = dict(reward.metrics) if reward.metrics else UNSET
     if not reasons:
         return NativeReward(
@@ -155,7 +166,6 @@ def native_totals(rewards: Iterable[Reward]) -> NativeTotals:
     )
 
 
-def _on_wire(score: float | None, score_range: ScoreRange) -> float | None:
-    if score is None or score_range == "0..1":
-        return score
-    return 2.0 * score - 1.0
+def _on_wire(score: float | None) -> float | None:
+    """A score in [0, 1], or none, on the range -1..1."""
+    return None if score is None else 2.0 * score - 1.0

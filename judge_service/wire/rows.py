@@ -53,7 +53,7 @@ def decode_row(row: Any, path: str = "$") -> Sample:
         response=response,
         reference=gold if reference is None else reference,
         metadata={k: v for k, v in row.items() if k not in fields} or NO_METADATA,
-        group_key=_group_key(turns),
+        group_key=group_key_of(turns),
     )
 
 
@@ -145,14 +145,17 @@ def _find_reference(row: Mapping[str, Any], path: str) -> str | None:
     return None
 
 
-def _group_key(turns: Iterable[Message]) -> str:
+def group_key_of(turns: Iterable[Message]) -> str:
     """Equal for equal system and user turns, empty without any.
 
     The turns of assistant and tools between them are the policy's own and differ from rollout to
     rollout of one prompt.
     """
-    asked = [turn for turn in turns if turn.role in ("system", "user")]
-    if not asked:
+    parts = [
+        f"{turn.role}:{len(turn.content)}:{turn.content}"
+        for turn in turns
+        if turn.role in ("system", "user")
+    ]
+    if not parts:
         return ""
-    parts = [f"{turn.role}:{len(turn.content)}:{turn.content}" for turn in asked]
     return hashlib.blake2b("".join(parts).encode(), digest_size=12).hexdigest()

@@ -1,0 +1,95 @@
+"""The plain forms of a row, read by msgspec straight into records; all other forms take the long way.
+
+Most batches are of strings under the usual names. For those there is nothing to look for: what fits
+these records means the same as `decode_row` would make of it, which a property test holds.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from judge_service.values import NO_METADATA, Message, Sample
+from judge_service.wire.rows import group_key_of
+
+Id = str | Annotated[int, Meta(ge=-(2**53), le=2**53)] | None
+
+
+class PlainMessage(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A turn whose content is a string."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class PlainRow(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A row with one prompt or one conversation, one response and one reference, all of them strings."""
+
+    id: Id = None
+    prompt: str | None = None
+    messages: list[PlainMessage] | None = None
+    response: str | None = None
+    reference: str | None = None
+    reference_answer: str | None = None
+
+
+class PlainBatch(Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/rewards` with such rows only."""
+
+    samples: list[PlainRow]
+    reasons: bool = False
+
+
+_decode = msgspec.json.Decoder(PlainBatch).decode
+
+
+def read_plain_batch(data: bytes) -> tuple[tuple[Sample, ...], bool] | None:
+    """The samples and whether reasons are wanted; `None` for a body in any other form, or in none."""
+    try:
+        batch = _decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    samples = []
+    for row in batch.samples:
+        sample = _sample(row)
+        if sample is None:
+            return None
+        samples.append(sample)
+    return tuple(samples), batch.reasons
+
+
+def _sample(row: PlainRow) -> Sample | None:
+    """`None` for a row whose fields have to be weighed against each other."""
+    if row.messages is None:
+        if row.prompt is None:
+            return None
+        turns: tuple[Message, ...] = (Message("user", row.prompt),)
+        response = row.response
+    elif row.prompt is None and row.response is None and _alternate(row.messages):
+        turns = tuple([Message(turn.role, turn.content) for turn in row.messages[:-1]])
+        response = row.messages[-1].content
+    else:
+        return None
+    reference = row.reference
+    if reference is not None:
+        if row.reference_answer is not None:
+            return None
+        metadata: Mapping[str, str] = {"reference": reference}
+    elif (reference := row.reference_answer) is not None:
+        metadata = {"reference_answer": reference}
+    else:
+        metadata = NO_METADATA
+    return Sample(
+        id=row.id,
+        messages=turns,
+        response=response,
+        reference=reference or None,
+        metadata=metadata,
+        group_key=group_key_of(turns),
+    )
+
+
+def _alternate(turns: list[PlainMessage]) -> bool:
+    """Whether the conversation ends with one answer of the assistant, and no gold before it."""
+    return len(turns) > 1 and turns[-1].role == "assistant" != turns[-2].role
