@@ -44,6 +44,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._call: asyncio.Future[Reply] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0  # a handle of uvloop does not say when it is due
         self._until = self._idle_until = self._timeout_s = 0.0
         self._poll = select.poll()
 
@@ -154,9 +155,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def _set_timer(self, until: float) -> None:
         self._until = until
-        if self._timer is None or self._timer.when() > until:
+        if self._timer is None or self._timer_at > until:
             if self._timer is not None:
                 self._timer.cancel()
+            self._timer_at = until
             self._timer = self._loop.call_at(until, self._ring)
 
     def _ring(self) -> None:

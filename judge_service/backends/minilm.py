@@ -8,6 +8,7 @@ that nothing that is shown to the judge is left out of its score.
 import hashlib
 import importlib.util
 import math
+import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -108,6 +109,7 @@ class MiniLM:
 
         Raises SettingsError if a file is not the pinned one; ImportError if the extra is missing.
         """
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it would report home
         import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415  no stubs; heavy, optional
         import tokenizers  # noqa: PLC0415  heavy, and optional
 

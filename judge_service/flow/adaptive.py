@@ -226,6 +226,7 @@ class AdaptiveConcurrency:
         self._latencies = latencies if latencies is not None else Latencies()
         self._bounds = f"min_in_flight={min_in_flight}, max_in_flight={max_in_flight}"
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: float | None = None  # a handle of uvloop does not say when it is due
 
     def __repr__(self) -> str:
         return f"AdaptiveConcurrency({self._bounds})"
@@ -289,10 +290,11 @@ class AdaptiveConcurrency:
 
     def _set_timer(self, now: float) -> None:
         at = self._limit.changes_at(now)
-        if self._timer is not None and self._timer.when() != at:
+        if self._timer is not None and self._timer_at != at:
             self._timer.cancel()
             self._timer = None
         if self._timer is None and at is not None:
+            self._timer_at = at
             self._timer = asyncio.get_running_loop().call_at(at, self._on_timer, at)
 
     def _on_timer(self, due: float) -> None:

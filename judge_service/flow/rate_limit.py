@@ -84,6 +84,7 @@ class RateLimit(Generic[B, R]):
         self._pace = Pace()
         self._queued = list(self._nothing)
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at_s = inf  # a handle of uvloop does not say when it is due
         self._granted = self._settled = self._failed = self._refused = 0
         self._asked = False
         self.on_need: Callable[[], None] | None = None
@@ -294,9 +295,10 @@ class RateLimit(Generic[B, R]):
             return
         costs = self._line.head().costs
         ready_s = max(self._supply.ready_at_s(costs, self._nothing), self._pace.next_at_s)
-        if ready_s < inf and (self._timer is None or ready_s < self._timer.when()):
+        if ready_s < inf and (self._timer is None or ready_s < self._timer_at_s):
             self._stop_timer()
             loop = asyncio.get_running_loop()
+            self._timer_at_s = ready_s
             self._timer = loop.call_at(ready_s, self._on_timer)
 
     def _stop_timer(self) -> None:
