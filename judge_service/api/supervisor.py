@@ -15,6 +15,9 @@ from typing import NoReturn
 FAILED_TO_START = 3
 """Exit code of a worker whose settings or judge cannot work: the next one would fail as well."""
 
+ENDED_WELL = (0, -signal.SIGTERM, -signal.SIGINT)
+"""A worker that the signal itself ended had not begun to serve: it could not have obeyed yet."""
+
 RESTART_S = 1.0
 """A worker that lived for less is not replaced before."""
 
@@ -48,7 +51,7 @@ class Supervisor:
 
     def _replace(self, pid: int, code: int, started_at: float) -> None:
         if self._is_stopping:
-            self._code = self._code or int(code != 0)
+            self._code = self._code or int(code not in ENDED_WELL)
         elif code == FAILED_TO_START:
             self._code = code
             self._stop(signal.SIGTERM)
