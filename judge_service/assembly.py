@@ -5,7 +5,7 @@ The order and its reasons are in `docs/architecture.md`; `judge explain` prints 
 
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
@@ -22,10 +22,7 @@ from judge_service.flow.coalesce import Coalesce
 from judge_service.flow.concurrency import Concurrency
 from judge_service.flow.deadline import Deadline
 from judge_service.flow.detach import Detach
-from judge_service.flow.failover import Failover
-from judge_service.flow.hedge import Hedge
 from judge_service.flow.latencies import Latencies
-from judge_service.flow.lease import Shared
 from judge_service.flow.observe import Observe
 from judge_service.flow.rate_limit import Limit, RateLimit
 from judge_service.flow.retry import Retry, RetryBudget
@@ -36,6 +33,9 @@ from judge_service.settings import LimitSettings, Settings, logprobs_of
 from judge_service.telemetry.events import Sink
 from judge_service.telemetry.state import QuotaState, TargetState
 from judge_service.values import NO_USAGE, Channel, Completion, Prompt
+
+if TYPE_CHECKING:  # imported where they are used: a cold start pays for every module
+    from judge_service.flow.lease import Shared
 
 DRAIN_S = 2.0
 """How long closing waits for calls that nobody waits for any more."""
@@ -57,7 +57,7 @@ class Target(Struct, frozen=True):
     latencies: Latencies
     breaker: Breaker
     quota: Mapping[str, float]
-    shared: Shared | None
+    shared: "Shared | None"
     detach: Detach
     layers: tuple[Any, ...]
 
@@ -183,10 +183,12 @@ def assemble(
     )
     per_prompt = _per_prompt(settings, rubric, targets, sink, closing)
     handlers = [target.handler() for target in targets]
-    last = handlers[0] if len(handlers) == 1 else Failover(handlers, sink=sink)
-    if len(handlers) > 1:
-        return Assembly(stack(last, *per_prompt), (*per_prompt, last), targets, tokens)
-    return Assembly(stack(last, *per_prompt), per_prompt, targets, tokens)
+    if len(handlers) == 1:
+        return Assembly(stack(handlers[0], *per_prompt), per_prompt, targets, tokens)
+    from judge_service.flow.failover import Failover  # noqa: PLC0415 - only what is used
+
+    last = Failover(handlers, sink=sink)
+    return Assembly(stack(last, *per_prompt), (*per_prompt, last), targets, tokens)
 
 
 def _variants(settings: Settings) -> list[Settings]:
@@ -280,7 +282,7 @@ def _share(
     closing: AsyncExitStack,
     *,
     environ: Mapping[str, str],
-) -> Shared:
+) -> "Shared":
     """Puts the limiter under the shared store."""
     quota = per_minute(settings.limits)
     if not quota:
@@ -288,6 +290,8 @@ def _share(
             "`limits.store` shares a quota, but none is set; set `limits.requests_per_minute` or"
             " `limits.tokens_per_minute`"
         )
+    from judge_service.flow.lease import Shared  # noqa: PLC0415 - only what is used
+
     store = _open_store(settings, environ, closing)
     closing.push_async_callback(store.aclose)
     key = settings.limits.store_key or name
@@ -352,6 +356,8 @@ def _per_prompt(
         _retry(settings, first.latencies, sink),
     ]
     if settings.hedge.enabled:
+        from judge_service.flow.hedge import Hedge  # noqa: PLC0415 - only what is used
+
         layers.append(
             Hedge(
                 budget_ratio=settings.hedge.budget,

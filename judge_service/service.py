@@ -18,22 +18,13 @@ from collections.abc import (
 )
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from math import inf
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from judge_service.assembly import Assembly, assemble
 from judge_service.backends import Backend
 from judge_service.backends.unasked import Unasked
 from judge_service.flow import Request
-from judge_service.grading import (
-    Grader,
-    OwnGrader,
-    Pack,
-    Ranker,
-    Rubric,
-    Vote,
-    load_rubric,
-    open_own,
-)
+from judge_service.grading import Grader, Rubric, load_rubric
 from judge_service.settings import LimitSettings, PriceSettings, Settings
 from judge_service.telemetry.events import SampleGraded, Sink, ignore
 from judge_service.telemetry.state import ServiceState
@@ -41,6 +32,9 @@ from judge_service.throughput import Throughput, expect
 from judge_service.values import Ranking, Reward, Sample, Usage
 from judge_service.window import work_through
 from judge_service.wire import Answer, Batch, Door, Late, decode_event, encode_reply
+
+if TYPE_CHECKING:  # imported where they are used: a cold start pays for every module
+    from judge_service.grading import OwnGrader, Pack, Ranker, Vote
 
 K = TypeVar("K")
 
@@ -50,7 +44,6 @@ PACK_WAIT_S = 0.005
 CHARS_PER_TOKEN = 4
 """Of English prose, for what is expected; what is spent is learned from the judge's own counts."""
 
-AnyGrader = Grader | OwnGrader | Pack | Vote
 Lane = Literal["interactive", "training", "bulk"]
 
 
@@ -66,20 +59,16 @@ class JudgeService:
         assembly: Assembly,
         sink: Sink,
         compares: bool,
-        own: OwnGrader | None = None,
+        own: "OwnGrader | None" = None,
     ) -> None:
         self.settings = settings
         self.rubric = rubric
         self._rubric_version = f"{rubric.name}@{rubric.version}"
-        self._writer = grader.writer
+        self._judging = grader
+        self._own = own
         self._grader = own or _asking(settings, rubric, grader, assembly)
-        self._ranker = Ranker(
-            grader,
-            alone=self._grader,
-            compares=compares,
-            max_reasks=settings.max_reasks,
-            max_chars=settings.max_sample_chars,
-        )
+        self._compares = compares
+        self._ranker: Ranker | None = None
         self._assembly = assembly
         self._sink = sink
         self._door = Door(
@@ -180,6 +169,8 @@ class JudgeService:
         loop = asyncio.get_running_loop()
         started = loop.time()
         seconds = self.settings.deadline_s if deadline_s is None else deadline_s
+        if self._ranker is None:
+            self._ranker = await asyncio.to_thread(self._open_ranker)  # it reads its template
         ranking = await self._ranker(Request(samples, started + seconds, lane, job))
         duration_s = loop.time() - started
         for sample, reward in zip(samples, ranking.rewards, strict=True):
@@ -275,7 +266,7 @@ class JudgeService:
 
     def explain(self) -> list[tuple[str, list[str]]]:
         """The assembled stacks, outermost layer first, each layer with its settings."""
-        if isinstance(self._grader, OwnGrader):
+        if self._own is not None:
             return [("per sample", [repr(self._grader)])]
         return [
             ("per sample", [repr(self._grader)]),
@@ -291,11 +282,11 @@ class JudgeService:
 
         text_tokens: of one sample's response and reference together; the prompt around them is ours.
         """
-        if isinstance(self._grader, OwnGrader):
+        if self._own is not None:
             return expect(LimitSettings(), input_tokens=0, output_tokens=0, calls_each=0)
         text = "x" * (text_tokens * CHARS_PER_TOKEN // 2)
-        prompt = self._writer.write(
-            self._writer.question(Sample(response=text, reference=text)),
+        prompt = self._judging.writer.write(
+            self._judging.writer.question(Sample(response=text, reference=text)),
             self._assembly.channels[0] if self.rubric.answer == "auto" else self.rubric.answer,
         )
         chars = sum(len(message.content) for message in prompt.messages)
@@ -304,6 +295,17 @@ class JudgeService:
             input_tokens=-(-chars // CHARS_PER_TOKEN),
             output_tokens=prompt.max_output_tokens,
             calls_each=self.settings.vote.draws,
+        )
+
+    def _open_ranker(self) -> "Ranker":
+        from judge_service.grading.rank import Ranker  # noqa: PLC0415 - only what is used
+
+        return Ranker(
+            self._judging,
+            alone=self._grader,
+            compares=self._compares,
+            max_reasks=self.settings.max_reasks,
+            max_chars=self.settings.max_sample_chars,
         )
 
     def _window(self, samples: int) -> int:
@@ -351,6 +353,8 @@ async def open_service(
     own = None
     async with AsyncExitStack() as closing:
         if settings.grader:
+            from judge_service.grading.own import open_own  # noqa: PLC0415 - only what is used
+
             own = await open_own(settings.grader, timeout_s=settings.grader_timeout_s)
             closing.callback(own.close)
             model = Unasked(settings.grader)
@@ -383,25 +387,33 @@ def _grader(settings: Settings, rubric: Rubric, assembly: Assembly, sink: Sink) 
     )
 
 
-def _asking(settings: Settings, rubric: Rubric, grader: Grader, assembly: Assembly) -> AnyGrader:
+def _asking(
+    settings: Settings, rubric: Rubric, grader: Grader, assembly: Assembly
+) -> "Grader | Pack | Vote":
     """Asks once about each sample, or about several at once, or several times."""
-    asking: Grader | Pack = grader
-    if settings.pack.max_samples > 1:
-        asking = Pack(
-            grader,
-            max_samples=settings.pack.max_samples,
-            max_tokens=settings.pack.max_tokens,
-            wait_s=PACK_WAIT_S,
-            count_tokens=assembly.tokens.estimate,
-        )
+    asking = _packed(settings, grader, assembly) if settings.pack.max_samples > 1 else grader
     if settings.vote.draws == 1:
         return asking
+    from judge_service.grading.vote import Vote  # noqa: PLC0415 - only what is used
+
     return Vote(
         asking,
         rubric=rubric,
         draws=settings.vote.draws,
         reduce=settings.vote.reduce,
         temperature=settings.temperature,
+    )
+
+
+def _packed(settings: Settings, grader: Grader, assembly: Assembly) -> "Pack":
+    from judge_service.grading.pack import Pack  # noqa: PLC0415 - only what is used
+
+    return Pack(
+        grader,
+        max_samples=settings.pack.max_samples,
+        max_tokens=settings.pack.max_tokens,
+        wait_s=PACK_WAIT_S,
+        count_tokens=assembly.tokens.estimate,
     )
 
 

@@ -16,28 +16,25 @@ three or more attempts waits at least `random 1 to 2` s, and goes when the judge
 of the calls of the last 3 s failed); and where the budget is empty, the call waits for it. Both for at
 most 60 s and within its deadline.
 
-tenacity supplies the stop and wait policies. It is entered only after a first failure, because it
-costs 22 us a successful call.
+tenacity supplies the stop and wait policies. It is imported and entered only after a first failure,
+because it costs 22 us a successful call, and a cold start 10 ms.
 """
 
 import asyncio
 import random
 from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    stop_after_attempt,
-    stop_never,
-    wait_exponential,
-    wait_fixed,
-)
 
 from judge_service.errors import CallError
 from judge_service.flow import B, Handler, R, Request
 from judge_service.flow.retry_budget import RetryBudget, RetryBudgetStatistics
 from judge_service.telemetry.events import Retried, Sink
+
+if TYPE_CHECKING:
+    from tenacity import AsyncRetrying, RetryCallState
 
 __all__ = ["Retry", "RetryBudget", "RetryBudgetStatistics", "RetryStatistics"]
 
@@ -106,9 +103,8 @@ class Retry:
         self._cap_s = cap_s
         self._max_attempts = max_attempts
         self._max_throttled = max_throttled
-        self._after_failure = _policies(max_attempts, base_s, cap_s)
-        self._after_throttling = _policies(max_throttled, throttled_base_s, cap_s)
-        self._after_refusal = AsyncRetrying(stop=stop_never, wait=wait_fixed(cap_s))
+        self._base_s = base_s
+        self._throttled_base_s = throttled_base_s
         self._settings = (
             f"max_attempts={max_attempts}, max_throttled={max_throttled}, base_s={base_s:g},"
             f" throttled_base_s={throttled_base_s:g}, cap_s={cap_s:g}, budget={budget!r}"
@@ -126,6 +122,20 @@ class Retry:
             out_of_time=self._out_of_time,
             out_of_budget=self._out_of_budget,
         )
+
+    @cached_property
+    def _after_failure(self) -> "AsyncRetrying":
+        return _policies(self._max_attempts, self._base_s, self._cap_s)
+
+    @cached_property
+    def _after_throttling(self) -> "AsyncRetrying":
+        return _policies(self._max_throttled, self._throttled_base_s, self._cap_s)
+
+    @cached_property
+    def _after_refusal(self) -> "AsyncRetrying":
+        from tenacity import AsyncRetrying, stop_never, wait_fixed  # noqa: PLC0415 - see above
+
+        return AsyncRetrying(stop=stop_never, wait=wait_fixed(self._cap_s))
 
     async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
         now = asyncio.get_running_loop().time()
@@ -168,7 +178,7 @@ class Retry:
         return True
 
     async def _may_go(
-        self, latest_s: float, tries: _Tries, state: RetryCallState, error: CallError
+        self, latest_s: float, tries: _Tries, state: "RetryCallState", error: CallError
     ) -> bool:
         """Pays for the retry. Only a call that has failed pays, and only it waits for others.
 
@@ -195,7 +205,7 @@ class Retry:
             await asyncio.sleep(min(self._cap_s * (1 + self._random()) / 2, left_s))
         return True
 
-    def _is_last(self, state: RetryCallState) -> bool:
+    def _is_last(self, state: "RetryCallState") -> bool:
         """Of three or more attempts: of two, the second goes at once, like any first retry."""
         return state.retry_object is self._after_failure and (
             2 <= state.attempt_number == self._max_attempts - 1
@@ -208,7 +218,7 @@ class Retry:
             Retried(attempt=attempt, wait_s=wait_s, reason=error.reason, throttled=error.throttled)
         )
 
-    def _count(self, tries: _Tries, error: CallError) -> RetryCallState:
+    def _count(self, tries: _Tries, error: CallError) -> "RetryCallState":
         if error.throttled:
             tries.throttled += 1
             return _state(self._after_throttling, tries.throttled)
@@ -219,9 +229,11 @@ class Retry:
         self._budget.count_failure(asyncio.get_running_loop().time())
         return _state(self._after_failure, tries.failed)
 
-    def _wait_s(self, state: RetryCallState, error: CallError) -> float:
+    def _wait_s(self, state: "RetryCallState", error: CallError) -> float:
         wait = state.retry_object.wait
         if error.backoff_s is not None:
+            from tenacity import wait_exponential  # noqa: PLC0415 - see above
+
             wait = wait_exponential(multiplier=error.backoff_s, max=self._cap_s)
         asked_s = error.retry_after_s or 0.0
         obeyed_s = min(asked_s, MAX_RETRY_AFTER_S) if asked_s > 0 else 0.0  # so that NaN is nothing
@@ -231,7 +243,9 @@ class Retry:
         return wait_s
 
 
-def _state(policy: AsyncRetrying, attempt: int) -> RetryCallState:
+def _state(policy: "AsyncRetrying", attempt: int) -> "RetryCallState":
+    from tenacity import RetryCallState  # noqa: PLC0415 - see above
+
     state = RetryCallState(policy, None, (), {})
     state.attempt_number = attempt
     return state
@@ -242,7 +256,13 @@ def _was_unsent(error: CallError) -> bool:
     return error.unsent
 
 
-def _policies(max_attempts: int, base_s: float, cap_s: float) -> AsyncRetrying:
+def _policies(max_attempts: int, base_s: float, cap_s: float) -> "AsyncRetrying":
+    from tenacity import (  # noqa: PLC0415 - see above
+        AsyncRetrying,
+        stop_after_attempt,
+        wait_exponential,
+    )
+
     return AsyncRetrying(
         stop=stop_after_attempt(max_attempts), wait=wait_exponential(multiplier=base_s, max=cap_s)
     )

@@ -7,19 +7,26 @@ verdict and nothing else, `aggregate` makes one score of it, and `Grader` does t
 responses to one prompt compared with each other.
 
 `OwnGrader` stands beside all that: a function of the user's own, which is not pure and runs on threads.
+
+What few settings ask for is imported when it is named: a cold start pays for every module.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from judge_service.grading.aggregate import aggregate
 from judge_service.grading.grader import Grader, GraderStatistics
-from judge_service.grading.own import OwnGrader, open_own
-from judge_service.grading.own_score import Score
-from judge_service.grading.pack import Pack, PackStatistics
 from judge_service.grading.pack_parse import has_verdict
 from judge_service.grading.parse import Unparseable, parse
 from judge_service.grading.prompt import PromptWriter
-from judge_service.grading.rank import Ranker, RankerStatistics
 from judge_service.grading.rubric import Rubric, load_rubric
-from judge_service.grading.vote import Vote, VoteStatistics
+
+if TYPE_CHECKING:
+    from judge_service.grading.own import OwnGrader, open_own
+    from judge_service.grading.own_score import Score
+    from judge_service.grading.pack import Pack, PackStatistics
+    from judge_service.grading.rank import Ranker, RankerStatistics
+    from judge_service.grading.vote import Vote, VoteStatistics
 
 __all__ = [
     "Grader",
@@ -41,3 +48,21 @@ __all__ = [
     "open_own",
     "parse",
 ]
+
+_HOME = {
+    "OwnGrader": "own",
+    "Pack": "pack",
+    "PackStatistics": "pack",
+    "Ranker": "rank",
+    "RankerStatistics": "rank",
+    "Score": "own_score",
+    "Vote": "vote",
+    "VoteStatistics": "vote",
+    "open_own": "own",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"judge_service.grading.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'judge_service.grading' has no attribute {name!r}")

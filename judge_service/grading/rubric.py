@@ -23,7 +23,6 @@ More in docs/rubrics.md.
 """
 
 import hashlib
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
@@ -101,7 +100,7 @@ def _bounded(text: str) -> str:
 
 def _text(name_or_path: str) -> str:
     if name_or_path in BUILT_IN:
-        packaged = files("judge_service.grading") / "rubrics" / f"{name_or_path}.toml"
+        packaged = Path(__file__).parent / "rubrics" / f"{name_or_path}.toml"
         return packaged.read_text("utf-8")
     if not name_or_path.endswith(".toml"):
         raise RubricError(

@@ -7,7 +7,7 @@ and never looks at a value again, so `{{response}}` inside a response stays what
 import re
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from judge_service.errors import RubricError
 
@@ -22,7 +22,7 @@ _FIELD_LINE_END = re.compile(r"(\{\{(?:task|response|reference)\}\})\n")
 @cache
 def packaged_template(name: str) -> str:
     """The text of `templates/<name>.txt`, without its last newline."""
-    path = files("judge_service.grading") / "templates" / f"{name}.txt"
+    path = Path(__file__).parent / "templates" / f"{name}.txt"
     return path.read_text("utf-8").rstrip("\n")
 
 

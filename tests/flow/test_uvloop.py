@@ -9,7 +9,6 @@ import pytest
 
 import judge_service
 from judge_service.backends.connection import Connection
-
 from judge_service.flow import Request
 from judge_service.flow.adaptive import AdaptiveConcurrency
 from judge_service.flow.rate_limit import Limit, RateLimit
