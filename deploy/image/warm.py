@@ -5,7 +5,7 @@
 On a read-only file system Python cannot keep byte code and would compile at every start; byte code
 of everything that is installed would be three times as large. It also fails the build of an image in
 which something is missing.
-"""  # noqa: INP001 - a script of the image's build, no package
+"""
 
 import sys
 from importlib import import_module

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from judge_service.cli.configuration import add_config_argument, config_path, read_settings
+from judge_service.cli.configuration import add_config_argument, config_place, read_settings
 from judge_service.errors import CallError, RubricError, SettingsError
 from judge_service.settings import Settings
 from judge_service.wire import dump_json
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints what was found; 2 if any of it is a problem."""
-    findings = asyncio.run(find(arguments, _open_service))
+    findings = find(arguments, _open_service)
     failed = any(finding.level == "problem" for finding in findings)
     if arguments.json:
         rows = [{"area": one.area, "level": one.level, "text": one.text} for one in findings]
@@ -51,15 +51,15 @@ def run(arguments: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
-async def find(arguments: argparse.Namespace, opener: Opener) -> list[Finding]:
+def find(arguments: argparse.Namespace, opener: Opener) -> list[Finding]:
     """Everything there is to say; stops at the first area without which the next make no sense."""
     try:
         settings = read_settings(arguments)
     except SettingsError as problem:
         return [Finding("settings", "problem", str(problem))]
-    source = config_path(arguments) or "the defaults"
+    source = config_place(arguments) or "the defaults"
     findings = [Finding("settings", "ok", f"from {source} and the environment")]
-    return [*findings, *await _judge(settings, opener)]
+    return [*findings, *asyncio.run(_judge(settings, opener))]
 
 
 async def _judge(settings: Settings, opener: Opener) -> list[Finding]:

@@ -3,19 +3,21 @@ file that merely lies in the working directory, because what judges must not dep
 """
 
 import argparse
+import asyncio
 import os
 from pathlib import Path
 
-from judge_service.settings import Settings, load_settings
+from judge_service.errors import SettingsError
+from judge_service.settings import Settings, is_remote, load_settings
 
 
 def add_config_argument(parser: argparse.ArgumentParser) -> None:
     """Adds `--config`."""
     parser.add_argument(
         "--config",
-        type=Path,
         metavar="TOML",
-        help="settings (default: the file that JUDGE_CONFIG names, else the built-in defaults)",
+        help="settings: a file, s3://bucket/key or ssm:/parameter/name"
+        " (default: what JUDGE_CONFIG names, else the built-in defaults)",
     )
 
 
@@ -24,10 +26,34 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
 
     Raises SettingsError in one sentence that names file and key.
     """
-    return load_settings(config_path(arguments), os.environ)
+    place = config_place(arguments)
+    if place is not None and is_remote(place):
+        return asyncio.run(_fetch(place))
+    return load_settings(Path(place) if place else None, os.environ)
+
+
+def config_place(arguments: argparse.Namespace) -> str | None:
+    """Where the settings are, `None` when no place is named."""
+    return arguments.config or os.environ.get("JUDGE_CONFIG") or None
 
 
 def config_path(arguments: argparse.Namespace) -> Path | None:
-    """The settings file, `None` when none is named."""
-    named = arguments.config or os.environ.get("JUDGE_CONFIG")
-    return Path(named) if named else None
+    """The settings file, `None` when none is named.
+
+    Raises SettingsError for a place that is no file.
+    """
+    place = config_place(arguments)
+    if place is not None and is_remote(place):
+        raise SettingsError(f"{place}: this command needs a file; name one with --config")
+    return Path(place) if place else None
+
+
+async def _fetch(place: str) -> Settings:
+    # only who names such a place pays for the import
+    from judge_service.configuration import Places, read_configuration  # noqa: PLC0415
+
+    places = Places(os.environ)
+    try:
+        return (await read_configuration(place, os.environ, places)).settings
+    finally:
+        await places.aclose()

@@ -10,8 +10,9 @@ import pytest
 
 from judge_service.cli import COMMANDS, EXIT_CODES, check, explain, main
 from judge_service.cli.simulate import read_config
+from judge_service.configuration import Configured
 from judge_service.errors import CredentialsError, RubricError, SettingsError
-from judge_service.settings import LimitSettings
+from judge_service.settings import LimitSettings, Settings
 from judge_service.throughput import expect
 from tests.cli.conftest import FakeJudge
 
@@ -202,3 +203,25 @@ def test_simulator_flags_become_its_configuration() -> None:
 def test_a_wrong_simulator_flag_is_named(given: dict[str, str], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         read_config(simulate_arguments(**given))
+
+
+def test_settings_are_fetched_from_where_config_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From S3, as the function does; `tests/configuration` has what else there is to it."""
+    asked: list[str] = []
+
+    async def read(place: str, _environ: object, _places: object) -> Configured:
+        asked.append(place)
+        return Configured(Settings(max_reasks=3), place, is_remote=True)
+
+    monkeypatch.setattr("judge_service.configuration.read_configuration", read)
+
+    assert main(["check", "--config", "s3://bucket/judge.toml"]) == 0
+    assert asked == ["s3://bucket/judge.toml"]
+    assert "from s3://bucket/judge.toml" in capsys.readouterr().out
+
+
+def test_a_package_is_built_from_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["package", "lambda", "--config", "s3://bucket/judge.toml"]) == 2
+    assert "this command needs a file" in capsys.readouterr().err
