@@ -1,6 +1,7 @@
 """Reads a request's body: bounded in size and in time, never decompressed, never logged."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from fastapi import Request
@@ -8,6 +9,9 @@ from fastapi import Request
 from judge_service.api.admission import ClientGone, refuse_early
 from judge_service.api.errors import HttpError
 from judge_service.wire import read_json
+
+PIECE_BYTES = 262_144
+"""Of a body that is read in pieces: large enough that handing them on costs little."""
 
 PLAIN = frozenset({"", "identity"})
 
@@ -44,9 +48,36 @@ async def read_body(request: Request) -> bytes:
         async with asyncio.timeout(limits.body_timeout_s):
             return await _collect(request, first, limits.max_body_bytes)
     except TimeoutError:
-        raise HttpError(
-            408, "body_too_slow", f"the body took longer than {limits.body_timeout_s:g} s"
-        ) from None
+        raise _too_slow(limits.body_timeout_s) from None
+
+
+async def read_pieces(request: Request, *, max_bytes: int) -> AsyncGenerator[bytes]:
+    """A body in pieces; one is held until the next is asked for.
+
+    Raises what `read_body` raises, with `max_bytes` instead of `service.max_body_bytes`.
+    """
+    _refuse_headers(request, max_bytes)
+    timeout_s = request.app.state.judge.settings.service.body_timeout_s
+    until = asyncio.get_running_loop().time() + timeout_s
+    size, more = 0, True
+    while more:
+        piece = bytearray()
+        while more and len(piece) < PIECE_BYTES:
+            message = await _receive_until(request, until, timeout_s)
+            size += len(message["body"])
+            _hold(request, len(message["body"]), size, max_bytes)
+            piece += message["body"]
+            more = message.get("more_body", False)
+        yield bytes(piece)
+        _release(request, len(piece))
+
+
+async def _receive_until(request: Request, until: float, timeout_s: float) -> Any:
+    try:
+        async with asyncio.timeout_at(until):
+            return await _receive(request)
+    except TimeoutError:
+        raise _too_slow(timeout_s) from None
 
 
 def _refuse_headers(request: Request, max_bytes: int) -> None:
@@ -83,6 +114,15 @@ def _hold(request: Request, grown: int, size: int, max_bytes: int) -> None:
         raise _too_large(max_bytes)
     request.app.state.capacity.hold_bytes(grown)
     request.state.held_bytes = getattr(request.state, "held_bytes", 0) + grown
+
+
+def _release(request: Request, amount: int) -> None:
+    request.app.state.capacity.release_bytes(amount)
+    request.state.held_bytes -= amount
+
+
+def _too_slow(timeout_s: float) -> HttpError:
+    return HttpError(408, "body_too_slow", f"the body took longer than {timeout_s:g} s")
 
 
 def _too_large(max_bytes: int) -> HttpError:

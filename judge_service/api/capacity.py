@@ -125,6 +125,10 @@ class Capacity:
         self._samples -= samples
         self._rate.observe(finished=samples if finished else 0, is_busy=self._is_busy())
 
+    def drained(self, samples: int) -> None:
+        """Work that had no place here, a job's, was judged: the rate is of all that the judge does."""
+        self._rate.observe(finished=samples, is_busy=self._is_busy())
+
     def hold_bytes(self, amount: int) -> None:
         """A body has grown by `amount` bytes. Raises HttpError 503 if there is no room for it."""
         if self._bytes + amount > self._max_bytes:

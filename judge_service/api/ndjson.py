@@ -39,16 +39,17 @@ class NdjsonResponse(Response):
             await send(start)
             try:
                 async for line in lines:
-                    await _write(send, line)
+                    await write_line(send, line)
             except ClientGone:
                 raise
             except Exception as error:  # noqa: BLE001 - the status has left; the stream says it
                 LOG.warning("%s broke off: %s", scope["path"], type(error).__name__)
-                await _write(send, error_line(error))
+                await write_line(send, error_line(error))
             await send({"type": "http.response.body", "body": b""})
 
 
-async def _write(send: Send, line: bytes) -> None:
+async def write_line(send: Send, line: bytes) -> None:
+    """A line of a body that goes on. Raises ClientGone when the caller takes nothing any more."""
     try:
         async with asyncio.timeout(WRITE_TIMEOUT_S):
             await send({"type": "http.response.body", "body": line + b"\n", "more_body": True})

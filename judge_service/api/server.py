@@ -71,6 +71,8 @@ class Server(uvicorn.Server):
         """Drains, then lets uvicorn close."""
         capacity = self._app.state.capacity
         capacity.stop()
+        if (desk := self._app.state.desk) is not None:
+            desk.stop()
         await self._pause(self._service.unready_s)
         turning_away = asyncio.create_task(self._turn_away())
         try:

@@ -149,7 +149,9 @@ class ServiceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         Meta(
             ge=1,
             le=10_000,
-            description="unfinished jobs at once; one tenant may have half of them",
+            description=(
+                "unfinished jobs at once, a tenant may have its share of them; ten times as many are kept"
+            ),
         ),
     ] = 100
     jobs_kept_s: Annotated[

@@ -1,0 +1,147 @@
+"""A job on its way in: rows are checked and on disk before the caller hears that they were taken."""
+
+import time
+from collections.abc import Sequence
+from typing import NoReturn
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from judge_service.api.access import Caller
+from judge_service.api.errors import HttpError
+from judge_service.api.jobs.file import Facts, JobFile
+from judge_service.api.jobs.shelf import KEPT_FOR_ONE, Census, Hold, Shelf
+from judge_service.api.json_response import encode
+from judge_service.errors import WireError
+from judge_service.wire import decode_row, read_json
+from judge_service.wire.native import decode_native
+
+MAX_ROW_BYTES = 1_000_000
+"""Of one line; a few hundred rows are in memory at once, and judges read far less."""
+
+COME_BACK_S = 60
+"""When a place may be free again; jobs take minutes to hours."""
+
+
+class Bounds(Struct, frozen=True, kw_only=True):
+    """max_jobs: unfinished at once, of all callers. max_samples: in one job."""
+
+    max_jobs: int
+    max_samples: int
+
+
+class Intake:
+    """One job that is being received. Methods block: call them on the jobs' thread; `close` at last."""
+
+    def __init__(self, shelf: Shelf, caller: Caller, bounds: Bounds, *, reasons: bool) -> None:
+        self._shelf = shelf
+        self._caller = caller
+        self._bounds = bounds
+        self._facts = Facts(
+            id=shelf.new_id(), tenant=caller.tenant, reasons=reasons, created_at=time.time()
+        )
+        self._hold: Hold | None = None
+        self._job: JobFile | None = None
+        self._rest = b""
+        self._total = 0
+        self._is_accepted = False
+
+    def __repr__(self) -> str:
+        return f"<Intake {self._facts.id}, {self._total} rows>"
+
+    def open(self) -> None:
+        """Makes the file. Raises HttpError 429 or 503 if there may be no more jobs; JobFileError."""
+        with self._shelf.door():
+            _refuse_excess(self._shelf.census(self._caller.tenant), self._caller, self._bounds)
+            self._hold = self._shelf.take(self._facts.id)
+            self._job = self._shelf.open(self._facts.id, create=self._facts)
+
+    def feed(self, piece: bytes) -> None:
+        """The next piece of a body of lines. Raises WireError that names the line; HttpError 413."""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        self._add_lines(lines)
+        if len(self._rest) > MAX_ROW_BYTES:
+            _refuse_length(self._total)
+
+    def read(self, body: bytes) -> None:
+        """A body as `POST /v1/rewards` takes it. Raises WireError; HttpError 413."""
+        event = read_json(body, max_bytes=len(body))
+        batch = decode_native(event)
+        self._facts = replace(self._facts, reasons=batch.reasons)
+        self._add([encode(row) for row in event["samples"]])
+
+    def accept(self) -> Facts:
+        """The job as it waits; when this returns it survives a crash. Raises WireError for no rows."""
+        self._add_lines([self._rest])
+        if self._total == 0:
+            raise WireError("$", "holds no samples; send at least one")
+        reasons = self._facts.reasons
+        facts = self._file.change(
+            lambda now: replace(now, state="queued", total=self._total, reasons=reasons)
+        )
+        self._shelf.sync()
+        self._is_accepted = True
+        return facts
+
+    def close(self) -> None:
+        """Lets go of the job, and forgets it unless it was accepted."""
+        if self._job is not None:
+            self._job.close()
+        if self._hold is not None:
+            if not self._is_accepted:
+                self._shelf.remove(self._facts.id)
+            self._hold.release()
+
+    @property
+    def _file(self) -> JobFile:
+        assert self._job is not None  # noqa: S101 - `open` comes first
+        return self._job
+
+    def _add_lines(self, lines: Sequence[bytes]) -> None:
+        rows = [row for line in lines if (row := line.strip())]
+        for position, row in enumerate(rows, self._total):
+            path = f"row {position}"
+            decode_row(_value(row, path), path)
+        self._add(rows)
+
+    def _add(self, rows: Sequence[bytes]) -> None:
+        if self._total + len(rows) > self._bounds.max_samples:
+            raise HttpError(
+                413,
+                "body_too_large",
+                f"the job has more than {self._bounds.max_samples:,} samples; send several",
+            )
+        for position, row in enumerate(rows, self._total):
+            if len(row) > MAX_ROW_BYTES:
+                _refuse_length(position)
+        self._file.add_rows(self._total, rows)
+        self._total += len(rows)
+
+
+def _value(row: bytes, path: str) -> object:
+    try:
+        return read_json(row, max_bytes=len(row))
+    except WireError as problem:
+        raise WireError(path, str(problem).removeprefix("$: ")) from None
+
+
+def _refuse_length(position: int) -> NoReturn:
+    raise HttpError(413, "body_too_large", f"row {position} is longer than {MAX_ROW_BYTES:,} bytes")
+
+
+def _refuse_excess(seen: Census, caller: Caller, bounds: Bounds) -> None:
+    theirs = max(1, int(caller.share * bounds.max_jobs))
+    if caller.share < 1 and seen.unfinished_of_tenant >= theirs:
+        raise _refusal(429, "over_share", f"this caller has {theirs} unfinished jobs already")
+    if caller.share < 1 and seen.kept_of_tenant >= KEPT_FOR_ONE * theirs:
+        raise _refusal(429, "over_share", "this caller has too many jobs; delete finished ones")
+    if seen.unfinished >= bounds.max_jobs:
+        raise _refusal(503, "overloaded", f"there are {bounds.max_jobs} unfinished jobs already")
+    if seen.kept >= KEPT_FOR_ONE * bounds.max_jobs:
+        raise _refusal(503, "overloaded", "too many jobs are kept; delete finished ones")
+
+
+def _refusal(status: int, code: str, message: str) -> HttpError:
+    return HttpError(
+        status, code, f"{message}; try again in {COME_BACK_S} s", retry_after_s=COME_BACK_S
+    )

@@ -1,0 +1,430 @@
+"""`/v1/jobs` in one process: taken in whole or not at all, judged once, seen by its tenant only."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from judge_service.api import create_app
+from judge_service.api.access import new_key
+from judge_service.api.jobs import foreman, intake
+from judge_service.api.jobs.desk import Desk
+from judge_service.backends.scripted import Scripted
+from tests.api.conftest import Talk, quiet, row, running, talking
+
+LINES = {"content-type": "application/x-ndjson"}
+
+
+def lines(*rows: Any) -> bytes:
+    return b"".join(json.dumps(one).encode() + b"\n" for one in rows)
+
+
+def rows(count: int) -> list[dict[str, Any]]:
+    return [row(number, response=f"answer {number}") for number in range(count)]
+
+
+def files(directory: Path, pattern: str = "*.sqlite*") -> list[str]:
+    return [path.name for path in directory.glob(pattern)]
+
+
+def slow() -> Scripted:
+    return Scripted(0.5, latency_s=60.0)
+
+
+class Office:
+    """A service with jobs, and what a caller does with it."""
+
+    def __init__(self, talk: Talk, headers: dict[str, str]) -> None:
+        self.talk = talk
+        self.headers = headers
+
+    async def submit(self, *wanted: Any, query: str = "") -> Any:
+        answer = await self.talk.post(
+            f"/v1/jobs{query}", lines(*wanted), headers={**LINES, **self.headers}
+        )
+        assert answer.status_code == 202, answer.text
+        return answer.json()
+
+    async def status(self, job_id: str) -> Any:
+        answer = await self.talk.get(f"/v1/jobs/{job_id}", headers=self.headers)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def until(self, job_id: str, wanted: Callable[[Any], bool]) -> Any:
+        async with asyncio.timeout(10):
+            while not wanted(status := await self.status(job_id)):  # noqa: ASYNC110 - over HTTP
+                await asyncio.sleep(0.02)
+        return status
+
+    async def ended(self, job_id: str) -> Any:
+        return await self.until(job_id, lambda status: status["finished_at"] is not None)
+
+    async def results(self, job_id: str, query: str = "") -> list[Any]:
+        answer = await self.talk.get(f"/v1/jobs/{job_id}/results{query}", headers=self.headers)
+        assert answer.status_code == 200, answer.text
+        return [json.loads(line) for line in answer.text.splitlines()]
+
+
+@asynccontextmanager
+async def office(directory: Path, judge: Any = None, **service: Any) -> AsyncIterator[Office]:
+    settings = quiet(jobs_dir=str(directory), **service)
+    made = partial(create_app, settings, environ={}, model=judge or Scripted(0.5))
+    app = await asyncio.to_thread(made)  # it reads the keys
+    async with talking(app) as talk:
+        yield Office(talk, {})
+
+
+@asynccontextmanager
+async def talking_to(url: str) -> AsyncIterator[Office]:
+    """The same over a real socket."""
+    async with httpx.AsyncClient(base_url=url) as client:
+        yield Office(Talk(FastAPI(), client), {})
+
+
+async def test_a_job_is_judged_and_every_row_has_one_result_in_order(tmp_path: Path) -> None:
+    async with office(tmp_path) as jobs:
+        job = await jobs.submit(*rows(150))
+        status = await jobs.ended(job["id"])
+        *rewards, last = await jobs.results(job["id"])
+
+    assert (status["state"], status["done"], status["total"]) == ("done", 150, 150)
+    assert [(one["index"], one["id"], one["score"]) for one in rewards] == [
+        (number, number, 0.5) for number in range(150)
+    ]
+    assert last["job"]["state"] == "done"
+
+
+async def test_the_body_of_rewards_is_a_job_too_with_its_reasons(tmp_path: Path) -> None:
+    async with office(tmp_path) as jobs:
+        body = {"samples": [row("é\ud800")], "reasons": True}
+        answer = await jobs.talk.post("/v1/jobs", json.dumps(body).encode())
+        job = answer.json()
+        await jobs.ended(job["id"])
+        reward, _ = await jobs.results(job["id"])
+
+    assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert reward["id"] == "é\ud800"
+    assert reward["model"] == "scripted"
+
+
+async def test_lines_get_reasons_when_the_query_asks_for_them(tmp_path: Path) -> None:
+    async with office(tmp_path) as jobs:
+        job = await jobs.submit(row(), query="?reasons=true")
+        await jobs.ended(job["id"])
+        reward, _ = await jobs.results(job["id"])
+
+    assert reward["cached"] is False
+
+
+async def test_rows_that_could_not_be_judged_are_counted_by_reason(tmp_path: Path) -> None:
+    async with office(tmp_path, Scripted("no idea")) as jobs:
+        job = await jobs.submit(*rows(3))
+        status = await jobs.ended(job["id"])
+
+    assert (status["state"], status["unscored"]) == ("done", {"unparseable": 3})
+
+
+async def test_results_are_read_in_pages(tmp_path: Path) -> None:
+    async with office(tmp_path) as jobs:
+        job = await jobs.submit(*rows(10))
+        await jobs.ended(job["id"])
+        *page, _ = await jobs.results(job["id"], "?after=3&limit=4")
+
+    assert [one["index"] for one in page] == [4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("query", ["after=-2", "after=x", "limit=0", "limit=9" + 20 * "9"])
+async def test_a_page_that_cannot_be_is_refused(tmp_path: Path, query: str) -> None:
+    async with office(tmp_path) as jobs:
+        job = await jobs.submit(row())
+        answer = await jobs.talk.get(f"/v1/jobs/{job['id']}/results?{query}")
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["field"] in ("after", "limit")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "word"),
+    [
+        (lines(row()) + b"{", 400, "row 1"),
+        (lines(row(), 7), 400, "row 1"),
+        (lines(row(), row(messages=7)), 400, "row 1.messages"),
+        (b"", 400, "no samples"),
+        (b" \n\n", 400, "no samples"),
+        (lines(*rows(6)), 413, "more than 5 samples"),
+        (lines(row(response="x" * 1_000_001)), 413, "row 0"),
+        (b"x" * 3_000_000, 413, "longer"),
+    ],
+)
+async def test_a_job_that_cannot_be_taken_whole_is_not_taken(
+    tmp_path: Path, body: bytes, status: int, word: str
+) -> None:
+    async with office(tmp_path, max_job_samples=5, max_job_bytes=2_000_000) as jobs:
+        answer = await jobs.talk.post("/v1/jobs", body, headers=LINES)
+
+    assert answer.status_code == status
+    assert word in answer.json()["error"]["message"]
+    assert not files(tmp_path)
+
+
+async def test_a_caller_who_leaves_while_sending_leaves_no_job(tmp_path: Path) -> None:
+    settings = quiet(jobs_dir=str(tmp_path))
+    app = create_app(settings, environ={}, model=Scripted(0.5))
+    async with running(app, settings) as service:
+        _, writer = await service.connect()
+        head = "POST /v1/jobs HTTP/1.1\r\nhost: s\r\ncontent-type: application/x-ndjson\r\n"
+        writer.write(f"{head}content-length: 900000\r\n\r\n".encode() + lines(*rows(50)))
+        await writer.drain()
+        async with asyncio.timeout(5):
+            while not files(tmp_path):  # noqa: ASYNC110 - a file on disk
+                await asyncio.sleep(0.01)
+        writer.close()
+        async with asyncio.timeout(5):
+            while files(tmp_path):  # noqa: ASYNC110 - a file on disk
+                await asyncio.sleep(0.01)
+
+    assert app.state.capacity.statistics().held_bytes == 0
+
+
+async def test_without_a_directory_there_are_no_jobs(service: Talk) -> None:
+    answer = await service.post("/v1/jobs", lines(row()), headers=LINES)
+
+    assert answer.status_code == 404
+    assert "service.jobs_dir" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("job_id", ["0" * 32, "..", "%2e%2e%2fintake", "x"])
+async def test_an_id_that_is_not_there_is_not_found(tmp_path: Path, job_id: str) -> None:
+    async with office(tmp_path) as jobs:
+        for path in (
+            f"/v1/jobs/{job_id}",
+            f"/v1/jobs/{job_id}/results",
+            f"/v1/jobs/{job_id}/events",
+        ):
+            assert (await jobs.talk.get(path)).status_code == 404
+        assert (await jobs.talk.client.delete(f"/v1/jobs/{job_id}")).status_code == 404
+
+
+async def test_a_cancelled_job_stops_and_keeps_its_results(tmp_path: Path) -> None:
+    answers = iter([0.5] * 5)
+
+    class Stuck(Scripted):
+        async def __call__(self, request: Any) -> Any:
+            if next(answers, None) is None:
+                await asyncio.sleep(60)
+            return await super().__call__(request)
+
+    async with office(tmp_path, Stuck(0.5)) as jobs:
+        job = await jobs.submit(*rows(40))
+        await jobs.until(job["id"], lambda status: status["done"] == 5)
+        answer = await jobs.talk.client.delete(f"/v1/jobs/{job['id']}")
+        desk: Desk = jobs.talk.app.state.desk
+        async with asyncio.timeout(5):
+            while "0 runs" not in repr(desk):  # noqa: ASYNC110 - seen from outside only
+                await asyncio.sleep(0.02)
+        *rewards, last = await jobs.results(job["id"])
+
+    assert answer.json()["state"] == last["job"]["state"] == "cancelled"
+    assert len(rewards) == 5
+
+
+async def test_a_finished_job_is_forgotten_when_it_is_deleted(tmp_path: Path) -> None:
+    async with office(tmp_path) as jobs:
+        job = await jobs.submit(row())
+        await jobs.ended(job["id"])
+        answer = await jobs.talk.client.delete(f"/v1/jobs/{job['id']}")
+        after = await jobs.talk.get(f"/v1/jobs/{job['id']}")
+
+    assert (answer.status_code, after.status_code) == (200, 404)
+    assert not files(tmp_path, f"{job['id']}*")
+
+
+async def test_what_was_acknowledged_before_a_stop_is_not_judged_again(tmp_path: Path) -> None:
+    judge = Scripted(0.5, latency_s=0.02)
+    async with office(tmp_path, judge) as jobs:
+        job = await jobs.submit(*rows(600))
+        await jobs.until(job["id"], lambda status: status["done"] > 0)
+    again = Scripted(0.5)
+    async with office(tmp_path, again) as jobs:
+        status = await jobs.ended(job["id"])
+        *rewards, _ = await jobs.results(job["id"])
+
+    assert status["state"] == "done"
+    assert [one["index"] for one in rewards] == list(range(600))
+    assert 0 < len(judge.prompts) < 600
+    assert len(judge.prompts) + len(again.prompts) == 600  # a stop finishes what it began
+
+
+async def test_a_stop_waits_no_longer_than_the_drain_and_the_job_waits_for_the_next_start(
+    tmp_path: Path,
+) -> None:
+    began = asyncio.get_running_loop().time()
+    async with office(tmp_path, slow(), drain_s=0.2) as jobs:
+        job = await jobs.submit(*rows(5))
+        await jobs.until(job["id"], lambda status: status["state"] == "running")
+    took_s = asyncio.get_running_loop().time() - began
+    async with office(tmp_path) as jobs:
+        status = await jobs.ended(job["id"])
+
+    assert took_s < 3
+    assert (status["state"], status["done"]) == ("done", 5)
+
+
+async def test_a_job_is_not_finished_by_another_judge(tmp_path: Path) -> None:
+    async with office(tmp_path, slow(), drain_s=0.1) as jobs:
+        job = await jobs.submit(*rows(2))
+        await jobs.until(job["id"], lambda status: status["state"] == "running")
+    async with office(tmp_path, Scripted(0.5, model="another")) as jobs:
+        status = await jobs.ended(job["id"])
+
+    assert status["state"] == "failed"
+    assert "scripted" in status["detail"]
+    assert "another" in status["detail"]
+
+
+async def test_one_of_two_workers_runs_a_job_and_both_answer_about_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foreman, "LOOK_S", 0.01)
+    first, second = Scripted(0.5, latency_s=0.1), Scripted(0.5, latency_s=0.1)
+    async with office(tmp_path, first) as one, office(tmp_path, second) as other:
+        job = await one.submit(*rows(300))
+        assert (await other.ended(job["id"]))["done"] == 300
+        assert len(await one.results(job["id"])) == len(await other.results(job["id"])) == 301
+
+    assert sorted([len(first.prompts), len(second.prompts)]) == [0, 300]
+
+
+async def test_work_goes_into_the_lane_bulk_under_the_tenants_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    async with office(tmp_path) as jobs:
+        judge = jobs.talk.app.state.judge
+        stream = judge.stream
+        monkeypatch.setattr(judge, "stream", lambda *a, **k: seen.append(k) or stream(*a, **k))
+        job = await jobs.submit(row())
+        await jobs.ended(job["id"])
+
+    assert seen == [{"lane": "bulk", "job": ""}]
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> tuple[Path, dict[str, str], dict[str, str]]:
+    """A file of keys, and the headers of two tenants."""
+    made = [new_key(tenant, share=0.5) for tenant in ("a", "b")]
+    file = tmp_path / "keys.toml"
+    file.write_text("\n".join(entry for _, entry in made))
+    mine, theirs = ({"x-api-key": key} for key, _ in made)
+    return file, mine, theirs
+
+
+async def test_a_tenant_does_not_see_anothers_job(tmp_path: Path, keys: Any) -> None:
+    file, mine, theirs = keys
+    async with office(tmp_path / "jobs", slow(), api_keys_file=str(file), drain_s=0.1) as jobs:
+        jobs.headers = mine
+        job = await jobs.submit(row())
+        path = f"/v1/jobs/{job['id']}"
+        paths = (path, f"{path}/results", f"{path}/events")
+        seen = [(await jobs.talk.get(one, headers=theirs)).status_code for one in paths]
+        deleted = await jobs.talk.client.delete(path, headers=theirs)
+        status = await jobs.status(job["id"])
+
+    assert [*seen, deleted.status_code] == [404] * 4
+    assert status["state"] != "cancelled"
+
+
+async def test_a_tenant_has_its_share_of_the_jobs_and_another_still_gets_in(
+    tmp_path: Path, keys: Any
+) -> None:
+    file, mine, theirs = keys
+    service = {"api_keys_file": str(file), "max_jobs": 3, "drain_s": 0.1}
+    async with office(tmp_path / "jobs", slow(), **service) as jobs:
+        jobs.headers = mine
+        await jobs.submit(row())
+        refused = await jobs.talk.post("/v1/jobs", lines(row()), headers={**LINES, **mine})
+        jobs.headers = theirs
+        await jobs.submit(row())
+
+    assert refused.status_code == 429
+    assert refused.headers["retry-after"] == str(intake.COME_BACK_S)
+
+
+async def test_there_are_no_more_unfinished_jobs_than_allowed(tmp_path: Path) -> None:
+    async with office(tmp_path, slow(), max_jobs=2, drain_s=0.1) as jobs:
+        await jobs.submit(row())
+        await jobs.submit(row())
+        refused = await jobs.talk.post("/v1/jobs", lines(row()), headers=LINES)
+
+    assert refused.status_code == 503
+    assert refused.json()["error"]["code"] == "overloaded"
+
+
+async def test_no_more_jobs_are_kept_than_ten_times_that(tmp_path: Path) -> None:
+    async with office(tmp_path, max_jobs=1) as jobs:
+        for _ in range(10):
+            await jobs.ended((await jobs.submit(row()))["id"])
+        refused = await jobs.talk.post("/v1/jobs", lines(row()), headers=LINES)
+
+    assert refused.status_code == 503
+    assert "delete finished ones" in refused.json()["error"]["message"]
+
+
+async def test_a_finished_job_is_forgotten_after_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foreman, "SWEEP_S", 0.0)
+    async with office(tmp_path, jobs_kept_s=0.001) as jobs:
+        await jobs.submit(row())
+        async with asyncio.timeout(5):
+            while files(tmp_path):  # noqa: ASYNC110 - a file on disk
+                await asyncio.sleep(0.02)
+
+    assert files(tmp_path, "*") == ["intake.lock"]
+
+
+async def test_while_stopping_no_job_is_taken(tmp_path: Path) -> None:
+    async with office(tmp_path) as jobs:
+        jobs.talk.app.state.desk.stop()
+        refused = await jobs.talk.post("/v1/jobs", lines(row()), headers=LINES)
+
+    assert refused.status_code == 503
+    assert refused.json()["error"]["code"] == "draining"
+
+
+async def test_events_tell_the_progress_and_the_end(tmp_path: Path) -> None:
+    settings = quiet(jobs_dir=str(tmp_path))
+    app = create_app(settings, environ={}, model=Scripted(0.5, latency_s=0.3))
+    async with running(app, settings) as service, talking_to(service.url) as jobs:
+        job = await jobs.submit(*rows(3))
+        async with jobs.talk.client.stream("GET", f"/v1/jobs/{job['id']}/events") as answer:
+            text = [line async for line in answer.aiter_lines()]
+
+    events = [line.removeprefix("event: ") for line in text if line.startswith("event")]
+    data = [json.loads(line[6:]) for line in text if line.startswith("data")]
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert events[0] == "progress"
+    assert events[-1] == "end"
+    assert (data[-1]["state"], data[-1]["done"]) == ("done", 3)
+
+
+async def test_event_streams_do_not_hold_up_a_stop(tmp_path: Path) -> None:
+    settings = quiet(jobs_dir=str(tmp_path), drain_s=0.1)
+    app = create_app(settings, environ={}, model=slow())
+    async with running(app, settings) as service, talking_to(service.url) as jobs:
+        job = await jobs.submit(row())
+        async with jobs.talk.client.stream("GET", f"/v1/jobs/{job['id']}/events") as answer:
+            lines_ = answer.aiter_lines()
+            assert await anext(lines_) == "event: progress"
+            service.server.should_exit = True
+            async with asyncio.timeout(5):
+                rest = [line async for line in lines_]
+
+    assert not any(line.startswith("event: end") for line in rest)
