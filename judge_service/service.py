@@ -234,15 +234,24 @@ class JudgeService:
                 target.shared.thaw()
 
     async def answers(
-        self, samples: Sequence[Sample], *, deadline_s: float | None = None
+        self,
+        samples: Sequence[Sample],
+        *,
+        deadline_s: float | None = None,
+        lane: Lane = "training",
+        job: str = "",
+        refuse: bool = True,
     ) -> list[Answer]:
         """One number per sample, in order, in the wire range, with the unscored policy applied.
 
-        deadline_s: as in `score`.
+        deadline_s, lane, job: as in `score`.
+        refuse: `False` for a trainer that cannot bear an error: nothing is raised, every sample that
+            was not judged gets a substitute.
 
         Raises TooManyUnscored if too much of it was not judged.
         """
-        return self._door.answer(samples, await self.score(samples, deadline_s=deadline_s))
+        rewards = await self.score(samples, deadline_s=deadline_s, lane=lane, job=job)
+        return self._door.answer(samples, rewards, refuse=refuse)
 
     async def check(self) -> list[str]:
         """What stands in the way of judging, one line each; empty when nothing does."""

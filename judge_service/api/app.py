@@ -17,7 +17,9 @@ from judge_service.api import (
     routes_health,
     routes_invocations,
     routes_metrics,
+    routes_rank,
     routes_rewards,
+    routes_trainers,
 )
 from judge_service.api.access import ANYBODY, Caller, Keys, read_keys
 from judge_service.api.admission import ClientGone
@@ -35,6 +37,8 @@ from judge_service.telemetry.trace import carry
 
 ROUTERS = (
     routes_rewards.ROUTER,
+    routes_rank.ROUTER,
+    routes_trainers.ROUTER,
     routes_invocations.ROUTER,
     routes_health.ROUTER,
     routes_metrics.ROUTER,

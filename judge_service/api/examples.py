@@ -67,3 +67,34 @@ INVOCATION_REPLY: list[dict[str, Any]] = [
         ],
     }
 ]
+
+RANK: dict[str, Any] = {"samples": [ROW, {**ROW, "id": "r-2"}], "reasons": False}
+"""Equal responses, which every judge scores alike."""
+
+RANK_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "Two to sixteen rollouts of one prompt, alike but for id and response.",
+    "required": ["samples"],
+    "additionalProperties": False,
+    "properties": {
+        "samples": {"type": "array", "items": ROW_SCHEMA, "minItems": 2, "maxItems": 16},
+        "reasons": {"type": "boolean", "default": False},
+    },
+}
+
+RANK_REPLY: dict[str, Any] = {
+    "rewards": [
+        {
+            "id": name,
+            "score": 0.84,
+            "reason": None,
+            "criteria": {"similarity": 0.84},
+            "rank": 1,
+        }
+        for name in ("r-1", "r-2")
+    ],
+    "compared": False,
+    "orders": 0,
+    "consistency": None,
+    "totals": {**REWARDS_REPLY["totals"], "rewards": 2},
+}

@@ -15,10 +15,12 @@ from msgspec import Struct
 from judge_service.api.admission import SHORTEST_WISH_S
 from judge_service.api.errors import SCHEMA
 from judge_service.wire.native import NativeReply
+from judge_service.wire.nemo_gym_metrics import AggregateMetrics
+from judge_service.wire.ranking import RankReply
 
 DESCRIPTION = "One finite reward per rollout, in order, before the deadline."
 
-TYPES: tuple[type[Struct], ...] = (NativeReply,)
+TYPES: tuple[type[Struct], ...] = (NativeReply, RankReply, AggregateMetrics)
 """Records that a reply may name with `json_reply`; their schemas become components."""
 
 REFERENCE = "#/components/schemas/{name}"

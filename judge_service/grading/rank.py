@@ -227,13 +227,13 @@ def refuse_bad_group(questions: Sequence[Question]) -> None:
     count = len(questions)
     if not MIN_RESPONSES <= count <= MAX_RESPONSES:
         raise WireError(
-            "$.responses", f"has {count} responses; send {MIN_RESPONSES} to {MAX_RESPONSES}"
+            "$.samples", f"has {count} responses; send {MIN_RESPONSES} to {MAX_RESPONSES}"
         )
     first = questions[0]
     for place, question in enumerate(questions):
         if (question.task, question.reference) != (first.task, first.reference):
             raise WireError(
-                f"$.responses[{place}]", "has another prompt or reference than the first; send one"
+                f"$.samples[{place}]", "has another prompt or reference than the first; send one"
             )
 
 

@@ -46,7 +46,7 @@ def decode_row(row: Any, path: str = "$") -> Sample:
         if turns and turns[-1].role == "assistant":
             earlier = turns.pop().content
             gold = gold or earlier or None
-    reference = _find_reference(row, path)
+    reference = find_reference(row, path)
     return Sample(
         id=read_id(row.get("id"), f"{path}.id"),
         messages=tuple(turns),
@@ -133,7 +133,8 @@ def _last_text(turns: Turns) -> str | None:
     return turns[-1].content or None if turns else None
 
 
-def _find_reference(row: Mapping[str, Any], path: str) -> str | None:
+def find_reference(row: Mapping[str, Any], path: str) -> str | None:
+    """The reference answer in the fields of a row, see `REFERENCE_FIELDS`. Raises WireError."""
     for names in REFERENCE_FIELDS:
         value: Any = row
         for name in names:

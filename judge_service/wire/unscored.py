@@ -105,12 +105,19 @@ class Door:
         )
 
     def answer(
-        self, samples: Sequence[Sample], rewards: Sequence[Reward], late: Late = "count"
+        self,
+        samples: Sequence[Sample],
+        rewards: Sequence[Reward],
+        late: Late = "count",
+        *,
+        refuse: bool = True,
     ) -> list[Answer]:
         """One answer per sample, in order; all carry the same metrics in the same order.
 
         late: what rows without a score for the reason `deadline` mean, see `Late`. Under the policy
             `fail` there is no substitute, so that `answer` counts as well.
+        refuse: `False` for a caller that cannot bear an error: however many were not judged, each gets
+            a substitute (under the policy `fail` the group mean).
 
         Raises TooManyUnscored, with counts, the most frequent reason and what to do about it.
         """
@@ -123,7 +130,8 @@ class Door:
         for name, scores in columns.items():
             self._means.add(name, zip(groups, scores, strict=True))
         metrics = _metrics(rewards)
-        self._refuse_too_many(rewards, late)
+        if refuse:
+            self._refuse_too_many(rewards, late)
         filled = [self._fill(name, groups, scores) for name, scores in columns.items()]
         self._answered += len(rewards)
         self._substituted += sum(reward.score is None for reward in rewards)

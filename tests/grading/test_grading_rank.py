@@ -190,7 +190,7 @@ def test_sixteen_are_ranked(rank: Rank) -> None:
 def test_responses_to_another_prompt_are_refused_by_their_place(rank: Rank) -> None:
     stranger = Sample(messages=(Message("user", "Another question"),), response="0.1 x")
 
-    with pytest.raises(WireError, match=r"\$\.responses\[2\]: has another prompt"):
+    with pytest.raises(WireError, match=r"\$\.samples\[2\]: has another prompt"):
         rank(ComparingJudge(), [*group("0.1 a", "0.2 b"), stranger])
 
 
