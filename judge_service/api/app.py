@@ -16,6 +16,7 @@ from judge_service.api import (
     openapi,
     routes_health,
     routes_invocations,
+    routes_jobs,
     routes_metrics,
     routes_rank,
     routes_rewards,
@@ -26,6 +27,7 @@ from judge_service.api.admission import ClientGone
 from judge_service.api.capacity import Capacity
 from judge_service.api.dashboard import Panel
 from judge_service.api.errors import HttpError
+from judge_service.api.jobs.desk import open_desk
 from judge_service.api.loop_lag import LoopLag
 from judge_service.api.observation import ids_of, observe
 from judge_service.api.plain_route import short_ways
@@ -40,6 +42,7 @@ ROUTERS = (
     routes_rank.ROUTER,
     routes_trainers.ROUTER,
     routes_invocations.ROUTER,
+    routes_jobs.ROUTER,
     routes_health.ROUTER,
     routes_metrics.ROUTER,
     dashboard.ROUTER,
@@ -164,9 +167,10 @@ def create_app(
             app.state.observation = observation
             app.state.panel = Panel(observation.workers, sees_all=observation.sees_all)
             with LoopLag() as lag:
-                app.state.capacity = capacity_of(judge, lag)
-                yield
-            app.state.capacity.stop()
+                capacity = app.state.capacity = capacity_of(judge, lag)
+                async with open_desk(judge, capacity.drained) as app.state.desk:
+                    yield
+                    capacity.stop()
 
     app = JudgeApp(
         chosen,
@@ -182,6 +186,7 @@ def create_app(
     app.state.stays = set()
     app.state.failure = None
     app.state.capacity = None
+    app.state.desk = None
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)

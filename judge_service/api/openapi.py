@@ -14,13 +14,14 @@ from msgspec import Struct
 
 from judge_service.api.admission import SHORTEST_WISH_S
 from judge_service.api.errors import SCHEMA
+from judge_service.api.jobs.status import JobStatus
 from judge_service.wire.native import NativeReply
 from judge_service.wire.nemo_gym_metrics import AggregateMetrics
 from judge_service.wire.ranking import RankReply
 
 DESCRIPTION = "One finite reward per rollout, in order, before the deadline."
 
-TYPES: tuple[type[Struct], ...] = (NativeReply, RankReply, AggregateMetrics)
+TYPES: tuple[type[Struct], ...] = (NativeReply, JobStatus, RankReply, AggregateMetrics)
 """Records that a reply may name with `json_reply`; their schemas become components."""
 
 REFERENCE = "#/components/schemas/{name}"
@@ -44,12 +45,12 @@ def json_body(schema: dict[str, Any], example: Any) -> dict[str, Any]:
 
 
 def json_reply(
-    description: str, kind: type[Struct] | dict[str, Any], example: Any
+    description: str, kind: type[Struct] | dict[str, Any], example: Any, *, status: int = 200
 ) -> dict[int | str, dict[str, Any]]:
-    """`responses=` of a 200 with JSON: a record of `TYPES`, or a schema."""
+    """`responses=` of an answer with JSON: a record of `TYPES`, or a schema."""
     schema = kind if isinstance(kind, dict) else {"$ref": REFERENCE.format(name=kind.__name__)}
     content = {"application/json": {"schema": schema, "example": example}}
-    return {200: {"description": description, "content": content}}
+    return {status: {"description": description, "content": content}}
 
 
 def install(app: FastAPI, routers: Iterable[APIRouter]) -> None:
