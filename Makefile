@@ -54,6 +54,9 @@ deploy-tools: ## what the tests of deploy/ lint with, in .venv-deploy
 	.venv-deploy/bin/pip install --quiet --no-deps --require-hashes --requirement deploy/tools.txt
 	.venv-deploy/bin/python deploy/helm.py
 
+trainers: install ## what the tests of trainers' own clients run in, in .venv-trainers
+	$(BIN)/python tests/trainers/environment.py
+
 image: install ## build the images and start them (root, Debian's buildah and debootstrap); writes loadtest/results/image.json
 	$(BIN)/python loadtest/image.py
 
@@ -74,4 +77,4 @@ lock: install ## resolve requirements.lock and deploy/tools.txt anew
 clean: ## remove .venv and what tools leave behind
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build rewards.jsonl*
 
-.PHONY: help install run test check format bench bench-service bench-peers load load-ui deploy-tools image soak docs lock clean
+.PHONY: help install run test check format bench bench-service bench-peers load load-ui deploy-tools trainers image soak docs lock clean
