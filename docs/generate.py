@@ -158,6 +158,7 @@ FIGURES: dict[str, Callable[[], str]] = {
             "service_overload",
             "service_stop",
             "service_hostile",
+            "jobs",
         )
     },
 }
@@ -172,7 +173,12 @@ def with_figures(text: str) -> str:
 def pages() -> dict[Path, str]:
     """Every generated page, as it should be."""
     docs = ROOT / "docs"
-    with_blocks = (ROOT / "README.md", docs / "performance.md", docs / "loadtest.md")
+    with_blocks = (
+        ROOT / "README.md",
+        docs / "performance.md",
+        docs / "loadtest.md",
+        docs / "jobs.md",
+    )
     return {
         ROOT / "docs" / "settings.md": settings_page(),
         **{page: with_figures(page.read_text()) for page in with_blocks},

@@ -17,6 +17,7 @@ NAMES = (
     "service_overload",
     "service_stop",
     "service_hostile",
+    "jobs",
 )
 
 if __name__ == "__main__":
