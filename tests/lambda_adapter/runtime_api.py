@@ -32,6 +32,7 @@ class RuntimeApi:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or an answer waits 40 ms for an acknowledgement
 
             def do_GET(self) -> None:
                 if self.path.endswith("/restore/next"):
