@@ -173,12 +173,7 @@ def with_figures(text: str) -> str:
 def pages() -> dict[Path, str]:
     """Every generated page, as it should be."""
     docs = ROOT / "docs"
-    with_blocks = (
-        ROOT / "README.md",
-        docs / "performance.md",
-        docs / "loadtest.md",
-        docs / "jobs.md",
-    )
+    with_blocks = (ROOT / "README.md", docs / "performance.md", docs / "loadtest.md")
     return {
         ROOT / "docs" / "settings.md": settings_page(),
         **{page: with_figures(page.read_text()) for page in with_blocks},
