@@ -51,12 +51,12 @@ async def get_reward(request: Request) -> Response:
 
 
 @ROUTER.post(
-    "/slime/reward",
+    "/reward",
     responses=documented(400, 408, 413, 415, 429)
     | json_reply("The score.", examples.SLIME_REPLY_SCHEMA, examples.SLIME_REPLY),
     openapi_extra=json_body(examples.SLIME_SCHEMA, examples.SLIME),
 )
-async def slime_reward(request: Request) -> Response:
+async def reward(request: Request) -> Response:
     """Slime's `--rm-url`, with `--reward-key score`.
 
     What was not judged gets a substitute by `unscored.policy` and `judge_failed` 1, whatever
@@ -83,10 +83,10 @@ async def verify(request: Request) -> Response:
     sample = decode_verify(body)
     judge: JudgeService = request.app.state.judge
     async with admit(request, samples=1) as stay:
-        (reward,) = await judge.score(
+        (found,) = await judge.score(
             [sample], deadline_s=stay.deadline_s, lane=stay.lane, job=stay.tenant
         )
-    return json_response(encode_verify(body, sample, reward, judge.settings.wire.score_range))
+    return json_response(encode_verify(body, sample, found, judge.settings.wire.score_range))
 
 
 @ROUTER.post(

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from judge_service.api import errors
 from tests.api.conftest import Talk
 
-JUDGING = ("/v1/rewards", "/invocations")
+JUDGING = ("/v1/rewards", "/v1/rank", "/invocations", "/get_reward", "/reward", "/verify")
 
 
 @pytest.fixture

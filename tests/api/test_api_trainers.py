@@ -20,7 +20,7 @@ VERIFY = {
     },
     "expected_answer": "four",
 }
-BODIES = {"/get_reward": GET_REWARD, "/slime/reward": SLIME, "/verify": VERIFY}
+BODIES = {"/get_reward": GET_REWARD, "/reward": SLIME, "/verify": VERIFY}
 
 
 def down(_prompt: Prompt) -> Denied:
@@ -50,7 +50,7 @@ async def test_openrlhf_gets_scores_from_zero_to_one_whatever_the_wire_range() -
 
 
 async def test_slime_gets_one_object() -> None:
-    assert await answer_of(0.5, "/slime/reward") == {
+    assert await answer_of(0.5, "/reward") == {
         "similarity": 0.5,
         "score": 0.5,
         "judge_failed": 0.0,
@@ -62,7 +62,7 @@ async def test_nemo_gym_gets_its_rollout_back_with_the_reward() -> None:
 
 
 @pytest.mark.parametrize("policy", ["group_mean", "value:0.5", "fail"])
-@pytest.mark.parametrize("path", ["/get_reward", "/slime/reward"])
+@pytest.mark.parametrize("path", ["/get_reward", "/reward"])
 async def test_a_trainer_that_cannot_bear_an_error_gets_a_number_and_is_told(
     path: str, policy: str
 ) -> None:
@@ -79,7 +79,7 @@ async def test_the_substitute_is_the_mean_of_the_same_prompt() -> None:
     judge = Scripted(lambda _prompt: next(scores, Denied("down")))
     async with talking(create_app(QUIET, environ={}, model=judge)) as talk:
         replies = [
-            (await talk.post("/slime/reward", {**SLIME, "response": text})).json()
+            (await talk.post("/reward", {**SLIME, "response": text})).json()
             for text in ("one", "two", "three")
         ]
 
@@ -99,7 +99,7 @@ async def test_nemo_gym_is_told_to_mask_what_was_not_judged() -> None:
     ("path", "body", "field"),
     [
         ("/get_reward", {"query": "text", "prompts": []}, "$.query"),
-        ("/slime/reward", {"prompt": "p"}, "$"),
+        ("/reward", {"prompt": "p"}, "$"),
         ("/verify", {"response": {}}, "$.responses_create_params"),
         ("/aggregate_metrics", {}, "$.verify_responses"),
     ],
