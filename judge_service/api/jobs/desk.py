@@ -1,6 +1,7 @@
 """What the routes talk to: a job taken in, looked up, read, ended. Nothing here blocks the event loop."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,8 @@ from judge_service.service import JudgeService
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+LOG = logging.getLogger("judge_service.api")
 
 MAX_WATCHERS = 200
 """Event streams of one worker; each looks at the disk once a second."""
@@ -150,21 +153,29 @@ class Desk:
 
     def _forget(self, job_id: str) -> None:
         hold = self._shelf.take(job_id)
-        if hold is not None:  # whoever cleans up after it will be done in a moment
-            self._shelf.remove(job_id)
-            hold.release()
+        if hold is None:
+            raise HttpError(
+                503, "overloaded", "the job is just ending; try again in 1 s", retry_after_s=1
+            )
+        self._shelf.remove(job_id)
+        hold.release()
 
     async def _off(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs what blocks on the jobs' thread."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, partial(work, *args, **kwargs))
+        """Runs what blocks on the jobs' thread; it runs to its end even if its caller is cancelled."""
+        return await asyncio.shield(
+            asyncio.wrap_future(self._thread.submit(partial(work, *args, **kwargs)))
+        )
 
     async def _ask(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same for a caller, who hears of a failing disk."""
         try:
             return await self._off(work, *args, **kwargs)
+        except FileNotFoundError:
+            raise
+        except OSError as problem:
+            raise _disk_fails(f"the jobs' disk fails ({problem.strerror})") from problem
         except JobFileError as problem:
-            raise HttpError(503, "overloaded", str(problem), retry_after_s=COME_BACK_S) from problem
+            raise _disk_fails(str(problem)) from problem
 
 
 @asynccontextmanager
@@ -192,6 +203,11 @@ def _cancelled(facts: Facts, *, now: float) -> Facts:
     if facts.is_finished:
         return facts
     return replace(facts, state="cancelled", finished_at=now)
+
+
+def _disk_fails(message: str) -> HttpError:
+    LOG.error("%s", message)
+    return HttpError(503, "overloaded", message, retry_after_s=COME_BACK_S)
 
 
 def _no_such_job() -> HttpError:

@@ -93,12 +93,13 @@ class JobFile:
         """
         self.path = path
         self._decoder = msgspec.json.Decoder(Facts)
-        mode = "rw" if create is None else "rwc"  # a reader must not make an empty file
         with self._one_sentence():
-            if create is None and not path.exists():
+            if create is not None:
+                path.touch(mode=0o600, exist_ok=False)  # SQLite's own files beside it get the same
+            elif not path.exists():
                 raise FileNotFoundError(path)
             self._database = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={mode}",
+                f"{path.absolute().as_uri()}?mode=rw",
                 uri=True,
                 timeout=WAIT_S,
                 isolation_level=None,
@@ -204,7 +205,9 @@ class JobFile:
     def _one_sentence(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as problem:
+        except FileNotFoundError:
+            raise
+        except (sqlite3.Error, OSError) as problem:
             raise JobFileError(
                 f"job {self.path.stem}: its file cannot be used ({problem});"
                 " look at the disk of `service.jobs_dir`"

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
-from judge_service.api.jobs.file import Facts
+from judge_service.api.jobs.file import Facts, JobFileError
 from judge_service.api.jobs.run import Off, Run
 from judge_service.api.jobs.shelf import Shelf
 from judge_service.service import JudgeService
@@ -86,8 +86,9 @@ class Foreman:
 
     async def _tend(self) -> None:
         for run, task in tuple(self._runs.items()):
-            if not task.done() and await self._off(run.is_cancelled):
-                task.cancel()
+            with suppress(JobFileError):  # the run meets the same and deals with it
+                if not task.done() and await self._off(run.is_cancelled):
+                    task.cancel()
         now = time.monotonic()
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_S
@@ -107,7 +108,12 @@ class Foreman:
 
     async def _try(self, facts: Facts) -> None:
         run = Run(self._judge, self._shelf, facts, off=self._off, finished=self._finished)
-        if await self._off(run.take):
+        try:
+            is_ours = await self._off(run.take)
+        except (JobFileError, OSError) as problem:
+            self._put_off(run.id, problem)
+            return
+        if is_ours:
             if self._is_stopping:  # it was told while we waited
                 run.stop()
             task = self._runs[run] = asyncio.create_task(run.work())
@@ -118,5 +124,8 @@ class Foreman:
         self.wake()
         self._not_before.pop(run.id, None)
         if not task.cancelled() and (problem := task.exception()) is not None:
-            self._not_before[run.id] = time.monotonic() + FAILED_S
-            LOG.error("job %s broke off and is tried again", run.id, exc_info=problem)
+            self._put_off(run.id, problem)
+
+    def _put_off(self, job_id: str, problem: BaseException) -> None:
+        self._not_before[job_id] = time.monotonic() + FAILED_S
+        LOG.error("job %s is tried again in %g s: %s", job_id, FAILED_S, problem)

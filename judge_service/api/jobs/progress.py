@@ -9,9 +9,11 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from judge_service.api.errors import error_line
 from judge_service.api.jobs.file import Facts
 from judge_service.api.jobs.status import status_of
 from judge_service.api.ndjson import write_line
+from judge_service.errors import JudgeServiceError
 
 LOOK_S = 1.0
 """Between two looks at the job; there is an event when something has changed."""
@@ -21,7 +23,8 @@ ALIVE_S = 15.0
 
 
 class ProgressResponse(Response):
-    """Events `progress`, whose data is a `JobStatus`; the last one of a finished job is `end`.
+    """Events `progress`, whose data is a `JobStatus`; the last one of a finished job is `end`;
+    `error` says why the stream ends early.
 
     facts: as they are now. look: reads them again. watching: entered while it runs.
     is_stopping: whether the service is; then the stream ends, and a browser's EventSource comes back by
@@ -58,7 +61,12 @@ class ProgressResponse(Response):
         while not facts.is_finished and not self._is_stopping():
             if await _has_left(receive, LOOK_S):
                 return
-            before, facts = facts, await self._look()
+            before = facts
+            try:
+                facts = await self._look()
+            except JudgeServiceError as problem:  # it was deleted, or the disk fails
+                await write_line(send, b"event: error\ndata: %s\n" % error_line(problem))
+                return
             if facts != before:
                 await write_line(send, event_of(facts))
                 told_at = time.monotonic()
