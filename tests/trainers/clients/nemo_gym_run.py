@@ -1,10 +1,13 @@
 """NeMo-Gym's simple agent, with our service as its resources server; the policy is a double.
 
-argument: {"port": ..., "tasks": [{"input", "response", ...}, ...]}; other fields are the data set's.
+argument: {"port": ..., "tasks": [{"input", "response", ...}, ...], "example": ...}; other fields of a task
+are the data set's. example: a resources server to stand between agent and service, in a second run.
 """
 
 import asyncio
+import importlib.util
 import json
+import socket
 import sys
 from typing import Any
 from unittest.mock import MagicMock
@@ -15,6 +18,7 @@ for absent in (
 ):  # fmt: skip
     sys.modules[absent] = MagicMock(__version__="0")
 
+import uvicorn  # noqa: E402
 from aiohttp import web  # noqa: E402 - after the doubles
 from nemo_gym import server_utils  # noqa: E402
 from nemo_gym.config_types import AggregateMetricsRequest, BaseServerConfig  # noqa: E402
@@ -23,6 +27,8 @@ from responses_api_agents.simple_agent import app as agents  # noqa: E402
 from starlette.requests import Request  # noqa: E402
 
 HERE = "127.0.0.1"
+SERVING: list[asyncio.Task[None]] = []
+"""What runs until the process ends."""
 
 
 async def answer(request: web.Request) -> web.Response:
@@ -72,6 +78,26 @@ def agent(port: int, policy_port: int) -> Any:
     return agents.SimpleAgent(config=config, server_client=client)
 
 
+async def forwarder(example: str, judge_port: int) -> int:
+    """The example's server on a port of its own."""
+    spec = importlib.util.spec_from_file_location("example", example)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules["example"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    url = f"http://{HERE}:{judge_port}"
+    config = module.JudgeConfig(name="judge", host=HERE, port=0, entrypoint="app.py", judge_url=url)
+    client = server_utils.ServerClient(
+        head_server_config=BaseServerConfig(host=HERE, port=0),
+        global_config_dict=OmegaConf.create(),
+    )
+    app = module.JudgeServer(config=config, server_client=client).setup_webserver()
+    listener = socket.create_server((HERE, 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    SERVING.append(asyncio.create_task(server.serve([listener])))
+    return int(listener.getsockname()[1])
+
+
 def row(task: dict[str, Any]) -> Any:
     asked = {
         "input": [{"role": "user", "content": task["input"]}],
@@ -81,18 +107,23 @@ def row(task: dict[str, Any]) -> Any:
     return agents.SimpleAgentRunRequest(responses_create_params=asked, **rest)
 
 
-async def main(port: int, tasks: list[dict[str, Any]]) -> dict[str, Any]:
+async def main(port: int, tasks: list[dict[str, Any]], example: str) -> dict[str, Any]:
     session = server_utils.set_global_aiohttp_client(server_utils.GlobalAIOHTTPAsyncClientConfig())
-    runner = agent(port, await policy())
+    policy_port = await policy()
+    direct, behind = agent(port, policy_port), agent(await forwarder(example, port), policy_port)
     request = Request({"type": "http", "headers": []})
-    verified = [(await runner.run(request, row(task))).model_dump() for task in tasks]
+    verified, forwarded = [
+        [(await runner.run(request, row(task))).model_dump() for task in tasks]
+        for runner in (direct, behind)
+    ]
     stripped = [
         {"_ng_task_index": 0, "_ng_rollout_index": i, **one} for i, one in enumerate(verified)
     ]
-    found = await runner.aggregate_metrics(AggregateMetricsRequest(verify_responses=stripped))
-    mode = await runner.server_client.get(server_name="judge", url_path="/reverify_mode")
+    found = await direct.aggregate_metrics(AggregateMetricsRequest(verify_responses=stripped))
+    mode = await direct.server_client.get(server_name="judge", url_path="/reverify_mode")
     told = {
         "verified": verified,
+        "forwarded": forwarded,
         "metrics": found.model_dump(),
         "mode": await server_utils.get_response_json(mode),
     }
