@@ -13,9 +13,13 @@ import pytest
 from fastapi import FastAPI
 
 from judge_service.api import create_app
-from judge_service.api.access import new_key
+from judge_service.api.access import ANYBODY, new_key
+from judge_service.api.errors import HttpError
+from judge_service.api.jobs import desk as desk_module
 from judge_service.api.jobs import foreman, intake
 from judge_service.api.jobs.desk import Desk
+from judge_service.api.jobs.file import JobFile, JobFileError
+from judge_service.api.jobs.run import Run
 from judge_service.backends.scripted import Scripted
 from tests.api.conftest import Talk, quiet, row, running, talking
 
@@ -428,3 +432,124 @@ async def test_event_streams_do_not_hold_up_a_stop(tmp_path: Path) -> None:
                 rest = [line async for line in lines_]
 
     assert not any(line.startswith("event: end") for line in rest)
+
+
+async def test_a_stream_of_events_says_why_it_ends_when_the_job_is_forgotten(
+    tmp_path: Path,
+) -> None:
+    settings = quiet(jobs_dir=str(tmp_path), drain_s=0.1)
+    app = create_app(settings, environ={}, model=slow())
+    async with running(app, settings) as service, talking_to(service.url) as jobs:
+        job = await jobs.submit(row())
+        path = f"/v1/jobs/{job['id']}"
+        async with jobs.talk.client.stream("GET", f"{path}/events") as answer:
+            told = answer.aiter_lines()
+            await anext(told)
+            app.state.desk.facts = gone
+            async with asyncio.timeout(5):
+                rest = [line async for line in told]
+
+    assert "event: error" in rest
+    assert any("no such job" in line for line in rest)
+
+
+async def gone(_job_id: str, _tenant: str) -> Any:
+    raise HttpError(404, "not_found", "there is no such job")
+
+
+async def test_there_are_no_more_watchers_than_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk_module, "MAX_WATCHERS", 0)
+    async with office(tmp_path) as jobs:
+        job = await jobs.submit(row())
+        answer = await jobs.talk.get(f"/v1/jobs/{job['id']}/events")
+
+    assert answer.status_code == 503
+    assert "retry-after" in answer.headers
+
+
+async def test_a_job_whose_disk_fails_is_tried_again_and_harms_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foreman, "FAILED_S", 0.05)
+    commit = JobFile.commit
+    failures = iter([JobFileError("the disk is full")] * 2)
+
+    def fail_at_first(self: JobFile, results: Any) -> Any:
+        if (failure := next(failures, None)) is not None:
+            raise failure
+        return commit(self, results)
+
+    monkeypatch.setattr(JobFile, "commit", fail_at_first)
+    async with office(tmp_path) as jobs:
+        submitted = [await jobs.submit(*rows(20)) for _ in range(3)]
+        seen = [await jobs.ended(job["id"]) for job in submitted]
+
+    assert [(one["state"], one["done"]) for one in seen] == [("done", 20)] * 3
+
+
+async def test_a_mistake_of_ours_fails_the_job_and_does_not_go_round_in_circles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Run, "_result", fail)
+    async with office(tmp_path) as jobs:
+        status = await jobs.ended((await jobs.submit(row()))["id"])
+
+    assert status["state"] == "failed"
+    assert "log" in status["detail"]
+
+
+async def test_a_disk_that_fails_while_a_job_is_taken_in_is_a_503_and_no_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise JobFileError("the disk is full")
+
+    async with office(tmp_path) as jobs:
+        with monkeypatch.context() as patched:
+            patched.setattr(JobFile, "add_rows", fail)
+            answer = await jobs.talk.post("/v1/jobs", lines(row()), headers=LINES)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
+    assert not files(tmp_path)
+
+
+async def test_a_request_cancelled_at_any_moment_leaves_no_lock_behind(tmp_path: Path) -> None:
+    async with office(tmp_path) as jobs:
+        desk: Desk = jobs.talk.app.state.desk
+        for turns in range(12):
+            task = asyncio.create_task(desk.take(ANYBODY, pieces(), is_lines=True, reasons=False))
+            for _ in range(turns):
+                await asyncio.sleep(0.001)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        taken = {name.removesuffix(".sqlite") for name in files(tmp_path, "*.sqlite")}
+        for job_id in taken:
+            await jobs.ended(job_id)
+
+    assert {name.partition(".")[0] for name in files(tmp_path, "*.lock")} == {*taken, "intake"}
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    for _ in range(3):
+        yield lines(row())
+        await asyncio.sleep(0.001)
+
+
+async def test_a_body_that_comes_too_slowly_is_refused_and_leaves_no_job(tmp_path: Path) -> None:
+    settings = quiet(jobs_dir=str(tmp_path), body_timeout_s=0.2)
+    app = create_app(settings, environ={}, model=Scripted(0.5))
+    async with running(app, settings) as service:
+        reader, writer = await service.connect()
+        head = "POST /v1/jobs HTTP/1.1\r\nhost: s\r\ncontent-type: application/x-ndjson\r\n"
+        writer.write(f"{head}content-length: 900000\r\n\r\n".encode() + lines(row()))
+        async with asyncio.timeout(5):
+            status = await reader.readline()
+        writer.close()
+
+    assert b"408" in status
+    assert not files(tmp_path)

@@ -1,0 +1,200 @@
+"""The directory of jobs: what is kept, what is forgotten, who may work on what."""
+
+import sqlite3
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from judge_service.api.access import Caller
+from judge_service.api.errors import HttpError
+from judge_service.api.jobs.file import Facts, JobFile, JobFileError, NotWhole, Result
+from judge_service.api.jobs.intake import MAX_ROW_BYTES, Bounds, Intake
+from judge_service.api.jobs.shelf import Shelf
+from judge_service.errors import SettingsError
+
+NOW = 1_790_000_000.0
+LINE = b'{"prompt": "2 + 2?", "response": "4"}\n'
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(tmp_path, kept_s=60.0)
+
+
+def put(shelf: Shelf, **facts: Any) -> str:
+    job_id = shelf.new_id()
+    made = Facts(id=job_id, **{"tenant": "", "state": "queued", "created_at": NOW, **facts})
+    shelf.open(job_id, create=made).close()
+    return job_id
+
+
+def done(at: float) -> Callable[[Facts], Facts]:
+    return lambda facts: replace(facts, state="done", finished_at=at)
+
+
+def test_a_result_that_is_there_stays_and_is_counted_once(shelf: Shelf) -> None:
+    with shelf.open(put(shelf, total=2)) as job:
+        job.commit([Result(0, None, b"first"), Result(1, "refused", b"second")])
+        facts = job.commit([Result(0, None, b"other")])
+
+        assert job.results(-1, 10) == [(0, b"first"), (1, b"second")]
+    assert (facts.done, facts.unscored) == (2, {"refused": 1})
+
+
+def test_rows_without_a_result_are_to_be_done_in_order(shelf: Shelf) -> None:
+    with shelf.open(put(shelf)) as job:
+        job.add_rows(0, [b"a", b"b", b"c", b"d"])
+        job.commit([Result(1, None, b"")])
+
+        assert job.undone(-1, 2) == [(0, b"a"), (2, b"c")]
+        assert job.undone(2, 2) == [(3, b"d")]
+
+
+def test_a_group_that_cannot_be_written_whole_is_not_written(shelf: Shelf) -> None:
+    with shelf.open(put(shelf)) as job:
+        job.add_rows(0, [b"a"])
+        with pytest.raises(JobFileError, match=r"service\.jobs_dir"):
+            job.add_rows(0, [b"a", b"b"])
+
+        assert job.undone(-1, 10) == [(0, b"a")]
+
+
+def test_files_are_for_the_service_alone(shelf: Shelf, tmp_path: Path) -> None:
+    job_id = put(shelf)
+    with shelf.open(job_id) as job:
+        job.add_rows(0, [b"a"])
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+
+    assert set(modes.values()) == {0o600}
+    assert len(modes) == 3  # with the log and its index
+
+
+def test_looking_for_a_job_makes_no_file(shelf: Shelf, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        shelf.facts("0" * 32)
+
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("job_id", ["", "../x", "0" * 31, "0" * 33, "A" * 32, "0" * 32 + "\n"])
+def test_what_is_no_id_names_no_file(shelf: Shelf, job_id: str) -> None:
+    with pytest.raises(FileNotFoundError):
+        shelf.open(job_id)
+
+
+def test_a_job_has_one_holder_until_it_is_released(shelf: Shelf) -> None:
+    job_id = put(shelf)
+    first = shelf.take(job_id)
+    assert first is not None
+    assert shelf.take(job_id) is None
+    first.release()
+    again = shelf.take(job_id)
+
+    assert again is not None
+    again.release()
+
+
+def test_what_nobody_receives_any_more_is_swept_and_the_rest_stays(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    torso, waiting = put(shelf, state="receiving"), put(shelf)
+    received = put(shelf, state="receiving")
+    (tmp_path / f"{'0' * 32}.sqlite").touch()  # its receiver died before the first write
+    hold = shelf.take(received)
+    shelf.sweep(NOW)
+    assert hold is not None
+    hold.release()
+
+    with pytest.raises(FileNotFoundError):
+        shelf.facts(torso)
+    assert {path.stem for path in tmp_path.glob("*.sqlite")} == {waiting, received}
+
+
+def test_a_file_that_cannot_be_read_is_never_swept(shelf: Shelf, tmp_path: Path) -> None:
+    job_id = put(shelf)
+    (tmp_path / f"{job_id}.sqlite").write_bytes(b"no database" * 100)
+    shelf.sweep(NOW + 1e9)
+
+    with pytest.raises(JobFileError):
+        shelf.facts(job_id)
+    assert shelf.waiting() == []
+
+
+def test_an_empty_file_is_not_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x.sqlite"
+    path.touch()
+
+    with JobFile(path) as job, pytest.raises(NotWhole):
+        job.facts()
+
+
+def test_a_finished_job_is_forgotten_after_its_time_and_not_before(shelf: Shelf) -> None:
+    job_id = put(shelf)
+    with shelf.open(job_id) as job:
+        job.change(done(NOW))
+    shelf.sweep(NOW + 59)
+    kept = shelf.facts(job_id).state
+    shelf.sweep(NOW + 60)
+
+    assert kept == "done"
+    with pytest.raises(FileNotFoundError):
+        shelf.facts(job_id)
+
+
+def test_the_oldest_waits_first(shelf: Shelf) -> None:
+    newer, older = put(shelf, created_at=NOW), put(shelf, created_at=NOW - 1)
+
+    assert [facts.id for facts in shelf.waiting()] == [older, newer]
+
+
+def test_a_directory_that_cannot_be_made_is_named_with_its_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(SettingsError, match=r"`service\.jobs_dir`: .*file/jobs cannot be made"):
+        Shelf(tmp_path / "file" / "jobs", kept_s=1.0)
+
+
+def test_a_directory_lost_while_receiving_leaves_nothing_open(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    intake = Intake(shelf, Caller(), Bounds(max_jobs=1, max_samples=9), reasons=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(JobFile, "_prepare", fail)
+        with pytest.raises(sqlite3.OperationalError):
+            intake.open()
+    intake.close()
+
+    assert [path.name for path in tmp_path.iterdir()] == ["intake.lock"]
+
+
+@pytest.mark.parametrize("size", [1, 7, 40, 1000])
+def test_lines_are_the_same_however_the_body_was_cut(shelf: Shelf, size: int) -> None:
+    body = LINE * 2 + b"\r\n" + LINE.strip()
+    intake = Intake(shelf, Caller(), Bounds(max_jobs=1, max_samples=9), reasons=False)
+    intake.open()
+    for first in range(0, len(body), size):
+        intake.feed(body[first : first + size])
+    facts = intake.accept()
+    intake.close()
+
+    with shelf.open(facts.id) as job:
+        assert job.undone(-1, 9) == [(number, LINE.strip()) for number in range(3)]
+    assert (facts.state, facts.total) == ("queued", 3)
+
+
+def test_a_line_without_end_is_refused_before_it_is_held_whole(shelf: Shelf) -> None:
+    intake = Intake(shelf, Caller(), Bounds(max_jobs=1, max_samples=9), reasons=False)
+    intake.open()
+    intake.feed(b"x" * MAX_ROW_BYTES)
+    with pytest.raises(HttpError, match="longer than") as refused:
+        intake.feed(b"x")
+    intake.close()
+
+    assert refused.value.status == 413
