@@ -79,8 +79,8 @@ class Rank(Caller):
     @task
     def judge(self) -> None:
         numbers = list(itertools.islice(NUMBERS, RANKED))
-        prompt = f"In which year was house {numbers[0]} built, and by whom?"
-        rows = [{**row(number), "prompt": prompt} for number in numbers]
+        asked = {name: row(numbers[0])[name] for name in ("prompt", "reference")}
+        rows = [{**row(number), **asked} for number in numbers]
         self.ask("/v1/rank", {"samples": rows}, numbers)
 
 

@@ -59,7 +59,9 @@ def test_a_refusal_is_an_answer() -> None:
 
 def test_rollouts_of_one_task_are_a_group_whatever_the_policy_did() -> None:
     one = decode_verify(verify(message("four")))
-    other = decode_verify(verify(CALL, RESULT, message("five")))
+    other = decode_verify(
+        verify(CALL, RESULT, message("Fit?"), message("No", "user"), message("5"))
+    )
 
     assert one.group_key == other.group_key != ""
 
