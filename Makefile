@@ -36,6 +36,15 @@ format: install ## let ruff format and mend what it can
 bench: install ## measure against the simulator (ten minutes); writes loadtest/results/
 	$(BIN)/python loadtest/bench.py
 
+bench-service: install ## measure the HTTP service (six minutes); writes loadtest/results/service_*.json
+	$(BIN)/python loadtest/service.py
+
+load: install ## simulator, service and locust on this machine; one table, and loadtest/results/load.json
+	$(BIN)/python loadtest/load.py
+
+load-ui: install ## the same with locust's own page
+	$(BIN)/python loadtest/load.py --ui
+
 bench-peers: install ## the clients that bench compares with, in .venv-peers
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --quiet --requirement loadtest/peers.txt
@@ -65,4 +74,4 @@ lock: install ## resolve requirements.lock and deploy/tools.txt anew
 clean: ## remove .venv and what tools leave behind
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build rewards.jsonl*
 
-.PHONY: help install run test check format bench bench-peers deploy-tools image soak docs lock clean
+.PHONY: help install run test check format bench bench-service bench-peers load load-ui deploy-tools image soak docs lock clean

@@ -147,6 +147,15 @@ FIGURES: dict[str, Callable[[], str]] = {
             "large_job",
             "shared_quota",
             "soak",
+            "load",
+            "image",
+            "service_single",
+            "service_batch",
+            "service_bodies",
+            "service_proxy",
+            "service_overload",
+            "service_stop",
+            "service_hostile",
         )
     },
 }
@@ -160,7 +169,8 @@ def with_figures(text: str) -> str:
 
 def pages() -> dict[Path, str]:
     """Every generated page, as it should be."""
-    with_blocks = (ROOT / "README.md", ROOT / "docs" / "performance.md")
+    docs = ROOT / "docs"
+    with_blocks = (ROOT / "README.md", docs / "performance.md", docs / "loadtest.md")
     return {
         ROOT / "docs" / "settings.md": settings_page(),
         **{page: with_figures(page.read_text()) for page in with_blocks},

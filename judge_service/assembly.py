@@ -170,7 +170,14 @@ def assemble(
     variants = [settings] if model else list(_variants(settings))
     targets = tuple(
         [
-            _target(variant, model or open_backend(variant, environ), tokens, sink, closing)
+            _target(
+                variant,
+                model or open_backend(variant, environ),
+                tokens,
+                sink,
+                closing,
+                environ=environ,
+            )
             for variant in variants
         ]
     )
@@ -218,6 +225,8 @@ def _target(
     tokens: LearnedRatio,
     sink: Sink,
     closing: AsyncExitStack,
+    *,
+    environ: Mapping[str, str],
 ) -> Target:
     closing.push_async_callback(backend.aclose)
     name = " ".join(filter(None, (settings.backend, _region(settings), backend.model)))
@@ -228,7 +237,7 @@ def _target(
     breaker = Breaker(target=name, sink=sink)
     shared = None
     if settings.limits.store != "none":
-        shared = _share(settings, name, limit, sink, closing)
+        shared = _share(settings, name, limit, sink, closing, environ=environ)
     closing.push_async_callback(detach.aclose, DRAIN_S)
     layers = (detach, Observe(target=name, sink=sink), breaker, limit, slots)
     quota = per_minute(settings.limits)
@@ -269,6 +278,8 @@ def _share(
     limit: RateLimit[Prompt, Completion],
     sink: Sink,
     closing: AsyncExitStack,
+    *,
+    environ: Mapping[str, str],
 ) -> Shared:
     """Puts the limiter under the shared store."""
     quota = per_minute(settings.limits)
@@ -277,7 +288,7 @@ def _share(
             "`limits.store` shares a quota, but none is set; set `limits.requests_per_minute` or"
             " `limits.tokens_per_minute`"
         )
-    store = _open_store(settings)
+    store = _open_store(settings, environ, closing)
     closing.push_async_callback(store.aclose)
     key = settings.limits.store_key or name
     shared = Shared(
@@ -293,21 +304,37 @@ def _share(
     return shared
 
 
-def _open_store(settings: Settings) -> QuotaStore:
+def _open_store(
+    settings: Settings, environ: Mapping[str, str], closing: AsyncExitStack
+) -> QuotaStore:
+    if settings.limits.store == "dynamodb":
+        return _open_table(settings, environ, closing)
     try:
-        if settings.limits.store == "redis":
-            from judge_service.flow.stores.redis import RedisStore  # noqa: PLC0415 - an extra
+        from judge_service.flow.stores.redis import RedisStore  # noqa: PLC0415 - an extra
 
-            return RedisStore(settings.limits.store_url)
-        from judge_service.flow.stores.dynamodb import DynamoDBStore  # noqa: PLC0415 - an extra
-
-        return DynamoDBStore(settings.limits.store_url, region=_region(settings))
+        return RedisStore(settings.limits.store_url)
     except ImportError as missing:
-        extra = "redis" if settings.limits.store == "redis" else "aws"
         raise SettingsError(
-            f'`limits.store = "{settings.limits.store}"` needs the package {missing.name}:'
-            f" pip install 'judge-service[{extra}]'"
+            f'`limits.store = "redis"` needs the package {missing.name}:'
+            " pip install 'judge-service[redis]'"
         ) from None
+
+
+def _open_table(
+    settings: Settings, environ: Mapping[str, str], closing: AsyncExitStack
+) -> QuotaStore:
+    """The quota's table, asked through our own client: a function's package holds no SDK."""
+    from judge_service.configuration.aws import AwsClient  # noqa: PLC0415 - only what is used
+    from judge_service.flow.stores.dynamodb import DynamoDBStore  # noqa: PLC0415 - see above
+
+    client = AwsClient(environ, region=_region(settings))
+    closing.push_async_callback(client.aclose)
+
+    async def send(request: Mapping[str, Any]) -> tuple[int, bytes]:
+        reply = await client.call("dynamodb", "DynamoDB_20120810.UpdateItem", request)
+        return reply.status, reply.body
+
+    return DynamoDBStore(settings.limits.store_url, send=send)
 
 
 def _per_prompt(

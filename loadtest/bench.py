@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from measuring import RESULTS, line, say
@@ -20,16 +21,17 @@ TIMEOUT_S = 400
 NAMES = ("limiter", "cpu", "inflight", "large_job", "hedge", "storm", "quota", "score")
 
 
-def main() -> int:
+def main(known: Sequence[str] = NAMES, doc: str | None = __doc__) -> int:
+    """known: benchmarks that there are, in their order. doc: of the command."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
     parser.add_argument("--smoke", action="store_true", help="tiny sizes; writes no result")
     options = parser.parse_args()
-    if unknown := set(options.names) - set(NAMES):
+    if unknown := set(options.names) - set(known):
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
-    names = options.names or NAMES
+    names = options.names or known
     failed = [name for name in names if not run(name, smoke=options.smoke)]
     if not options.smoke:
         for name in names:

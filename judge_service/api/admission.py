@@ -11,6 +11,8 @@ from judge_service.api.access import ANYBODY, Caller, Lane
 from judge_service.api.errors import HttpError
 
 TIMEOUT_HEADER = "x-judge-timeout-s"
+SHORTEST_WISH_S = 0.01
+"""Less could only be a mistake: no judge is that fast."""
 
 
 class ClientGone(Exception):
@@ -107,7 +109,7 @@ def caller_of(request: Request) -> Caller:
 def deadline_of(request: Request) -> float:
     """Seconds left for this request: `deadline_s` or the caller's own shorter wish, from its arrival.
 
-    Raises HttpError 400 if the wish is no number above 0.
+    Raises HttpError 400 if the wish is no such number.
     """
     seconds: float = request.app.state.judge.settings.deadline_s
     wish = request.headers.get(TIMEOUT_HEADER)
@@ -124,6 +126,10 @@ def _read_wish(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
-    if not seconds > 0:
-        raise HttpError(400, "bad_request", f"{TIMEOUT_HEADER} must be a number of seconds above 0")
+    if not seconds >= SHORTEST_WISH_S:
+        raise HttpError(
+            400,
+            "bad_request",
+            f"{TIMEOUT_HEADER} must be a number of seconds, at least {SHORTEST_WISH_S}",
+        )
     return seconds

@@ -24,12 +24,14 @@ from judge_service.api.admission import ClientGone
 from judge_service.api.capacity import Capacity
 from judge_service.api.dashboard import Panel
 from judge_service.api.errors import HttpError
-from judge_service.api.observation import observe
+from judge_service.api.loop_lag import LoopLag
+from judge_service.api.observation import ids_of, observe
 from judge_service.api.plain_route import short_ways
 from judge_service.errors import JudgeServiceError
 from judge_service.service import JudgeService, open_service
 from judge_service.settings import Settings
 from judge_service.telemetry.events import Sink, ignore
+from judge_service.telemetry.trace import carry
 
 ROUTERS = (
     routes_rewards.ROUTER,
@@ -71,7 +73,8 @@ class JudgeApp(FastAPI):
         state["arrived"] = asyncio.get_running_loop().time()
         try:
             state["caller"] = self._admit_caller(scope)
-            await self._route(scope, receive, send)
+            with carry(**ids_of(scope["headers"])):
+                await self._route(scope, receive, send)
         except ClientGone:
             pass
         except Exception as error:  # noqa: BLE001 - the last place where it can become an answer
@@ -156,8 +159,9 @@ def create_app(
             app.state.judge = judge
             app.state.observation = observation
             app.state.panel = Panel(observation.workers, sees_all=observation.sees_all)
-            app.state.capacity = _capacity(judge)
-            yield
+            with LoopLag() as lag:
+                app.state.capacity = capacity_of(judge, lag)
+                yield
             app.state.capacity.stop()
 
     app = JudgeApp(
@@ -177,16 +181,17 @@ def create_app(
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
-    openapi.install(app)
+    openapi.install(app, ROUTERS)
     return app
 
 
-def _capacity(judge: JudgeService) -> Capacity:
+def capacity_of(judge: JudgeService, lag: LoopLag) -> Capacity:
+    """Empty books for a judge; on its event loop."""
     service = judge.settings.service
     return Capacity(
         max_samples=service.max_held_samples,
         max_bytes=service.max_held_bytes,
         expected_per_s=judge.expect().evaluations_per_s,
-        is_busy=judge.is_busy,
+        is_busy=lambda: judge.is_busy() or lag.is_behind,
         now=asyncio.get_running_loop().time,
     )

@@ -102,7 +102,7 @@ class Capacity:
             )
         room = self._room(deadline_s)
         held = self._held[caller.tenant]
-        if held and held + samples > caller.share * room:
+        if caller.share < 1 and held and held + samples > caller.share * room:
             wait_s = self._drain_s(held + samples - caller.share * room)
             raise self._refuse("over_share", "this caller has its share of the queue", wait_s)
         if self._samples and self._samples + samples > room:

@@ -13,18 +13,16 @@ ROW: dict[str, Any] = {
 
 ROW_SCHEMA: dict[str, Any] = {
     "type": "object",
-    "description": "A rollout in any form of docs/contracts.md; this is the usual one.",
+    "description": (
+        "A rollout in any form of docs/contracts.md. The usual one has `messages`, whose last is the"
+        " model's answer, and a `reference_answer`; other fields are metadata."
+    ),
     "properties": {
         "id": {"description": "Any JSON value; returned as sent."},
         "messages": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["role", "content"],
-                "properties": {"role": {"type": "string"}, "content": {"type": "string"}},
-            },
+            "description": "A list of objects with `role` and `content` (text or content blocks)."
         },
-        "reference_answer": {"type": "string"},
+        "reference_answer": {"description": "Text; anything else is shown to the judge as JSON."},
     },
 }
 
@@ -56,8 +54,7 @@ INVOCATION: list[dict[str, Any]] = [ROW]
 
 INVOCATION_SCHEMA: dict[str, Any] = {
     "description": "A list of rollouts, one of them, or a wrapper around them; see docs/contracts.md.",
-    "type": "array",
-    "items": ROW_SCHEMA,
+    "anyOf": [{"type": "array", "items": ROW_SCHEMA}, ROW_SCHEMA],
 }
 
 INVOCATION_REPLY: list[dict[str, Any]] = [

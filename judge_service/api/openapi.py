@@ -3,13 +3,16 @@
 The routes read and write with msgspec, so FastAPI cannot see their bodies; it is told here.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from msgspec import Struct
 
+from judge_service.api.admission import SHORTEST_WISH_S
 from judge_service.api.errors import SCHEMA
 from judge_service.wire.native import NativeReply
 
@@ -25,7 +28,7 @@ TIMEOUT_PARAMETER = {
     "in": "header",
     "required": False,
     "description": "seconds in which the answer is wanted, at most `deadline_s`",
-    "schema": {"type": "number", "exclusiveMinimum": 0},
+    "schema": {"type": "number", "minimum": SHORTEST_WISH_S},
 }
 
 
@@ -47,8 +50,8 @@ def json_reply(
     return {200: {"description": description, "content": content}}
 
 
-def install(app: FastAPI) -> None:
-    """Makes `app.openapi()` complete: components of the replies, the error, the keys."""
+def install(app: FastAPI, routers: Iterable[APIRouter]) -> None:
+    """Makes `app.openapi()` complete: components of the replies, the error, the keys, the examples."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -65,8 +68,26 @@ def install(app: FastAPI) -> None:
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             }
+            _restore_examples(made, routers)
             made["security"] = [{}, {"bearer": []}, {"header": []}]
             app.openapi_schema = made
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign] # FastAPI's documented way
+
+
+def _restore_examples(document: dict[str, Any], routers: Iterable[APIRouter]) -> None:
+    """Puts the examples back as they are: FastAPI drops every `null` in them."""
+    for router in routers:
+        for route in router.routes:
+            if isinstance(route, APIRoute) and route.include_in_schema:
+                for method in route.methods or ():
+                    shown = document["paths"][route.path][method.lower()]["responses"]
+                    _restore(shown, route.responses)
+
+
+def _restore(shown: dict[str, Any], written: Mapping[int | str, dict[str, Any]]) -> None:
+    for status, response in written.items():
+        for kind, content in response.get("content", {}).items():
+            if "example" in content:
+                shown[str(status)]["content"][kind]["example"] = content["example"]

@@ -14,13 +14,21 @@ NOT_READY: dict[int | str, dict[str, Any]] = {
 }
 
 
-@ROUTER.get("/ping", responses={200: {"description": "Ready; the body is empty."}, **NOT_READY})
+@ROUTER.get(
+    "/ping",
+    response_class=Response,
+    responses={200: {"description": "Ready; the body is empty."}, **NOT_READY},
+)
 async def ping(request: Request) -> Response:
     """SageMaker's health check: 200 when ready, 503 while starting or stopping."""
     return Response(status_code=200 if is_ready(request.app) else 503)
 
 
-@ROUTER.get("/healthz/ready", responses={200: {"description": "Ready."}, **NOT_READY})
+@ROUTER.get(
+    "/healthz/ready",
+    response_class=Response,
+    responses={200: {"description": "Ready."}, **NOT_READY},
+)
 async def ready(request: Request) -> Response:
     """Whether it takes new work.
 
@@ -30,7 +38,11 @@ async def ready(request: Request) -> Response:
     return Response(status_code=200 if is_ready(request.app) else 503)
 
 
-@ROUTER.get("/healthz/live", responses={200: {"description": "The event loop runs."}})
+@ROUTER.get(
+    "/healthz/live",
+    response_class=Response,
+    responses={200: {"description": "The event loop runs."}},
+)
 async def live(_request: Request) -> Response:
     """Whether the process is alive."""
     return Response(status_code=200)

@@ -2,8 +2,9 @@
 
     AWS_BEARER_TOKEN_BEDROCK in the environment     a Bedrock API key, sent as it is (as boto does)
     AWS_ACCESS_KEY_ID and its companions            read without importing boto (Lambda starts faster)
+    AWS_CONTAINER_CREDENTIALS_..._URI               asked for over HTTP, also without boto
     anything else                                   an aioboto3 session: profile, SSO, web identity,
-                                                    container, instance role, refreshed by the session
+                                                    instance role, refreshed by the session
 
 A profile named in the settings goes before the environment. A Bedrock API key is for Bedrock only.
 """
@@ -21,6 +22,12 @@ ADVICE = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_BEARER_TOKEN_BEDROCK),"
     " or install judge-service[aws] for profiles, SSO and roles"
 )
+
+CONTAINER_VARIABLES = (
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
+"""Where a container, and a function under SnapStart, is told to ask for credentials."""
 
 REOPEN_AFTER_S = 1.0
 """A session younger than this is not opened again: a thousand refused calls open one."""
@@ -80,7 +87,12 @@ def identity_source(
     region = region or region_in(environ)
     if not profile and identity_in(environ, service) is not None:
         return Environment(environ, region, service)
-    return Session(profile or environ.get("AWS_PROFILE"), region, service)
+    profile = profile or environ.get("AWS_PROFILE")
+    if not profile and any(name in environ for name in CONTAINER_VARIABLES):
+        from judge_service.backends import container_credentials  # noqa: PLC0415 - imports this
+
+        return container_credentials.Container(environ, region, service)
+    return Session(profile, region, service)
 
 
 def region_in(environ: Mapping[str, str]) -> str | None:
@@ -130,7 +142,7 @@ class Environment:
         return await self.get()
 
     async def region(self) -> str:
-        return self._region or _no_region(self._service)
+        return self._region or no_region(self._service)
 
 
 class Session:
@@ -178,7 +190,7 @@ class Session:
     async def region(self) -> str:
         if self._region is None:
             await self.get()
-        return self._region or _no_region(self._service)
+        return self._region or no_region(self._service)
 
     def _age_s(self) -> float:
         return asyncio.get_running_loop().time() - self._opened_at
@@ -219,5 +231,6 @@ def open_session(
         raise CredentialsError(f"the AWS session cannot be opened: {problem}") from problem
 
 
-def _no_region(service: Service) -> str:
+def no_region(service: Service) -> str:
+    """Raises Denied, and says where to name a region."""
     raise Denied(f"no AWS region is set: set {service}.region or AWS_REGION")

@@ -48,5 +48,5 @@ def _refuse_embedded(config: Path, settings: Settings) -> None:
     if settings.backend == "local" and not settings.grader:
         raise SettingsError(
             f"{config}: the embedded judge's model and runtime are too large for a function's"
-            ' package; set `backend = "bedrock"`, or build the Lambda image, which holds them'
+            ' package; set `backend = "bedrock"`, or build the Lambda image, which can hold them'
         )

@@ -155,17 +155,16 @@ class Tally(Struct):
         self.rewards.note(reward.score, BOUNDS_SCORE)
         for part in reward.parts:
             if part.score is not None:
-                name = names.admit(part.name)
-                if name not in self.criteria:
-                    self.criteria[name] = _scores()
-                self.criteria[name].note(part.score, BOUNDS_SCORE)
+                seen = self.criteria.get(part.name)
+                if seen is None:
+                    seen = self.criteria.setdefault(names.admit(part.name), _scores())
+                seen.note(part.score, BOUNDS_SCORE)
 
     def ended(self, event: CallEnded, names: Names) -> None:
         """names: of the targets that are counted apart."""
-        target = names.admit(event.target)
-        if target not in self.calls:
-            self.calls[target] = CallTally()
-        calls = self.calls[target]
+        calls = self.calls.get(event.target)
+        if calls is None:
+            calls = self.calls.setdefault(names.admit(event.target), CallTally())
         _count(calls.outcomes, _word(event.outcome))
         calls.throttled += event.throttled
         if event.was_sent:

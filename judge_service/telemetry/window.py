@@ -71,11 +71,11 @@ class Window:
 
     def __init__(self, *, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self._since_s = now()
+        self._since_s = now_s = now()
         self._state: Callable[[], ServiceState] = ServiceState
         self._before = Tally()
         self._past: deque[tuple[int, Raw]] = deque()
-        self._slot = Slot(self._number())
+        self._slot = Slot(int(now_s) // SLOT_S)
         self._targets, self._criteria = Names(), Names()
 
     def __repr__(self) -> str:
@@ -116,9 +116,6 @@ class Window:
             }
         )
 
-    def _number(self) -> int:
-        return int(self._now()) // SLOT_S
-
     def _graded(self, event: SampleGraded) -> None:
         slot = self._slot
         slot.tally.graded(event, self._criteria)
@@ -128,9 +125,11 @@ class Window:
 
     def _turn(self) -> None:
         """Begins a slot if it is time, and lets those go that are too old."""
-        number = self._number()
-        if number == self._slot.number:
-            return
+        number = int(self._now()) // SLOT_S
+        if number != self._slot.number:
+            self._begin(number)
+
+    def _begin(self, number: int) -> None:
         ended, self._slot = self._slot, Slot(number, spent=_spent(self._state()))
         self._before = total(self._before, ended.tally)
         self._past.append((ended.number, Raw(ENCODER.encode(ended))))

@@ -63,14 +63,13 @@ class Workers:
         inherited = await asyncio.to_thread(self._inherit, self._directory)
         if inherited is not None:
             self._window.inherit(inherited.tally)
-        publishing = asyncio.create_task(self._publish_for_ever(self._directory))
+        ending = asyncio.Event()
+        publishing = asyncio.create_task(self._publish_until(ending, self._directory))
         try:
             yield
         finally:
-            publishing.cancel()
-            await asyncio.gather(publishing, return_exceptions=True)
-            with suppress(OSError):
-                await asyncio.to_thread(self._publish, self._directory, self._own())
+            ending.set()
+            await publishing
 
     async def snapshots(self) -> list[Snapshot]:
         """This worker's, as of now, then those of the others, about a second old."""
@@ -79,11 +78,15 @@ class Workers:
     def _own(self) -> bytes:
         return self._window.snapshot(self._pid)
 
-    async def _publish_for_ever(self, directory: Path) -> None:
-        while True:
+    async def _publish_until(self, ending: asyncio.Event, directory: Path) -> None:
+        """Each second and once more at the end; one at a time, because a thread cannot be cancelled."""
+        is_last = False
+        while not is_last:
+            is_last = ending.is_set()
             with suppress(OSError):  # a full disk costs the sight of this worker, not its work
                 await asyncio.to_thread(self._publish, directory, self._own())
-            await asyncio.sleep(PUBLISH_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(ending.wait(), PUBLISH_S)
 
     def _publish(self, directory: Path, snapshot: bytes) -> None:
         """Whole or not at all: a reader must not meet half of it."""

@@ -59,8 +59,11 @@ class Means:
         tally.add(total, count)
         tally.at = self._now()
         self._groups[key] = tally
-        if len(self._groups) > self._max_remembered:
+        while len(self._groups) > self._max_remembered or self._is_old(self._oldest()):
             self._groups.popitem(last=False)
+
+    def _oldest(self) -> "_Tally":
+        return next(iter(self._groups.values()))
 
     def _is_old(self, tally: "_Tally") -> bool:
         return self._now() - tally.at >= self._memory_s

@@ -78,13 +78,13 @@ async def test_our_own_time_limit_says_which_it_was(server: Any) -> None:
         await writer.drain()
 
     server.will(silence)
-    quick = settings_for(server.url, JUDGE_HTTP_CALL_TIMEOUT_S="0.05")
+    quick = settings_for(server.url, JUDGE_HTTP_CALL_TIMEOUT_S="0.3")
     async with open_service(quick, environ=KEYS) as judge:
-        with pytest.raises(TooManyUnscored, match=r"within 0\.05 s: raise `http\.call_timeout_s`"):
+        with pytest.raises(TooManyUnscored, match=r"within 0\.3 s: raise `http\.call_timeout_s`"):
             await judge.answer([ROW])
     async with open_service(settings_for(server.url), environ=KEYS) as judge:
         with pytest.raises(TooManyUnscored, match=r"raise `deadline_s`"):
-            await judge.answer([ROW], deadline_s=0.05)
+            await judge.answer([ROW], deadline_s=0.3)
 
 
 async def test_a_judge_that_cannot_be_reached_says_what_to_check() -> None:

@@ -198,9 +198,10 @@ async def abort(writer: asyncio.StreamWriter) -> None:
 
 
 @pytest.mark.parametrize("make", [direct, reference])
-async def test_both_paths_end_at_the_deadline(server: Any, make: Any) -> None:
-    server.will(silence)
+async def test_both_paths_end_at_the_deadline(server: Any, answer: Any, make: Any) -> None:
+    server.will(answer(200, REPLY), silence)
     judge = make("m", server.url)
+    await judge(Request(body=simple_prompt()))  # boto takes half a second to open
     deadline = asyncio.get_running_loop().time() + 0.5
     with pytest.raises(DeadlineExceeded) as caught:
         await judge(Request(body=simple_prompt(), deadline=deadline))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from judge_service.settings import keys
+from judge_service.settings import ServiceSettings, keys
 from tests.deploy.conftest import DEPLOY, Run
 
 TEMPLATES = sorted((DEPLOY / "aws").glob("*.yaml"))
@@ -72,9 +72,10 @@ def test_the_task_may_write_nowhere_but_in_its_volumes_and_is_nobody() -> None:
 
 
 def test_the_task_may_drain_before_it_is_killed() -> None:
-    drain = next(key.default for key in keys() if key.name == "service.drain_s")
+    service = ServiceSettings()
+    grace = resources("ecs")["Task"]["ContainerDefinitions"][0]["StopTimeout"]
 
-    assert drain < resources("ecs")["Task"]["ContainerDefinitions"][0]["StopTimeout"]
+    assert service.unready_s + service.drain_s < grace
 
 
 def test_the_endpoint_scales_on_requests_at_work() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from judge_service.settings import keys
+from judge_service.settings import ServiceSettings, keys
 from tests.deploy.conftest import DEPLOY, Run
 
 CHART = DEPLOY / "helm" / "judge-service"
@@ -14,6 +14,7 @@ EVERYTHING = (
     "--set=autoscaling.kind=keda,serviceMonitor.enabled=true,ports.admin=9100,apiKeysSecret=keys",
     "--set=envFromSecrets={openai},env[0].name=AWS_REGION,env[0].value=eu-west-1",
 )
+TO_END_S = ServiceSettings().unready_s + ServiceSettings().drain_s
 CUSTOM = {"ScaledObject", "ServiceMonitor"}
 """Kinds of operators; the schemas of Kubernetes do not know them."""
 
@@ -86,9 +87,8 @@ def test_a_pod_may_drain_before_it_is_killed(run: Run) -> None:
     manifests = render(run)
     grace = manifests["Deployment"]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     sleep = container(manifests)["lifecycle"]["preStop"]["sleep"]["seconds"]
-    drain = next(key.default for key in keys() if key.name == "service.drain_s")
 
-    assert sleep + drain < grace
+    assert sleep + TO_END_S < grace
 
 
 def test_autoscaling_follows_the_queue(run: Run) -> None:

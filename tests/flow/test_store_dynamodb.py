@@ -1,12 +1,14 @@
+import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, ConnectTimeoutError
 
+from judge_service.configuration.aws import AwsClient
 from judge_service.flow.stores import Ask, StoreFailed
-from judge_service.flow.stores.dynamodb import MAX_CHUNK_S, DynamoDBStore
+from judge_service.flow.stores.dynamodb import MAX_CHUNK_S, TIMEOUT_S, DynamoDBStore, Send
+from judge_service.testing import run_virtual
 
 SLICE_AT_S = 1_795_000_000.0
 
@@ -43,28 +45,41 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-async def stores(
-    endpoint: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[list[DynamoDBStore]]:
-    """Two processes on one table; they share a client, because opening one takes 0.3 s."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    table = f"quota-{uuid.uuid4().hex}"
-    both = [
-        DynamoDBStore(table, region="us-east-1", endpoint_url=endpoint, clock=clock)
-        for _ in range(2)
-    ]
-    client = both[1]._client = await both[0]._open()
-    await client.create_table(
-        TableName=table,
-        KeySchema=[{"AttributeName": "slice", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "slice", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
+def sender(endpoint: str) -> tuple[AwsClient, Send]:
+    client = AwsClient(
+        {
+            "AWS_ENDPOINT_URL_DYNAMODB": endpoint,
+            "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "us-east-1",
+        }
     )
-    yield both
-    for store in both:
-        await store.aclose()
+
+    async def send(request: Mapping[str, Any]) -> tuple[int, bytes]:
+        reply = await client.call("dynamodb", "DynamoDB_20120810.UpdateItem", request)
+        return reply.status, reply.body
+
+    return client, send
+
+
+@pytest.fixture
+async def stores(endpoint: str, clock: Clock) -> AsyncIterator[list[DynamoDBStore]]:
+    """Two processes on one table."""
+    client, send = sender(endpoint)
+    table = f"quota-{uuid.uuid4().hex}"
+    made = await client.call(
+        "dynamodb",
+        "DynamoDB_20120810.CreateTable",
+        {
+            "TableName": table,
+            "KeySchema": [{"AttributeName": "slice", "KeyType": "HASH"}],
+            "AttributeDefinitions": [{"AttributeName": "slice", "AttributeType": "S"}],
+            "BillingMode": "PAY_PER_REQUEST",
+        },
+    )
+    assert made.status == 200, made.body
+    yield [DynamoDBStore(table, send=send, clock=clock) for _ in range(2)]
+    await client.aclose()
 
 
 async def test_one_update_leases_from_the_slice_of_now(stores: list[DynamoDBStore]) -> None:
@@ -160,23 +175,21 @@ async def test_nothing_wanted_is_no_operation(stores: list[DynamoDBStore]) -> No
 
 
 class Overloaded:
-    """A client whose table refuses the first so many updates."""
+    """A table that refuses the first so many updates."""
 
-    def __init__(self, refusals: int, code: str = "ThrottlingException") -> None:
+    def __init__(self, refusals: int) -> None:
         self.refusals = refusals
-        self.code = code
         self.calls = 0
 
-    async def update_item(self, **_request: Any) -> dict[str, Any]:
+    async def __call__(self, _request: Mapping[str, Any]) -> tuple[int, bytes]:
         self.calls += 1
         if self.calls <= self.refusals:
-            raise ClientError({"Error": {"Code": self.code, "Message": "slow down"}}, "UpdateItem")
-        return {"Attributes": {"marks": {"NS": ["7"]}}}
+            return 400, b'{"__type": "com.amazon#ThrottlingException", "message": "slow down"}'
+        return 200, b'{"Attributes": {"marks": {"NS": ["7"]}}}'
 
 
 async def test_an_overloaded_table_gets_fewer_and_longer_leases(clock: Clock) -> None:
-    store = DynamoDBStore("t", clock=clock)
-    store._client = Overloaded(refusals=2)
+    store = DynamoDBStore("t", send=Overloaded(refusals=2), clock=clock)
 
     await store.lease("q", ask())
 
@@ -188,35 +201,55 @@ async def test_an_overloaded_table_gets_fewer_and_longer_leases(clock: Clock) ->
 
 
 async def test_a_table_overloaded_for_long_has_failed_without_a_hot_loop(clock: Clock) -> None:
-    store = DynamoDBStore("t", clock=clock)
-    store._client = client = Overloaded(refusals=99)
+    table = Overloaded(refusals=99)
+    store = DynamoDBStore("t", send=table, clock=clock)
 
     with pytest.raises(StoreFailed, match="slow down"):
         await store.lease("q", ask())
 
-    assert client.calls == 3
+    assert table.calls == 3
     assert store.statistics().chunk_s <= MAX_CHUNK_S
 
 
-async def test_a_table_that_is_not_there_has_failed(stores: list[DynamoDBStore]) -> None:
-    store = DynamoDBStore("another")
-    store._client = await stores[0]._open()
+async def test_a_table_that_is_not_there_has_failed(endpoint: str) -> None:
+    client, send = sender(endpoint)
+    store = DynamoDBStore("another", send=send)
 
     with pytest.raises(StoreFailed, match="ResourceNotFoundException"):
         await store.lease("q", ask())
+    await client.aclose()
 
 
 async def test_no_connection_has_failed() -> None:
-    class Unreachable:
-        async def update_item(self, **_request: Any) -> None:
-            raise ConnectTimeoutError(endpoint_url="http://127.0.0.1:1")
+    client, send = sender("http://127.0.0.1:1")
+    store = DynamoDBStore("t", send=send)
 
-    store = DynamoDBStore("t")
-    store._client = Unreachable()
-
-    with pytest.raises(StoreFailed, match="ConnectTimeoutError"):
+    with pytest.raises(StoreFailed, match=r"gave no lease: Unavailable\("):
         await store.lease("q", ask())
+    await client.aclose()
+
+
+def test_a_table_that_does_not_answer_has_failed_in_time() -> None:
+    async def silent(_request: Mapping[str, Any]) -> tuple[int, bytes]:
+        await asyncio.sleep(60)
+        return 200, b"{}"
+
+    async def scenario() -> None:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(StoreFailed, match="TimeoutError"):
+            await DynamoDBStore("t", send=silent).lease("q", ask())
+        assert asyncio.get_running_loop().time() - began == TIMEOUT_S
+
+    run_virtual(scenario())
+
+
+async def test_an_answer_that_is_no_json_has_failed() -> None:
+    async def garbage(_request: Mapping[str, Any]) -> tuple[int, bytes]:
+        return 502, b"<html>"
+
+    with pytest.raises(StoreFailed, match="DecodeError"):
+        await DynamoDBStore("t", send=garbage).lease("q", ask())
 
 
 def test_shows_its_table() -> None:
-    assert repr(DynamoDBStore("t", region="eu-west-1")) == "DynamoDBStore(t, eu-west-1)"
+    assert repr(DynamoDBStore("t", send=Overloaded(0))) == "DynamoDBStore(t)"

@@ -193,7 +193,9 @@ async def test_what_was_spent_before_a_failed_call_is_kept(make_grader: Any, jud
 async def test_any_other_error_is_a_grader_error_fit_for_a_log_line(
     make_grader: Any, judge: Any
 ) -> None:
-    reward = await make_grader(judge(RuntimeError("\x1b[2Jbroken\n" + "x" * 5_000)))(Request(SAMPLE))
+    reward = await make_grader(judge(RuntimeError("\x1b[2Jbroken\n" + "x" * 5_000)))(
+        Request(SAMPLE)
+    )
     assert (reward.score, reward.reason) == (None, "grader_error")
     assert reward.detail.startswith("RuntimeError:  [2Jbroken x")
     assert len(reward.detail) == 600

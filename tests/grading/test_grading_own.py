@@ -302,6 +302,20 @@ async def test_a_thread_that_comes_back_late_is_used_again() -> None:
     threads.close()
 
 
+async def test_a_thread_that_was_given_to_one_who_has_just_gone_is_not_lost() -> None:
+    threads = Threads(max_threads=1)
+    thread = await threads._take()
+    waiting = asyncio.create_task(threads._take())
+    await asyncio.sleep(0)
+
+    threads._free(thread)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+
+    assert threads._idle == [thread]
+    threads.close()
+
+
 async def test_waiting_for_a_thread_ends_at_the_deadline(write: Any) -> None:
     grader = await open_own(f"{write(HANGS['def'])}:f", timeout_s=1.0)
     grader._threads._max_threads = 1

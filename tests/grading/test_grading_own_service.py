@@ -1,6 +1,7 @@
 """A grader of the user's own behind the service, the command line and the Lambda function."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,6 +152,30 @@ def test_the_command_line_says_what_is_wrong_with_it(
 
     assert main(["check", "--config", str(tmp_path / "judge.toml")]) == 2
     assert "failed at bad.py:1: ModuleNotFoundError" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_process_ends_though_a_call_never_does(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "hangs.py").write_text(
+        f"import threading\n{kind} f(sample): threading.Event().wait()\n"
+    )
+    (tmp_path / "judge.toml").write_text(
+        'grader = "hangs.py:f"\ngrader_timeout_s = 0.05\n[unscored]\nmax_fraction = 1\n'
+    )
+    (tmp_path / "in.jsonl").write_text(json.dumps(row(1, "x")) + "\n")
+    names = ["in.jsonl", "-o", "out.jsonl", "--quiet", "--config", "judge.toml"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "judge_service", "score", *names],
+        cwd=tmp_path,
+        timeout=20,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out.jsonl").read_text())["unscored_reason"] == "grader_error"
 
 
 async def test_a_function_that_cannot_be_had_does_not_open_the_service() -> None:

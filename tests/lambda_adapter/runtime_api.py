@@ -27,12 +27,18 @@ class RuntimeApi:
     def __init__(self) -> None:
         self._events: queue.Queue[tuple[str, Any, float] | None] = queue.Queue()
         self._answers: queue.Queue[tuple[str, bytes]] = queue.Queue()
+        self.snapshot_taken, self.restored = threading.Event(), threading.Event()
         api = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
+                if self.path.endswith("/restore/next"):
+                    api.snapshot_taken.set()
+                    api.restored.wait(ANSWER_TIMEOUT_S)
+                    self._send(200, {}, b"")
+                    return
                 event = api._events.get()
                 if event is None:
                     self.close_connection = True

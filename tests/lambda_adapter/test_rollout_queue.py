@@ -16,6 +16,7 @@ from judge_service.backends.scripted import Scripted
 from judge_service.errors import Denied, SettingsError
 from judge_service.service import open_service
 from judge_service.settings import load_settings
+from lambda_adapter.environment import Environment
 from lambda_adapter.reply_queue import Reply, _batches
 from lambda_adapter.rollout_queue import answer_queue, is_queue_event
 
@@ -157,6 +158,26 @@ async def test_a_rollout_is_generated_and_rewarded_by_two_environments(aws: Aws)
     ]
 
 
+def test_the_function_takes_messages_of_a_queue_and_rows_alike(aws: Aws) -> None:
+    names = {"FUNCTION_REPLY_QUEUE_URL": aws.queue, "FUNCTION_ROLLOUT_TABLE": aws.table}
+    variables = {f"JUDGE_{name}": text for name, text in names.items()} | {
+        "JUDGE_LOGS_ENABLED": "false"
+    }
+    environment = Environment(environ={**variables, **aws.environ})
+    row = {"id": 1, "prompt": "?", "completion": "It is 2.", "answer": "2"}
+    try:
+        assert environment.answer(event_of(request("s_0"))) == {"batchItemFailures": []}
+        assert environment.answer(event_of(response("s_0"), "{"))["batchItemFailures"] == [
+            {"itemIdentifier": "message-1"}
+        ]
+        [item] = environment.answer([row])
+    finally:
+        environment.close()
+
+    [reward] = [one for one in aws.received() if "rewards" in one]
+    assert reward["rewards"]["aggregate_score"] == pytest.approx(item["aggregate_reward_score"])
+
+
 @pytest.mark.parametrize("wire", ["0..1", "-1..1"])
 async def test_the_reward_is_in_the_requests_range_whatever_the_wires(aws: Aws, wire: str) -> None:
     asked = request("s_0", rewards={"range": [-2.0, 3.0]})
@@ -220,6 +241,21 @@ async def test_the_next_epochs_rollout_of_the_same_id_is_judged_anew(aws: Aws) -
 
     scores = [one["rewards"]["aggregate_score"] for one in aws.received() if "rewards" in one]
     assert sorted(scores) == [0.2, 0.8]
+
+
+async def test_a_rollout_replaced_while_its_answer_is_judged_does_not_inherit_the_reward(
+    aws: Aws,
+) -> None:
+    class Replacing(Scripted):
+        async def __call__(self, asked: Any) -> Any:
+            item = {"sample_id": {"S": "s_0"}, "request": {"S": "the next epoch's"}}
+            await asyncio.to_thread(aws.dynamodb.put_item, TableName=aws.table, Item=item)
+            return await super().__call__(asked)
+
+    said = event_of(response("s_0"))
+    assert await run(aws, event_of(request("s_0")), said, model=Replacing("0.8")) == [[], []]
+
+    assert "reply" not in aws.item("s_0")
 
 
 async def test_a_row_that_cannot_be_judged_comes_again_and_its_neighbour_does_not(aws: Aws) -> None:
@@ -314,9 +350,9 @@ async def test_a_cancelled_invocation_leaves_no_task_behind(aws: Aws) -> None:
         )
         await asyncio.sleep(0.2)
         work.cancel()
-        await asyncio.wait([work])
+        await asyncio.wait([work], timeout=5)
+        assert work.cancelled()
 
-    assert work.cancelled()
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

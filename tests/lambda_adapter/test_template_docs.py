@@ -39,7 +39,7 @@ def test_the_settings_it_names_exist(page: Path) -> None:
 @every_page
 def test_the_templates_parameters_it_names_exist(page: Path) -> None:
     text = page.read_text()
-    set_to = set(re.findall(r"\b([A-Z]\w+)=", text))
+    set_to = set(re.findall(r"\b([A-Z][a-z]\w+)=", text))
     in_table = set(re.findall(r"^\| (?:`\w+`, )?`([A-Z]\w+)`", text, re.MULTILINE))
 
     assert set_to <= DOCUMENT["Parameters"].keys()

@@ -1,17 +1,22 @@
 """The built zip, unpacked, with nothing else on the path, under the real runtime client."""
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
+import urllib.request
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
+from moto.server import ThreadedMotoServer
 
 from judge_service.simulator import SimulatorConfig, simulate
 from tests.lambda_adapter.runtime_api import RuntimeApi
@@ -78,24 +83,27 @@ def environment(task: Path, image: Path, **more: str) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="module")
-def function(task: Path, image: Path, bedrock: str) -> Iterator[RuntimeApi]:
+@contextmanager
+def started(task: Path, image: Path, **more: str) -> Iterator[RuntimeApi]:
     api = RuntimeApi()
     process = subprocess.Popen(
         [PYTHON, "-s", "-S", "-m", "awslambdaric", "lambda_adapter.handler.lambda_handler"],
         cwd=task,
-        env=environment(
-            task,
-            image,
-            AWS_LAMBDA_RUNTIME_API=api.address,
-            JUDGE_BEDROCK_ENDPOINT_URL=bedrock,
-        ),
+        env=environment(task, image, AWS_LAMBDA_RUNTIME_API=api.address, **more),
         stdout=subprocess.DEVNULL,
     )
-    yield api
-    process.kill()
-    process.wait()
-    api.close()
+    try:
+        yield api
+    finally:
+        process.kill()
+        process.wait()
+        api.close()
+
+
+@pytest.fixture(scope="module")
+def function(task: Path, image: Path, bedrock: str) -> Iterator[RuntimeApi]:
+    with started(task, image, JUDGE_BEDROCK_ENDPOINT_URL=bedrock) as api:
+        yield api
 
 
 @pytest.mark.parametrize("name", EVENTS)
@@ -113,6 +121,58 @@ def test_the_settings_and_the_rubric_in_the_package_are_used(function: RuntimeAp
 
     for item in items_of(event, reply):
         assert {metric["name"] for metric in item["metrics_list"]} >= CRITERIA
+
+
+def ask_dynamodb(operation: str, endpoint: str, **body: Any) -> Any:
+    """One call of DynamoDB's protocol; its double asks for no signature."""
+    headers = {
+        "content-type": "application/x-amz-json-1.0",
+        "x-amz-target": f"DynamoDB_20120810.{operation}",
+        "authorization": "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261125/us-east-1/dynamodb/x",
+    }
+    sent = urllib.request.Request(endpoint, json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(sent, timeout=10) as reply:
+        return json.load(reply)
+
+
+@pytest.fixture
+def dynamodb() -> Iterator[str]:
+    """A double with the quota's table as the template makes it; gives its address."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    ask_dynamodb(
+        "CreateTable",
+        endpoint,
+        TableName="quota",
+        KeySchema=[{"AttributeName": "slice", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "slice", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    yield endpoint
+    server.stop()
+
+
+def test_a_quota_is_shared_through_a_table_without_an_sdk(
+    task: Path, image: Path, bedrock: str, dynamodb: str
+) -> None:
+    event = EVENTS["Bedrock RFT: list, reference in metadata"]
+    shared = {
+        "JUDGE_BEDROCK_ENDPOINT_URL": bedrock,
+        "JUDGE_LIMITS_STORE": "dynamodb",
+        "JUDGE_LIMITS_STORE_URL": "quota",
+        "AWS_ENDPOINT_URL_DYNAMODB": dynamodb,
+    }
+
+    with started(task, image, **shared) as api:
+        kind, reply = api.invoke(event)
+
+    assert kind == "response", reply
+    assert_valid(event, reply)
+    (item, *_) = ask_dynamodb("Scan", dynamodb, TableName="quota")["Items"]
+    assert int(item["requests"]["N"]) > 0
+    assert int(item["tokens"]["N"]) > 0
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,11 @@ async def test_a_key_of_bedrock_or_a_signature_for_it_is_refused() -> None:
     async with simulate(config) as simulator, connect(simulator) as client:
         scope = "AKIDEXAMPLE/20261121/us-east-1/bedrock/aws4_request"
         signed = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature={'0' * 64}"
-        for authorization in ("Bearer bedrock-key", signed):
-            assert (await client.ask(chat(), PATH, authorization=authorization)).status == 403
+        bearer = await client.ask(chat(), PATH, authorization="Bearer bedrock-key")
+        other = await client.ask(chat(), PATH, authorization=signed)
+
+    assert (bearer.status, other.status) == (403, 403)
+    assert "scoped to service 'sagemaker'" in other.json["Message"]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from judge_service.telemetry.prometheus import METRICS, exposition
 from judge_service.telemetry.quota_use import quota_uses
 from judge_service.telemetry.state import QuotaState, ServiceState, TargetState
 from judge_service.telemetry.window import Snapshot, Window
+from judge_service.values import UNSCORED_REASONS
 from tests.telemetry.conftest import graded
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -116,12 +117,13 @@ def test_workers_that_share_a_quota_through_a_store_each_see_all_of_it() -> None
     assert requests.share == 0.75
 
 
-def test_an_idle_quota_is_used_by_nothing() -> None:
-    clock = [NOW_S]
+def test_what_was_used_more_than_a_minute_ago_does_not_count() -> None:
+    clock, spent = [NOW_S], [0.0]
     window = Window(now=lambda: clock[0])
-    window.watch(lambda: ServiceState(targets=(target(300.0),)))
+    window.watch(lambda: ServiceState(targets=(target(spent[0]),)))
+    spent[0] = 300.0
     window(graded())
-    clock[0] += 600
+    clock[0] += 120
 
     [requests, _] = quota_uses([msgspec.json.decode(window.snapshot(1), type=Snapshot)])
 
@@ -152,6 +154,12 @@ def test_the_page_lists_every_field_of_a_line_and_no_other() -> None:
     section = PAGE.read_text().split("## The line of a sample")[1].split("\n## ")[0]
 
     assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(FIELDS)
+
+
+def test_the_page_explains_every_reason_of_a_missing_score() -> None:
+    section = PAGE.read_text().split("## Why a sample has no score")[1].split("\n## ")[0]
+
+    assert dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.MULTILINE)) == UNSCORED_REASONS
 
 
 def test_the_page_lists_every_operators_event() -> None:

@@ -292,3 +292,13 @@ def test_one_cut_off_row_fails_the_batch_if_the_caller_wants_it() -> None:
 def test_under_the_policy_fail_there_is_no_answer_for_a_cut_off_row() -> None:
     with pytest.raises(TooManyUnscored):
         late_scores(Door(policy="fail"), "answer", *[scored(0.8)] * 9, CUT_OFF)
+
+
+def test_means_that_are_too_old_to_be_used_take_no_room() -> None:
+    clock = Clock()
+    means = Means(memory_s=60.0, now=clock)
+    for number in range(1000):
+        means.add("", [(f"group {number}", 0.5)])
+        clock.seconds += 1.0
+
+    assert len(means) == 60

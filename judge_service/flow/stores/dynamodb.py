@@ -10,16 +10,15 @@ second whatever the table's capacity: 500 clients that lease a chunk each 0.5 s.
 """
 
 import asyncio
-import importlib
 import random
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
-from importlib.util import find_spec
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
+from judge_service.errors import CallError
 from judge_service.flow.stores import Ask, Lease, Rules, StoreFailed
 from judge_service.flow.stores.slices import SLICE_S, Known, Slice, mark_of, portion, slice_ms
 
@@ -41,7 +40,10 @@ KEEP_S = 3600
 """Time to live. DynamoDB deletes late, up to days; nothing depends on it."""
 
 TIMEOUT_S = 1.0
-"""For connecting and for answering. An update takes 5 to 20 ms, the first one on a connection 200."""
+"""Of one update. It takes 5 to 20 ms, the first one on a connection 200."""
+
+Send = Callable[[Mapping[str, Any]], Awaitable[tuple[int, bytes]]]
+"""Sends one UpdateItem, signed, once; gives the reply's status and body. May raise CallError."""
 
 _OVERLOADED = frozenset(
     {
@@ -68,13 +70,11 @@ class DynamoDBStoreStatistics(Struct, frozen=True, kw_only=True):
 
 
 class DynamoDBStore:
-    """Quotas shared through a table. Needs the extra `aws`. Opens its client when first asked.
+    """Quotas shared through a table.
 
     table: its name; it must exist, see above.
-    region, endpoint_url: `None` for what the AWS session finds.
+    send: asks the table; whoever made it closes it.
     clock: seconds since 1970; clients whose clocks differ lease from different slices, never more.
-
-    Raises ModuleNotFoundError without aioboto3.
 
     Units that come back (`Ask.returned`) are not given to others: their slice has passed.
     """
@@ -83,28 +83,21 @@ class DynamoDBStore:
         self,
         table: str,
         *,
-        region: str | None = None,
-        endpoint_url: str | None = None,
+        send: Send,
         rules: Rules | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if find_spec("aioboto3") is None:
-            raise ModuleNotFoundError("DynamoDBStore needs aioboto3", name="aioboto3")
         self._table = table
-        self._region = region
-        self._endpoint_url = endpoint_url
+        self._ask = send
         self._rules = rules or Rules(batch_calls=BATCH_CALLS, batch_s=SLICE_S)
         self._clock = clock
         self._chunk_s = self._rules.chunk_s
         self._overloaded_at_s = 0.0
         self._quotas: dict[str, Known] = {}
-        self._client: Any = None
-        self._opening = asyncio.Lock()
-        self._closing = AsyncExitStack()
         self._updates = self._full = self._overloaded = 0
 
     def __repr__(self) -> str:
-        return f"DynamoDBStore({self._table}, {self._region or 'region of the session'})"
+        return f"DynamoDBStore({self._table})"
 
     def statistics(self) -> DynamoDBStoreStatistics:
         """What happened so far."""
@@ -135,8 +128,7 @@ class DynamoDBStore:
         return self._reply(known, {}, (1 + random.random()) * length_s)
 
     async def aclose(self) -> None:
-        """Closes the client."""
-        await self._closing.aclose()
+        """Nothing of it is open."""
 
     def _reply(self, known: Known, granted: dict[str, int], delay_s: float) -> Lease:
         return Lease(
@@ -182,26 +174,30 @@ class DynamoDBStore:
 
     async def _send(self, request: dict[str, Any]) -> tuple[Mapping[str, Any], bool]:
         """Sends it; while the table is overloaded again, twice at most, with full jitter between."""
-        exceptions = importlib.import_module("botocore.exceptions")
         for wait_s in (BACKOFF_S, 2 * BACKOFF_S, None):
-            try:
-                client = self._client or await self._open()
-                self._updates += 1
-                reply = await client.update_item(**request)
-            except exceptions.ClientError as problem:
-                code = problem.response.get("Error", {}).get("Code")
-                if code == "ConditionalCheckFailedException":
-                    return problem.response.get("Item", {}), True
-                if code not in _OVERLOADED or wait_s is None:
-                    raise StoreFailed(f"{self!r} gave no lease: {problem}") from problem
-                self._slow_down()
-            except (exceptions.BotoCoreError, OSError, TimeoutError) as problem:
-                raise StoreFailed(f"{self!r} gave no lease: {problem!r}") from problem
-            else:
+            self._updates += 1
+            status, said = await self._answer(request)
+            if status == 200:
                 self._speed_up()
-                return reply.get("Attributes", {}), False
+                return said.get("Attributes", {}), False
+            code = str(said.get("__type", status)).rpartition("#")[2]
+            if code == "ConditionalCheckFailedException":
+                return said.get("Item", {}), True
+            if code not in _OVERLOADED or wait_s is None:
+                why = said.get("message", said.get("Message", ""))
+                raise StoreFailed(f"{self!r} gave no lease: {code} {why}")
+            self._slow_down()
             await asyncio.sleep(random.random() * wait_s)
         raise StoreFailed(f"{self!r} is overloaded")
+
+    async def _answer(self, request: dict[str, Any]) -> tuple[int, Mapping[str, Any]]:
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                status, body = await self._ask(request)
+            said = msgspec.json.decode(body, type=dict[str, Any]) if body else {}
+        except (CallError, OSError, TimeoutError, msgspec.DecodeError) as problem:
+            raise StoreFailed(f"{self!r} gave no lease: {problem!r}") from problem
+        return status, said
 
     def _slow_down(self) -> None:
         """Longer chunks are fewer updates."""
@@ -214,21 +210,6 @@ class DynamoDBStore:
         if is_calm and self._chunk_s > self._rules.chunk_s:
             self._overloaded_at_s = self._clock()
             self._chunk_s = max(self._rules.chunk_s, self._chunk_s / 2)
-
-    async def _open(self) -> Any:
-        async with self._opening:
-            if self._client is None:
-                aioboto3 = importlib.import_module("aioboto3")  # an extra, and 0.4 s to import
-                config = importlib.import_module("aiobotocore.config").AioConfig(
-                    retries={"total_max_attempts": 1, "mode": "standard"},
-                    connect_timeout=TIMEOUT_S,
-                    read_timeout=TIMEOUT_S,
-                )
-                opened = aioboto3.Session(region_name=self._region).client(
-                    "dynamodb", endpoint_url=self._endpoint_url, config=config
-                )
-                self._client = await self._closing.enter_async_context(opened)
-        return self._client
 
 
 def _request(ask: Ask, units: Mapping[str, int], holds: Mapping[str, int]) -> dict[str, Any]:

@@ -1,0 +1,23 @@
+"""Runs every benchmark of the HTTP service, one after the other, and sums them up.
+
+    python loadtest/service.py [--smoke] [NAME ...]      (make bench-service)
+
+The one that compares with LiteLLM's proxy needs `.venv-peers` (`make bench-peers`).
+"""
+
+import sys
+
+from bench import main
+
+NAMES = (
+    "service_single",
+    "service_batch",
+    "service_bodies",
+    "service_proxy",
+    "service_overload",
+    "service_stop",
+    "service_hostile",
+)
+
+if __name__ == "__main__":
+    sys.exit(main(NAMES, __doc__))
