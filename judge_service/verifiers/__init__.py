@@ -15,7 +15,9 @@ from msgspec import Struct
 from judge_service.errors import RubricError
 from judge_service.values import Sample
 
-MODULES: Mapping[str, str] = {}
+MODULES: Mapping[str, str] = {
+    "math": "math",
+}
 """The kinds there are, by name, and the module of each in this package."""
 
 EXTRA = "verifiers"
