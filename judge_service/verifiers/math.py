@@ -7,15 +7,16 @@ nobody needs a tower of powers to say the same as the reference.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from judge_service.values import Sample
 from judge_service.verifiers import Check
-from judge_service.verifiers.math_answer import boxed, in_unicode, stated
+from judge_service.verifiers.extract import MAX_ANSWER_CHARS, MaxValues, Strategies, extract
 from judge_service.verifiers.math_plain import compare
 from judge_service.verifiers.math_pool import Outcome, Pool
 from judge_service.verifiers.math_worker import Task
@@ -23,8 +24,10 @@ from judge_service.verifiers.math_worker import Task
 if find_spec("math_verify") is None:  # imported by the workers only
     raise ModuleNotFoundError("No module named 'math_verify'", name="math_verify")
 
-MAX_ANSWER_CHARS = 2_000
-"""A stated answer longer than this is a bad one."""
+MARKED: Strategies = ("boxed", "hashes", "answer_tag")
+
+SAID_WHERE = re.compile(r"\\f?boxed|(?<!\\)\$")
+"""What tells the library where the mathematics is."""
 
 TAIL_CHARS = 4_000
 """Where no answer is marked as such, the library looks for one in so much of the response's end."""
@@ -32,7 +35,7 @@ TAIL_CHARS = 4_000
 MAX_REFERENCE_CHARS = 20_000
 """A reference may be a whole solution."""
 
-UNVERIFIED: Mapping[Outcome, str] = {
+UNVERIFIED: Mapping[str, str] = {
     "no_reference": "no_reference",
     "reference_exhausts": "cannot_judge",
     "no_worker": "unavailable",
@@ -42,9 +45,10 @@ UNVERIFIED: Mapping[Outcome, str] = {
 }
 """The outcomes that say nothing of the answer, and the reason of each."""
 
-DETAILS: Mapping[Outcome, str] = {
+DETAILS: Mapping[str, str] = {
     "equal": "the answer equals the reference",
     "different": "the answer does not equal the reference",
+    "guesses": "more different answers are marked than the rubric allows",
     "no_answer": "there is no mathematics that can be read in the answer",
     "answer_exhausts": "the answer is too large to be compared within the limits of time and memory",
     "no_reference": "there is no mathematics that can be read in the reference",
@@ -65,6 +69,16 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     format_score: Annotated[
         float, Meta(ge=0, lt=1, description="Score of a wrong answer that is mathematics.")
     ] = 0.0
+    strategies: Annotated[
+        Strategies,
+        Meta(
+            description="Where the answer may stand, in order; where none finds one, math-verify looks."
+        ),
+    ] = MARKED
+    max_values: Annotated[
+        MaxValues,
+        Meta(description="More different marked answers than this are guessing, and earn nothing."),
+    ] = 3
     timeout_s: Annotated[
         float,
         Meta(
@@ -97,18 +111,22 @@ class Mathematics:
             return self._check("reference_exhausts")
         return self._check(await self._outcome(sample.response, sample.reference))
 
-    async def _outcome(self, response: str, reference: str) -> Outcome:
-        answer, gold = stated(response), stated(reference) or reference.strip()
-        if answer is not None:
-            if len(answer) > MAX_ANSWER_CHARS:
-                return "answer_exhausts"
-            same = compare(answer, gold, self._options.tolerance)
-            if same is not None:
-                return "equal" if same else "different"
-        said = in_unicode(response[-TAIL_CHARS:]) if answer is None else boxed(answer)
-        return await self._pool.ask(Task(said, boxed(gold), self._options.tolerance))
+    async def _outcome(self, response: str, reference: str) -> Outcome | Literal["guesses"]:
+        options = self._options
+        found, gold = extract(response, options.strategies), _gold(reference)
+        if found is None:
+            said = _in_unicode(response[-TAIL_CHARS:])
+            return await self._pool.ask(Task(said, _boxed(gold), options.tolerance))
+        if found.values > options.max_values:
+            return "guesses"
+        if len(found.text) > MAX_ANSWER_CHARS:
+            return "answer_exhausts"
+        same = compare(found.text, gold, options.tolerance)
+        if same is not None:
+            return "equal" if same else "different"
+        return await self._pool.ask(Task(_boxed(found.text), _boxed(gold), options.tolerance))
 
-    def _check(self, outcome: Outcome) -> Check:
+    def _check(self, outcome: Outcome | Literal["guesses"]) -> Check:
         if reason := UNVERIFIED.get(outcome):
             return Check(score=None, reason=reason, detail=DETAILS[outcome])
         score = {"equal": 1.0, "different": self._options.format_score}.get(outcome, 0.0)
@@ -124,6 +142,22 @@ class Mathematics:
 
     def __repr__(self) -> str:
         return f"<Mathematics {self._pool!r}>"
+
+
+def _gold(reference: str) -> str:
+    found = extract(reference, MARKED)
+    return found.text if found else reference.strip()
+
+
+def _boxed(text: str) -> str:
+    """The text in the form in which the library finds it whole."""
+    text = _in_unicode(text)
+    return text if SAID_WHERE.search(text) else rf"\boxed{{{text}}}"
+
+
+def _in_unicode(text: str) -> str:
+    """The text without lone surrogates, which no message can carry."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def make(options: Options) -> Mathematics:
