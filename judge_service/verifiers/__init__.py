@@ -16,6 +16,7 @@ from judge_service.errors import RubricError
 from judge_service.values import Sample
 
 MODULES: Mapping[str, str] = {
+    "code": "code",
     "math": "math",
 }
 """The kinds there are, by name, and the module of each in this package."""

@@ -1,0 +1,196 @@
+"""Rooms of Monty: a Python interpreter of its own, in worker processes, that has no files, sockets or system.
+
+Half a millisecond for a session; what it lacks of Python (`yield`, `heapq`, most of the library) is a
+failure of kind `lacking`.
+"""
+
+from asyncio import Semaphore
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pydantic_monty as monty
+
+from judge_service.verifiers.sandbox import (
+    ASK,
+    Ask,
+    Failure,
+    FailureKind,
+    Limits,
+    Room,
+    as_error,
+    known_error,
+    plain,
+)
+
+LACKING = frozenset(
+    {
+        "AttributeError",
+        "ImportError",
+        "ModuleNotFoundError",
+        "NameError",
+        "NotImplementedError",
+        "SyntaxError",
+        "TypeError",
+    }
+)
+"""What Monty raises where CPython might have gone on. The code may have meant it: CPython will tell."""
+
+LIMITED: Mapping[str, FailureKind] = {"TimeoutError": "time", "MemoryError": "memory"}
+MAX_RECURSION = 400
+MAX_CALLS = 10_000
+"""Frames deep, and calls from one test run into the other room."""
+
+SESSIONS_PER_WORKER = 1000
+
+
+class MontySandbox:
+    """A pool of workers, started when first needed.
+
+    rooms: so many at once; others wait.
+    """
+
+    name = "monty"
+
+    def __init__(self, rooms: int) -> None:
+        self._rooms = rooms
+        self._opening = Semaphore(1)
+        self._pool: monty.AsyncMonty | None = None
+
+    def __repr__(self) -> str:
+        return f"<MontySandbox of {self._rooms} rooms, {'open' if self._pool else 'closed'}>"
+
+    @asynccontextmanager
+    async def room(self, limits: Limits) -> AsyncIterator[Room]:
+        """A fresh session; its worker ends with a block that is left by an error or a cancellation."""
+        pool = await self._open()
+        allowed: monty.ResourceLimits = {
+            "max_feed_duration_secs": limits.call_s,
+            "max_memory": limits.memory_bytes,
+            "max_recursion_depth": MAX_RECURSION,
+            "max_suspensions": MAX_CALLS,
+        }
+        session = pool.checkout(
+            limits=allowed, os_policy={"sleep": "zero"}, assert_message_annotations=False
+        )
+        try:
+            entered = await session.__aenter__()
+        except monty.MontyError:
+            raise Failure("broken") from None
+        try:
+            yield MontyRoom(entered, limits.output_bytes)
+        finally:
+            await session.__aexit__(None, None, None)
+
+    async def _open(self) -> monty.AsyncMonty:
+        async with self._opening:
+            if self._pool is None:
+                pool = monty.AsyncMonty(
+                    min_processes=0,
+                    max_processes=self._rooms,
+                    max_checkouts_per_worker=SESSIONS_PER_WORKER,
+                )
+                try:
+                    self._pool = await pool.__aenter__()
+                except FileNotFoundError:
+                    raise Failure("broken") from None
+            return self._pool
+
+    async def aclose(self) -> None:
+        """Ends the workers."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.__aexit__(None, None, None)
+
+
+class MontyRoom:
+    """One session."""
+
+    def __init__(self, session: monty.AsyncMontySession, output_bytes: int) -> None:
+        self._session = session
+        self._output_bytes = output_bytes
+
+    async def load(self, source: str) -> None:
+        await self._feed(source, inputs={"__name__": "solution"})
+
+    async def ask(
+        self, expression: str, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] = {}
+    ) -> Any:
+        if args is None:
+            return plain(await self._feed(expression), self._output_bytes)
+        given = {"_args_": list(args), "_kwargs_": dict(kwargs)}
+        call = f"({expression})(*_args_, **_kwargs_)"
+        return plain(await self._feed(call, inputs=given), self._output_bytes)
+
+    async def run(self, source: str, stdin: str) -> str:
+        lines = iter(stdin.splitlines())
+        printed = monty.CollectString(max_bytes=self._output_bytes)
+
+        def read(prompt: object = "") -> str:
+            if prompt != "":
+                raise NotImplementedError  # it would have to be printed, in its place
+            try:
+                return next(lines)
+            except StopIteration:
+                raise EOFError from None
+
+        await self._feed(source, external_lookup={"input": read}, print_callback=printed)
+        return printed.output
+
+    async def check(self, statement: str, ask: Ask) -> None:
+        asking = Asking(ask)
+        try:
+            snapshot = await self._session.feed_start(statement, print_callback=self._silence())
+            while not isinstance(snapshot, monty.MontyComplete):
+                snapshot = await asking.resume(snapshot)
+        except monty.MontyError as problem:
+            failure = _failure(problem)
+            if failure.kind == "lacking" and asking.in_vain:
+                failure = Failure("error", failure.error)
+            raise failure from None
+
+    async def _feed(self, code: str, **given: Any) -> Any:
+        given.setdefault("print_callback", self._silence())
+        try:
+            return await self._session.feed_run(code, **given)
+        except monty.MontyError as problem:
+            raise _failure(problem) from None
+
+    def _silence(self) -> monty.CollectString:
+        return monty.CollectString(max_bytes=self._output_bytes)
+
+
+class Asking:
+    """Answers a test wherever it stops. in_vain: the other room once had an error for an answer."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self.in_vain = False
+
+    async def resume(self, snapshot: Any) -> Any:
+        """Goes on to where the test stops next."""
+        if isinstance(snapshot, monty.AsyncNameLookupSnapshot):
+            return await snapshot.resume()  # there is no such name
+        if not isinstance(snapshot, monty.AsyncFunctionSnapshot):
+            raise Failure("lacking", "NotImplementedError")
+        if snapshot.function_name != ASK:
+            return await snapshot.resume({"exception": NameError()})
+        expression, *rest = snapshot.args
+        args, kwargs = rest or (None, {})
+        try:
+            value = await self._ask(expression, args, kwargs)
+        except Failure as failure:
+            if failure.kind != "error":
+                raise
+            self.in_vain = True
+            return await snapshot.resume({"exception": as_error(failure.error)})
+        return await snapshot.resume({"return_value": value})
+
+
+def _failure(problem: monty.MontyError) -> Failure:
+    if isinstance(problem, monty.MontyCrashedError):
+        return Failure("time" if problem.timed_out else "memory")
+    name = known_error(type(problem.exception()).__name__)
+    if name in LIMITED:
+        return Failure(LIMITED[name], name)
+    return Failure("lacking" if name in LACKING else "error", name)
