@@ -18,6 +18,7 @@ from judge_service.values import Sample
 MODULES: Mapping[str, str] = {
     "code": "code",
     "math": "math",
+    "tool_calls": "tool_calls",
 }
 """The kinds there are, by name, and the module of each in this package."""
 
