@@ -16,8 +16,20 @@ from judge_service.errors import RubricError
 from judge_service.values import Sample
 
 MODULES: Mapping[str, str] = {
+    "boxed": "boxed",
+    "choice": "choice",
     "code": "code",
+    "exact": "exact",
+    "groundedness": "groundedness",
+    "json_schema": "json_schema",
+    "language": "language",
     "math": "math",
+    "number": "number",
+    "overlap": "overlap",
+    "pii": "pii",
+    "refusal": "refusal",
+    "regex": "regex",
+    "sentiment": "sentiment",
     "tool_calls": "tool_calls",
 }
 """The kinds there are, by name, and the module of each in this package."""

@@ -1,0 +1,132 @@
+r"""The same number as the reference, however it is written.
+
+Thousands separators, currency signs, `\frac`, powers of ten, percent and units are read. The numbers
+are compared exactly, as fractions, unless a tolerance says otherwise; a relative tolerance does not
+hold between two whole numbers, where it would accept an answer that is off by one. An answer with
+several different numbers in it is none.
+"""
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from judge_service.values import Sample
+from judge_service.verifiers import Check, Pure
+from judge_service.verifiers.answers import AnswerOptions, Outcome, grade
+from judge_service.verifiers.extract import MAX_ANSWER_CHARS, NUMBER, Strategies, extract
+
+REFERENCE: Strategies = ("boxed", "hashes", "answer_tag", "label", "whole")
+"""A reference may be a whole solution with its answer marked."""
+
+WHOLE = re.compile(r"-?\d{1,40}", re.ASCII)
+LATEX = re.compile(r"\\[dt]?frac\s?\{?(-?\d{1,40})\}?\s?\{?(\d{1,40})\}?")
+POWER = re.compile(r"\s?(?:\\times|\\cdot|\u00d7|[x*])\s?10\s?(?:\^|\*\*)\s?\{?([-+]?\d{1,3})\}?")
+SPACING = re.compile(r"\\[,!; ]|\{(?=,\})|(?<=,)\}|\\text\b")
+TYPING: Mapping[int, str | None] = str.maketrans(
+    {"\u2212": "-", "$": None, "\u20ac": None, "\u00a3": None, "\u00a5": None, "+": None, ",": None}
+)
+
+
+class Number(Struct, frozen=True):
+    """A number as written. percent: a percent sign followed it; `value` is without it."""
+
+    value: Fraction
+    percent: bool = False
+
+    def readings(self) -> tuple[Fraction, ...]:
+        """`50%` may mean fifty or a half."""
+        return (self.value, self.value / 100) if self.percent else (self.value,)
+
+
+class Options(AnswerOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Options of the verifier `number`."""
+
+    strategies: Annotated[
+        Strategies,
+        Meta(
+            description="Where an answer is looked for; the first strategy that finds one decides."
+        ),
+    ] = ("boxed", "hashes", "answer_tag", "solution", "phrase", "label", "last_number")
+    absolute_tolerance: Annotated[
+        float, Meta(ge=0, le=1e12, description="Largest difference that is accepted.")
+    ] = 0.0
+    relative_tolerance: Annotated[
+        float,
+        Meta(
+            ge=0,
+            lt=1,
+            description="Largest difference as a share of the reference; not between whole numbers.",
+        ),
+    ] = 0.0
+
+
+def number(text: str) -> Number | None:
+    """The one number in a text, `None` when there is none, or several that differ."""
+    if WHOLE.fullmatch(text):
+        return Number(Fraction(int(text)))
+    found = {_read(written) for written in NUMBER.findall(_without_latex(text))}
+    return found.pop() if len(found) == 1 else None
+
+
+def equal(said: Number, gold: Number, *, absolute: float = 0.0, relative: float = 0.0) -> bool:
+    """Whether they are the same number, within the tolerances. Two percentages are compared as such."""
+    if said.percent == gold.percent:
+        return _near(said.value, gold.value, absolute, relative)
+    return any(
+        _near(one, other, absolute, relative)
+        for one in said.readings()
+        for other in gold.readings()
+    )
+
+
+def _near(said: Fraction, gold: Fraction, absolute: float, relative: float) -> bool:
+    if said == gold:
+        return True
+    apart = abs(said - gold)
+    if absolute and apart <= Fraction(absolute):
+        return True
+    whole = said.denominator == gold.denominator == 1
+    return bool(relative) and not whole and apart <= abs(gold) * Fraction(relative)
+
+
+def _without_latex(text: str) -> str:
+    if "\\" in text or "{" in text:
+        text = LATEX.sub(r"\1/\2", SPACING.sub("", text))
+    return POWER.sub(r"e\1", text) if "10" in text else text
+
+
+def _read(written: str) -> Number:
+    bare = written.rstrip("%\\ \t\n").translate(TYPING)
+    above, _, below = bare.partition("/")
+    value = Fraction(Decimal(above.strip()))
+    if below:
+        value = value / int(below) if int(below) else Fraction(0)
+    return Number(value, percent=written.endswith("%"))
+
+
+def _gold(reference: str | None) -> Number | None:
+    if not reference:
+        return None
+    found = extract(reference, REFERENCE)
+    return number(found.text) if found and len(found.text) <= MAX_ANSWER_CHARS else None
+
+
+def make(options: Options) -> Pure:
+    """The verifier."""
+    absolute, relative = options.absolute_tolerance, options.relative_tolerance
+
+    def compare(answer: str, gold: Number) -> Outcome:
+        said = number(answer)
+        if said is None:
+            return "malformed"
+        same = equal(said, gold, absolute=absolute, relative=relative)
+        return "right" if same else "wrong"
+
+    def check(sample: Sample) -> Check:
+        return grade(sample, options, _gold(sample.reference), compare)
+
+    return Pure(check)
