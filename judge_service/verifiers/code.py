@@ -20,7 +20,7 @@ from judge_service.verifiers.code_run import Outcome, run
 from judge_service.verifiers.code_tests import Suite, read_suite
 from judge_service.verifiers.sandbox import Failure, Limits, Sandbox
 from judge_service.verifiers.sandbox_process import ProcessSandbox, bare_command
-from judge_service.verifiers.sandbox_wasi import Wasi, cache_directory, missing
+from judge_service.verifiers.sandbox_wasi import Wasi, missing
 
 SUBPROCESS_VARIABLE = "JUDGE_SANDBOX_SUBPROCESS"
 """Set to `1` by whoever runs the service: lets rubrics ask for the bare process. No rubric can set it."""
@@ -96,7 +96,7 @@ def _sandboxes(options: Options, environ: Mapping[str, str]) -> list[Sandbox]:
 
         sandboxes.append(MontySandbox(rooms=2 * options.processes))
     if not missing():
-        wasi = Wasi(cache_directory(environ))
+        wasi = Wasi(environ)
         sandboxes.append(ProcessSandbox("wasi", wasi.command, wasi.aclose))
     if options.allow_subprocess:
         if environ.get(SUBPROCESS_VARIABLE) != "1":
@@ -157,7 +157,7 @@ class Code:
         return read_suite(tests, str(setup), str(entry_point))
 
     async def _check(self, suite: Suite, source: str) -> Check:
-        """Each side starts in the first sandbox, and moves to the next when that lacks something."""
+        """Each side starts in the first sandbox, and moves on from one that may not do it justice."""
         code = tests = 0
         last = len(self._sandboxes) - 1
         limits = self._limits
@@ -167,10 +167,17 @@ class Code:
             limits = replace(limits, total_s=max(0.0, limits.total_s - outcome.spent_s))
             if outcome.lacking == "tests" and tests < last:
                 tests += 1
-            elif outcome.lacking == "code" and code < last:
+            elif code < last and _wants_cpython(outcome, suite, pair[1], source):
                 code += 1
             else:
                 return _told(outcome, suite)
+
+
+def _wants_cpython(outcome: Outcome, suite: Suite, sandbox: Sandbox, source: str) -> bool:
+    if outcome.lacking == "code":
+        return True
+    failed_by_value = outcome.failure is not None and outcome.failure.kind == "error"
+    return failed_by_value and outcome.passed < suite.total and sandbox.differs(source)
 
 
 def _told(outcome: Outcome, suite: Suite) -> Check:

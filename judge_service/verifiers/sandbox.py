@@ -86,6 +86,10 @@ class Sandbox(Protocol):
         """A fresh room; raises Failure (`broken`) if there can be none."""
         ...
 
+    def differs(self, source: str) -> bool:
+        """Whether code with this text may come to another value here than in CPython."""
+        ...
+
     async def aclose(self) -> None:
         """Ends every process it started; can be called twice."""
         ...

