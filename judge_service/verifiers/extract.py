@@ -27,8 +27,6 @@ of the text. `whole`: the text.
 
 Strategies = Annotated[tuple[Strategy, ...], Meta(min_length=1, max_length=len(get_args(Strategy)))]
 
-MaxValues = Annotated[int, Meta(ge=1, le=100)]
-
 MAX_LOOK_CHARS = 100_000
 """So much of a response's end is searched; an answer stands at the end."""
 
@@ -48,22 +46,24 @@ BOX_PARTS = re.compile(r"(\\?f?boxed\s{0,3}\{)|\\.|[{}]", re.DOTALL)
 HASHES = re.compile(r"(?<!#)####(?!#)([^\n]*)")
 PHRASE = re.compile(
     r"(?:\banswer ?(?:is|=|:)(?![a-z])|\bAntwort (?:ist|lautet)|\brespuesta es|\br\u00e9ponse est"
-    r"|\u7b54\u6848(?:\u662f|\u4e3a)|\u7b54\u3048\u306f)\s?[:=\uff1a]?([^\n]{1,400})",
+    r"|\u7b54\u6848(?:\u662f|\u4e3a)|\u7b54\u3048\u306f)\s?[:=\uff1a]?",
     re.IGNORECASE,
 )
 PHRASE_WORDS = ("answer", "antwort", "respuesta", "r\u00e9ponse", "\u7b54\u6848", "\u7b54\u3048")
 """Each alternative of `PHRASE` has one; looking for them first is ten times as fast."""
 
+MAX_PHRASE_CHARS = 400
+
 NUMBER_TAIL_CHARS = 400
 
-SENTENCE_END = re.compile(r"[.!?;](?:\s|$)|\u3002|\b(?:because|since)\b", re.IGNORECASE)
+SENTENCE_END = re.compile(r"\n|[.!?;](?:\s|$)|\u3002|\b(?:because|since)\b", re.IGNORECASE)
 LABEL = re.compile(
     r"^[ \t*]{0,8}(?:A|Answer|Final answer)\**:\**([^\n]*)", re.MULTILINE | re.IGNORECASE
 )
 NUMBER = re.compile(
     r"(?=[-+\u2212$\u20ac\u00a3\u00a5.\d])(?<![\w^])(?<!\d\.)"
     r"[-+\u2212]?[$\u20ac\u00a3\u00a5]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,40}(?!\d)|(?=\.\d))"
-    r"(?:\.\d{1,40}(?!\d))?(?:[eE][+-]?\d{1,3}(?!\d))?(?:\s?/\s?\d{1,40}(?![\d.]))?(?:\s?\\?%)?"
+    r"(?:\.\d{1,40}(?!\d))?(?:[eE][+-]?\d{1,3}(?!\d))?(?:\s?/\s?\d{1,40}(?![\d.]))?(?!\.\d)(?:\s?\\?%)?"
 )
 """A number as people write it: sign, currency, thousands, decimals, exponent, fraction, percent."""
 
@@ -82,18 +82,20 @@ class Found(Struct, frozen=True):
 
 def extract(response: str, strategies: Sequence[Strategy]) -> Found | None:
     """The answer by the first strategy that finds one, `None` when none does."""
-    text = answer_part(response[-MAX_LOOK_CHARS:])
+    text = response[-MAX_LOOK_CHARS:].rpartition(THINKING_END)[2]
+    block = _solution(text)
     for strategy in strategies:
-        if answers := STRATEGIES[strategy](text):
+        answers = _answers(strategy, text, block)
+        if answers:
             values = _different(answers) if strategy in COUNTED else 1
             return Found(answers[-1], strategy, values)
     return None
 
 
-def answer_part(text: str) -> str:
-    """The text without its thinking; only the last solution block where there is one."""
-    text = text.rpartition(THINKING_END)[2]
-    return _between(text, *SOLUTION) or text
+def _answers(strategy: Strategy, text: str, block: str | None) -> list[str]:
+    if strategy == "solution":
+        return _stripped([block or ""])
+    return STRATEGIES[strategy](block or text)
 
 
 def boxed(text: str) -> list[str]:
@@ -132,18 +134,18 @@ def _tags(text: str) -> list[str]:
     return _stripped([piece.rpartition(ANSWER[0])[2] for piece in pieces if ANSWER[0] in piece])
 
 
-def _solution(text: str) -> list[str]:
-    block = _between(text, *SOLUTION)
-    return _stripped([block if block is not None else ""])
+def _solution(text: str) -> str | None:
+    """The last solution block; one that is not closed counts too."""
+    _, opened, after = text.rpartition(SOLUTION[0])
+    return after.partition(SOLUTION[1])[0] if opened else None
 
 
 def _phrase(text: str) -> list[str]:
     lowered = text.lower()
     if not any(word in lowered for word in PHRASE_WORDS):
         return []
-    return _stripped(
-        [SENTENCE_END.split(said, maxsplit=1)[0] for said in PHRASE.findall(text)][-1:]
-    )
+    said = [text[mark.end() : mark.end() + MAX_PHRASE_CHARS] for mark in PHRASE.finditer(text)][-1:]
+    return _stripped([SENTENCE_END.split(rest, maxsplit=1)[0] for rest in said])
 
 
 def _label(text: str) -> list[str]:
@@ -167,20 +169,11 @@ STRATEGIES: Mapping[Strategy, Callable[[str], list[str]]] = {
     "boxed": boxed,
     "hashes": _hashes,
     "answer_tag": _tags,
-    "solution": _solution,
     "phrase": _phrase,
     "label": _label,
     "last_number": _last_number,
     "whole": _whole,
 }
-
-
-def _between(text: str, start: str, end: str) -> str | None:
-    """What stands between the last start mark and the end mark after it; an open block counts."""
-    _, opened, after = text.rpartition(start)
-    if not opened:
-        return None
-    return after.partition(end)[0]
 
 
 def _stripped(answers: Sequence[str]) -> list[str]:

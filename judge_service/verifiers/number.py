@@ -25,6 +25,8 @@ REFERENCE: Strategies = ("boxed", "hashes", "answer_tag", "label", "whole")
 WHOLE = re.compile(r"-?\d{1,40}", re.ASCII)
 LATEX = re.compile(r"\\[dt]?frac\s?\{?(-?\d{1,40})\}?\s?\{?(\d{1,40})\}?")
 POWER = re.compile(r"\s?(?:\\times|\\cdot|\u00d7|[x*])\s?10\s?(?:\^|\*\*)\s?\{?([-+]?\d{1,3})\}?")
+SCALE = re.compile(r"(?<=\d)\s?(thousand|million|billion|trillion)\b", re.IGNORECASE)
+SCALES = {"thousand": "e3", "million": "e6", "billion": "e9", "trillion": "e12"}
 SPACING = re.compile(r"\\[,!; ]|\{(?=,\})|(?<=,)\}|\\text\b")
 TYPING: Mapping[int, str | None] = str.maketrans(
     {"\u2212": "-", "$": None, "\u20ac": None, "\u00a3": None, "\u00a5": None, "+": None, ",": None}
@@ -68,43 +70,51 @@ def number(text: str) -> Number | None:
     """The one number in a text, `None` when there is none, or several that differ."""
     if WHOLE.fullmatch(text):
         return Number(Fraction(int(text)))
-    found = {_read(written) for written in NUMBER.findall(_without_latex(text))}
+    found = {_read(written) for written in NUMBER.findall(_plain(text))}
     return found.pop() if len(found) == 1 else None
 
 
-def equal(said: Number, gold: Number, *, absolute: float = 0.0, relative: float = 0.0) -> bool:
-    """Whether they are the same number, within the tolerances. Two percentages are compared as such."""
+class Tolerance(Struct, frozen=True):
+    """How far two numbers may be apart. relative: as a share of the reference."""
+
+    absolute: Fraction
+    relative: Fraction
+
+    def near(self, said: Fraction, gold: Fraction) -> bool:
+        """Whether they are as good as equal; a relative tolerance is none between whole numbers."""
+        if said == gold:
+            return True
+        whole = said.denominator == gold.denominator == 1
+        allowed = self.absolute if whole else max(self.absolute, abs(gold) * self.relative)
+        return abs(said - gold) <= allowed
+
+
+EXACT = Tolerance(Fraction(0), Fraction(0))
+
+
+def equal(said: Number, gold: Number, tolerance: Tolerance = EXACT) -> bool:
+    """Whether they are the same number. Two percentages are compared as such."""
     if said.percent == gold.percent:
-        return _near(said.value, gold.value, absolute, relative)
-    return any(
-        _near(one, other, absolute, relative)
-        for one in said.readings()
-        for other in gold.readings()
-    )
+        return tolerance.near(said.value, gold.value)
+    return any(tolerance.near(one, other) for one in said.readings() for other in gold.readings())
 
 
-def _near(said: Fraction, gold: Fraction, absolute: float, relative: float) -> bool:
-    if said == gold:
-        return True
-    apart = abs(said - gold)
-    if absolute and apart <= Fraction(absolute):
-        return True
-    whole = said.denominator == gold.denominator == 1
-    return bool(relative) and not whole and apart <= abs(gold) * Fraction(relative)
-
-
-def _without_latex(text: str) -> str:
+def _plain(text: str) -> str:
     if "\\" in text or "{" in text:
         text = LATEX.sub(r"\1/\2", SPACING.sub("", text))
-    return POWER.sub(r"e\1", text) if "10" in text else text
+    if "10" in text:
+        text = POWER.sub(r"e\1", text)
+    return SCALE.sub(lambda word: SCALES[word[1].lower()], text) if "o" in text.lower() else text
 
 
-def _read(written: str) -> Number:
+def _read(written: str) -> Number | None:
     bare = written.rstrip("%\\ \t\n").translate(TYPING)
     above, _, below = bare.partition("/")
     value = Fraction(Decimal(above.strip()))
+    if below and not int(below):
+        return None
     if below:
-        value = value / int(below) if int(below) else Fraction(0)
+        value /= int(below)
     return Number(value, percent=written.endswith("%"))
 
 
@@ -115,16 +125,22 @@ def _gold(reference: str | None) -> Number | None:
     return number(found.text) if found and len(found.text) <= MAX_ANSWER_CHARS else None
 
 
+def _exactly(number: float) -> Fraction:
+    """What was written: 0.3 as a binary fraction is a little less."""
+    return Fraction(str(number))
+
+
 def make(options: Options) -> Pure:
     """The verifier."""
-    absolute, relative = options.absolute_tolerance, options.relative_tolerance
+    tolerance = Tolerance(
+        _exactly(options.absolute_tolerance), _exactly(options.relative_tolerance)
+    )
 
     def compare(answer: str, gold: Number) -> Outcome:
         said = number(answer)
         if said is None:
             return "malformed"
-        same = equal(said, gold, absolute=absolute, relative=relative)
-        return "right" if same else "wrong"
+        return "right" if equal(said, gold, tolerance) else "wrong"
 
     def check(sample: Sample) -> Check:
         return grade(sample, options, _gold(sample.reference), compare)
