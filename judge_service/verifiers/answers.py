@@ -11,6 +11,7 @@ from judge_service.verifiers.extract import (
     MAX_ANSWER_CHARS,
     UNMARKED,
     Found,
+    MaxValues,
     Strategies,
     extract,
 )
@@ -36,10 +37,7 @@ class AnswerOptions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             description="Where an answer is looked for; the first strategy that finds one decides."
         ),
     ] = ("boxed", "hashes", "answer_tag", "solution", "phrase", "whole")
-    max_values: Annotated[
-        int,
-        Meta(ge=1, le=100, description="More different answers in boxes or tags earn nothing."),
-    ] = 1
+    max_values: MaxValues = 1
     format_score: Annotated[
         float,
         Meta(

@@ -27,6 +27,10 @@ of the text. `whole`: the text.
 
 Strategies = Annotated[tuple[Strategy, ...], Meta(min_length=1, max_length=len(get_args(Strategy)))]
 
+MaxValues = Annotated[
+    int, Meta(ge=1, le=100, description="More different answers in boxes or tags earn nothing.")
+]
+
 MAX_LOOK_CHARS = 100_000
 """So much of a response's end is searched; an answer stands at the end."""
 
