@@ -20,25 +20,32 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from math import inf
 from typing import Any, Literal, TypeVar
 
-from judge_service.assembly import Assembly, assemble
+from msgspec import Struct
+from msgspec.structs import replace
+
+from judge_service.assembly import Assembly, assemble_each
 from judge_service.backends import Backend
 from judge_service.backends.unasked import Unasked
 from judge_service.flow import Request
 from judge_service.grading import (
+    Blend,
     Grader,
     OwnGrader,
     Pack,
     Ranker,
     Rubric,
     Vote,
+    is_plain,
     load_rubric,
     open_own,
+    panels,
 )
 from judge_service.settings import LimitSettings, PriceSettings, Settings
 from judge_service.telemetry.events import SampleGraded, Sink, ignore
 from judge_service.telemetry.state import ServiceState
 from judge_service.throughput import Throughput, expect
-from judge_service.values import Ranking, Reward, Sample, Usage
+from judge_service.values import Prompt, Ranking, Reward, Sample, Usage
+from judge_service.verifiers import Verifier, open_verifier
 from judge_service.window import work_through
 from judge_service.wire import Answer, Batch, Door, Late, decode_event, encode_reply
 
@@ -50,8 +57,25 @@ PACK_WAIT_S = 0.005
 CHARS_PER_TOKEN = 4
 """Of English prose, for what is expected; what is spent is learned from the judge's own counts."""
 
-AnyGrader = Grader | OwnGrader | Pack | Vote
+AnyGrader = Blend | Grader | OwnGrader | Pack | Vote
 Lane = Literal["interactive", "training", "bulk"]
+
+
+class Asking(Struct, frozen=True):
+    """One judge call that the rubric makes about a sample.
+
+    rubric: the part of it that is asked. grader: asks about one sample.
+    asks: the same, or several samples at once, or several times.
+    """
+
+    rubric: Rubric
+    grader: Grader
+    asks: AnyGrader
+
+    def prompt(self, sample: Sample) -> Prompt:
+        """What the judge sees of a sample."""
+        writer = self.grader.writer
+        return writer.write(writer.question(sample), self.grader.judge.channel)
 
 
 class JudgeService:
@@ -62,24 +86,18 @@ class JudgeService:
         *,
         settings: Settings,
         rubric: Rubric,
-        grader: Grader,
+        grader: AnyGrader,
+        askings: Sequence[Asking],
+        ranker: Ranker,
         assembly: Assembly,
         sink: Sink,
-        compares: bool,
-        own: OwnGrader | None = None,
     ) -> None:
         self.settings = settings
         self.rubric = rubric
         self._rubric_version = f"{rubric.name}@{rubric.version}"
-        self._writer = grader.writer
-        self._grader = own or _asking(settings, rubric, grader, assembly)
-        self._ranker = Ranker(
-            grader,
-            alone=self._grader,
-            compares=compares,
-            max_reasks=settings.max_reasks,
-            max_chars=settings.max_sample_chars,
-        )
+        self._grader = grader
+        self._askings = tuple(askings)
+        self._ranker = ranker
         self._assembly = assembly
         self._sink = sink
         self._door = Door(
@@ -275,10 +293,14 @@ class JudgeService:
 
     def explain(self) -> list[tuple[str, list[str]]]:
         """The assembled stacks, outermost layer first, each layer with its settings."""
-        if isinstance(self._grader, OwnGrader):
-            return [("per sample", [repr(self._grader)])]
+        grader = self._grader
+        if isinstance(grader, OwnGrader):
+            return [("per sample", [repr(grader)])]
+        per_sample = grader.layers() if isinstance(grader, Blend) else [repr(grader)]
+        if not self._askings:
+            return [("per sample", per_sample)]
         return [
-            ("per sample", [repr(self._grader)]),
+            ("per sample", per_sample),
             ("per prompt", [repr(layer) for layer in self._assembly.per_prompt]),
             *(
                 (f"per target ({target.name})", [*map(repr, target.layers), repr(target.backend)])
@@ -286,24 +308,32 @@ class JudgeService:
             ),
         ]
 
+    def prompts(self, sample: Sample) -> list[Prompt]:
+        """What judges would be asked about a sample, one prompt for each call that the rubric needs."""
+        return [asking.prompt(sample) for asking in self._askings]
+
     def expect(self, *, text_tokens: int = 300) -> Throughput:
         """The steady rate that the configured quota allows, and what binds it.
 
         text_tokens: of one sample's response and reference together; the prompt around them is ours.
+
+        Of calls to several models, only those to the first are counted: each has a quota of its own.
         """
-        if isinstance(self._grader, OwnGrader):
-            return expect(LimitSettings(), input_tokens=0, output_tokens=0, calls_each=0)
         text = "x" * (text_tokens * CHARS_PER_TOKEN // 2)
-        prompt = self._writer.write(
-            self._writer.question(Sample(response=text, reference=text)),
-            self._assembly.channels[0] if self.rubric.answer == "auto" else self.rubric.answer,
-        )
-        chars = sum(len(message.content) for message in prompt.messages)
+        sample = Sample(response=text, reference=text)
+        prompts = [
+            asking.prompt(sample)
+            for asking in self._askings
+            if asking.rubric.model == self._askings[0].rubric.model
+        ]
+        if not prompts:
+            return expect(LimitSettings(), input_tokens=0, output_tokens=0, calls_each=0)
+        chars = sum(len(message.content) for prompt in prompts for message in prompt.messages)
         return expect(
             self.settings.limits,
-            input_tokens=-(-chars // CHARS_PER_TOKEN),
-            output_tokens=prompt.max_output_tokens,
-            calls_each=self.settings.vote.draws,
+            input_tokens=-(-chars // (CHARS_PER_TOKEN * len(prompts))),
+            output_tokens=-(-sum(one.max_output_tokens for one in prompts) // len(prompts)),
+            calls_each=self.settings.vote.draws * len(prompts),
         )
 
     def _window(self, samples: int) -> int:
@@ -353,19 +383,65 @@ async def open_service(
         if settings.grader:
             own = await open_own(settings.grader, timeout_s=settings.grader_timeout_s)
             closing.callback(own.close)
-            model = Unasked(settings.grader)
         rubric = own.rubric if own else load_rubric(settings.rubric)
+        if own or not panels(rubric):
+            model = Unasked(settings.grader or rubric.name)
+        settings = _in_range(settings, rubric)
         source = os.environ if environ is None else environ
-        assembly = assemble(settings, rubric, source, sink, closing, model=model)
+        assemblies = assemble_each(settings, rubric, source, sink, closing, model=model)
+        askings = [_asking(settings, panel, assemblies, sink) for panel in panels(rubric)]
+        grader = own or _grading(settings, rubric, askings, closing)
+        assembly, *others = assemblies.values()
+        targets = [target for other in others for target in other.targets]
         yield JudgeService(
             settings=settings,
             rubric=rubric,
-            grader=_grader(settings, rubric, assembly, sink),
-            assembly=assembly,
+            grader=grader,
+            askings=askings,
+            ranker=Ranker(
+                askings[0].grader if askings else _grader(settings, rubric, assembly, sink),
+                alone=grader,
+                compares=bool(askings)
+                and is_plain(rubric)
+                and (model is not None or settings.backend != "local"),
+                max_reasks=settings.max_reasks,
+                max_chars=settings.max_sample_chars,
+            ),
+            assembly=replace(assembly, targets=(*assembly.targets, *targets)),
             sink=sink,
-            compares=not own and (model is not None or settings.backend != "local"),
-            own=own,
         )
+
+
+def _in_range(settings: Settings, rubric: Rubric) -> Settings:
+    """The settings with the range that the rubric's rewards leave in."""
+    if rubric.output is None:
+        return settings
+    return replace(settings, wire=replace(settings.wire, score_range=rubric.output))
+
+
+def _grading(
+    settings: Settings, rubric: Rubric, askings: Sequence[Asking], closing: AsyncExitStack
+) -> AnyGrader:
+    """Grades by the whole rubric; judges and verifiers together where it needs them."""
+    if is_plain(rubric):
+        return askings[0].asks
+    return Blend(
+        rubric,
+        panels=[asking.asks for asking in askings],
+        verifiers=_verifiers(rubric, closing),
+        max_sample_chars=settings.max_sample_chars,
+    )
+
+
+def _verifiers(rubric: Rubric, closing: AsyncExitStack) -> dict[str, Verifier]:
+    found = {}
+    for index, criterion in enumerate(rubric.criteria):
+        if criterion.kind == "verify":
+            where = f"rubric {rubric.name}: criteria[{index}].options"
+            verifier = open_verifier(criterion.verify, criterion.options or {}, where)
+            closing.push_async_callback(verifier.aclose)
+            found[criterion.name] = verifier
+    return found
 
 
 def _grader(settings: Settings, rubric: Rubric, assembly: Assembly, sink: Sink) -> Grader:
@@ -378,16 +454,20 @@ def _grader(settings: Settings, rubric: Rubric, assembly: Assembly, sink: Sink) 
         temperature=settings.temperature,
         max_reasks=settings.max_reasks,
         max_sample_chars=settings.max_sample_chars,
-        price=_price(settings.prices),
+        price=_price(settings.prices) if not rubric.model else _unknown,
         sink=sink,
     )
 
 
-def _asking(settings: Settings, rubric: Rubric, grader: Grader, assembly: Assembly) -> AnyGrader:
+def _asking(
+    settings: Settings, rubric: Rubric, assemblies: Mapping[str, Assembly], sink: Sink
+) -> Asking:
     """Asks once about each sample, or about several at once, or several times."""
-    asking: Grader | Pack = grader
+    assembly = assemblies[rubric.model]
+    grader = _grader(settings, rubric, assembly, sink)
+    asks: Grader | Pack = grader
     if settings.pack.max_samples > 1:
-        asking = Pack(
+        asks = Pack(
             grader,
             max_samples=settings.pack.max_samples,
             max_tokens=settings.pack.max_tokens,
@@ -395,14 +475,15 @@ def _asking(settings: Settings, rubric: Rubric, grader: Grader, assembly: Assemb
             count_tokens=assembly.tokens.estimate,
         )
     if settings.vote.draws == 1:
-        return asking
-    return Vote(
-        asking,
+        return Asking(rubric, grader, asks)
+    vote = Vote(
+        asks,
         rubric=rubric,
         draws=settings.vote.draws,
         reduce=settings.vote.reduce,
         temperature=settings.temperature,
     )
+    return Asking(rubric, grader, vote)
 
 
 def _price(prices: PriceSettings) -> Any:

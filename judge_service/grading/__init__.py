@@ -4,17 +4,19 @@ Pure: no clock, no network, no randomness (the fence's secret is given). A rubri
 asked, `PromptWriter` writes it down with the candidate's text fenced in, `parse` takes the final
 verdict and nothing else, `aggregate` makes one score of it, and `Grader` does these in turn. Around it,
 `Pack` asks about several samples in one call, `Vote` asks for several opinions on each, and `Ranker` has
-responses to one prompt compared with each other.
+responses to one prompt compared with each other. `Blend` makes one reward of what judges and verifiers say.
 
 `OwnGrader` stands beside all that: a function of the user's own, which is not pure and runs on threads.
 """
 
 from judge_service.grading.aggregate import aggregate
+from judge_service.grading.blend import Blend, BlendStatistics
 from judge_service.grading.grader import Grader, GraderStatistics
 from judge_service.grading.own import OwnGrader, open_own
 from judge_service.grading.own_score import Score
 from judge_service.grading.pack import Pack, PackStatistics
 from judge_service.grading.pack_parse import has_verdict
+from judge_service.grading.panel import is_plain, panels
 from judge_service.grading.parse import Unparseable, parse
 from judge_service.grading.prompt import PromptWriter
 from judge_service.grading.rank import Ranker, RankerStatistics
@@ -22,6 +24,8 @@ from judge_service.grading.rubric import Rubric, load_rubric
 from judge_service.grading.vote import Vote, VoteStatistics
 
 __all__ = [
+    "Blend",
+    "BlendStatistics",
     "Grader",
     "GraderStatistics",
     "OwnGrader",
@@ -37,7 +41,9 @@ __all__ = [
     "VoteStatistics",
     "aggregate",
     "has_verdict",
+    "is_plain",
     "load_rubric",
     "open_own",
+    "panels",
     "parse",
 ]

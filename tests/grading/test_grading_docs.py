@@ -4,27 +4,31 @@ from pathlib import Path
 import pytest
 
 from judge_service.grading import PromptWriter, Rubric, load_rubric
-from judge_service.grading.rubric_file import (
-    SYSTEM_PLACEHOLDERS,
-    USER_PLACEHOLDERS,
+from judge_service.grading.rubric_file import SYSTEM_PLACEHOLDERS, USER_PLACEHOLDERS
+from judge_service.grading.rubric_forms import (
     CriterionForm,
     GateForm,
+    LengthForm,
     LevelForm,
+    RepetitionForm,
     RubricFile,
+    ShapingForm,
+    VerifiedForm,
 )
 from judge_service.values import Sample
 
 PAGE = (Path(__file__).parents[2] / "docs" / "rubrics.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("form", [RubricFile, CriterionForm])
+@pytest.mark.parametrize("form", [RubricFile, CriterionForm, VerifiedForm])
 def test_every_key_has_its_row(form: type) -> None:
     for key in form.__struct_fields__:
-        assert f"| `{key}` |" in PAGE
+        assert re.search(rf"^\| .*`{key}`.* \|", PAGE, re.MULTILINE)
 
 
 def test_every_inner_key_and_placeholder_is_named() -> None:
-    for key in (*GateForm.__struct_fields__, *LevelForm.__struct_fields__):
+    forms = (GateForm, LevelForm, ShapingForm, LengthForm, RepetitionForm)
+    for key in (key for form in forms for key in form.__struct_fields__):
         assert re.search(rf"\b{key}\b", PAGE)
     for name in {*USER_PLACEHOLDERS, *SYSTEM_PLACEHOLDERS}:
         assert f"`{{{{{name}}}}}`" in PAGE
