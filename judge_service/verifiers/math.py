@@ -78,7 +78,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     max_values: Annotated[
         MaxValues,
         Meta(description="More different marked answers than this are guessing, and earn nothing."),
-    ] = 3
+    ] = 1
     timeout_s: Annotated[
         float,
         Meta(
