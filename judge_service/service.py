@@ -28,17 +28,21 @@ from judge_service.backends import Backend
 from judge_service.backends.unasked import Unasked
 from judge_service.flow import Request
 from judge_service.grading import (
+    MAX_RESPONSES,
     Blend,
+    Combine,
     Grader,
     OwnGrader,
     Pack,
     Ranker,
     Rubric,
+    Siblings,
     Vote,
     is_plain,
     load_rubric,
     open_own,
     panels,
+    relative,
 )
 from judge_service.settings import LimitSettings, PriceSettings, Settings
 from judge_service.telemetry.events import SampleGraded, Sink, ignore
@@ -57,7 +61,7 @@ PACK_WAIT_S = 0.005
 CHARS_PER_TOKEN = 4
 """Of English prose, for what is expected; what is spent is learned from the judge's own counts."""
 
-AnyGrader = Blend | Grader | OwnGrader | Pack | Vote
+AnyGrader = Blend | Grader | OwnGrader | Pack | Siblings | Vote
 Lane = Literal["interactive", "training", "bulk"]
 
 
@@ -98,6 +102,7 @@ class JudgeService:
         self._grader = grader
         self._askings = tuple(askings)
         self._ranker = ranker
+        self._largest_group = MAX_RESPONSES if rubric.compare == "group" else 1
         self._assembly = assembly
         self._sink = sink
         self._door = Door(
@@ -159,7 +164,8 @@ class JudgeService:
 
         jobs: read as results are taken, so that little more than `window` samples (nine eighths of it)
             are in memory.
-        window: samples at work at once, by default twice `limits.max_in_flight`.
+        window: samples at work at once, by default twice `limits.max_in_flight`; where siblings are
+            compared, not less than a whole group of them.
         deadline_s: seconds for each sample from when its work begins; by default none, because a
             long file waits for its quota as long as it takes.
         lane, job: as in `score`.
@@ -167,7 +173,7 @@ class JudgeService:
         A process that does nothing else should call `gc.freeze()` first, as `judge score` does: it
         halves the longest stall of the loop (`loadtest/large_job.py`).
         """
-        size = window or self._widest()
+        size = max(window or self._widest(), self._largest_group)
         loop = asyncio.get_running_loop()
 
         def grade(sample: Sample) -> Awaitable[Reward]:
@@ -341,7 +347,9 @@ class JudgeService:
 
     def _widest(self) -> int:
         """Samples at work that keep every slot busy, packs and draws included."""
-        return 2 * self.settings.limits.max_in_flight * self.settings.pack.max_samples
+        settings = self.settings
+        each = max(settings.pack.max_samples, self._largest_group)
+        return 2 * settings.limits.max_in_flight * each
 
     async def _grade(self, request: Request[Sample]) -> Reward:
         loop = asyncio.get_running_loop()
@@ -384,32 +392,37 @@ async def open_service(
             own = await open_own(settings.grader, timeout_s=settings.grader_timeout_s)
             closing.callback(own.close)
         rubric = own.rubric if own else load_rubric(settings.rubric)
+        compares = not own and (model is not None or settings.backend != "local")
         if own or not panels(rubric):
             model = Unasked(settings.grader or rubric.name)
         settings = _in_range(settings, rubric)
         source = os.environ if environ is None else environ
         assemblies = assemble_each(settings, rubric, source, sink, closing, model=model)
-        askings = [_asking(settings, panel, assemblies, sink) for panel in panels(rubric)]
+        askings = [
+            _asking(settings, panel, assemblies, sink, compares=compares)
+            for panel in panels(rubric)
+        ]
         grader = own or _grading(settings, rubric, askings, closing)
-        assembly, *others = assemblies.values()
-        targets = [target for other in others for target in other.targets]
+        first = askings[0].grader if askings else None
+        lender = first or _grader(settings, rubric, assemblies[""], sink)
         yield JudgeService(
             settings=settings,
             rubric=rubric,
             grader=grader,
             askings=askings,
-            ranker=Ranker(
-                askings[0].grader if askings else _grader(settings, rubric, assembly, sink),
-                alone=grader,
-                compares=bool(askings)
-                and is_plain(rubric)
-                and (model is not None or settings.backend != "local"),
-                max_reasks=settings.max_reasks,
-                max_chars=settings.max_sample_chars,
+            ranker=_ranker(
+                settings, lender, grader, compares=compares and bool(first) and is_plain(rubric)
             ),
-            assembly=replace(assembly, targets=(*assembly.targets, *targets)),
+            assembly=_merged(assemblies),
             sink=sink,
         )
+
+
+def _merged(assemblies: Mapping[str, Assembly]) -> Assembly:
+    """The first with the targets of all."""
+    first, *others = assemblies.values()
+    more = [target for other in others for target in other.targets]
+    return replace(first, targets=(*first.targets, *more))
 
 
 def _in_range(settings: Settings, rubric: Rubric) -> Settings:
@@ -460,11 +473,25 @@ def _grader(settings: Settings, rubric: Rubric, assembly: Assembly, sink: Sink) 
 
 
 def _asking(
-    settings: Settings, rubric: Rubric, assemblies: Mapping[str, Assembly], sink: Sink
+    settings: Settings,
+    rubric: Rubric,
+    assemblies: Mapping[str, Assembly],
+    sink: Sink,
+    *,
+    compares: bool,
 ) -> Asking:
-    """Asks once about each sample, or about several at once, or several times."""
+    """Asks about each sample, or, where the rubric and the judge can do it, about siblings together."""
     assembly = assemblies[rubric.model]
     grader = _grader(settings, rubric, assembly, sink)
+    alone = _alone(settings, grader, assembly)
+    if rubric.compare == "pointwise" or not compares:
+        return Asking(rubric, grader, alone)
+    ranker = _ranker(settings, grader, alone, compares=True, combine=relative)
+    return Asking(rubric, grader, Siblings(grader, ranker=ranker, alone=alone))
+
+
+def _alone(settings: Settings, grader: Grader, assembly: Assembly) -> Grader | Pack | Vote:
+    """Asks once about each sample, or about several at once, or several times."""
     asks: Grader | Pack = grader
     if settings.pack.max_samples > 1:
         asks = Pack(
@@ -475,15 +502,32 @@ def _asking(
             count_tokens=assembly.tokens.estimate,
         )
     if settings.vote.draws == 1:
-        return Asking(rubric, grader, asks)
-    vote = Vote(
+        return asks
+    return Vote(
         asks,
-        rubric=rubric,
+        rubric=grader.rubric,
         draws=settings.vote.draws,
         reduce=settings.vote.reduce,
         temperature=settings.temperature,
     )
-    return Asking(rubric, grader, vote)
+
+
+def _ranker(
+    settings: Settings,
+    grader: Grader,
+    alone: AnyGrader,
+    *,
+    compares: bool,
+    combine: Combine | None = None,
+) -> Ranker:
+    return Ranker(
+        grader,
+        alone=alone,
+        compares=compares,
+        max_reasks=settings.max_reasks,
+        max_chars=settings.max_sample_chars,
+        combine=combine,
+    )
 
 
 def _price(prices: PriceSettings) -> Any:

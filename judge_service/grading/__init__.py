@@ -4,7 +4,8 @@ Pure: no clock, no network, no randomness (the fence's secret is given). A rubri
 asked, `PromptWriter` writes it down with the candidate's text fenced in, `parse` takes the final
 verdict and nothing else, `aggregate` makes one score of it, and `Grader` does these in turn. Around it,
 `Pack` asks about several samples in one call, `Vote` asks for several opinions on each, and `Ranker` has
-responses to one prompt compared with each other. `Blend` makes one reward of what judges and verifiers say.
+responses to one prompt compared with each other. `Siblings` does that with
+what arrives together, and `Blend` makes one reward of what judges and verifiers say.
 
 `OwnGrader` stands beside all that: a function of the user's own, which is not pure and runs on threads.
 """
@@ -19,13 +20,16 @@ from judge_service.grading.pack_parse import has_verdict
 from judge_service.grading.panel import is_plain, panels
 from judge_service.grading.parse import Unparseable, parse
 from judge_service.grading.prompt import PromptWriter
-from judge_service.grading.rank import Ranker, RankerStatistics
+from judge_service.grading.rank import MAX_RESPONSES, Combine, Ranker, RankerStatistics
 from judge_service.grading.rubric import Rubric, load_rubric
+from judge_service.grading.siblings import Siblings, SiblingsStatistics, relative
 from judge_service.grading.vote import Vote, VoteStatistics
 
 __all__ = [
+    "MAX_RESPONSES",
     "Blend",
     "BlendStatistics",
+    "Combine",
     "Grader",
     "GraderStatistics",
     "OwnGrader",
@@ -36,6 +40,8 @@ __all__ = [
     "RankerStatistics",
     "Rubric",
     "Score",
+    "Siblings",
+    "SiblingsStatistics",
     "Unparseable",
     "Vote",
     "VoteStatistics",
@@ -46,4 +52,5 @@ __all__ = [
     "open_own",
     "panels",
     "parse",
+    "relative",
 ]

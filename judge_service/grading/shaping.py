@@ -11,6 +11,9 @@ from msgspec import Struct
 LENGTH, REPETITION = "length_factor", "repetition_factor"
 """Names of the metrics."""
 
+MAX_READ_CHARS = 50_000
+"""Of a longer text the first and the last half of this is read: 50 ms of the event loop at the most."""
+
 MIN_PHRASES = 10
 """In fewer phrases a repetition is chance."""
 
@@ -74,6 +77,8 @@ class Shaping(Struct, frozen=True):
 
 def repeated_share(text: str, ngram: int) -> float:
     """Share of the phrases of `ngram` words that stood there before, in [0, 1). Linear in the text."""
+    if len(text) > MAX_READ_CHARS:
+        text = f"{text[: MAX_READ_CHARS // 2]} {text[-MAX_READ_CHARS // 2 :]}"
     words: Sequence[str] = _WORD.findall(text.casefold())
     count = len(words) - ngram + 1
     if count < MIN_PHRASES:
