@@ -44,6 +44,11 @@ def compiled(pattern: str, where: str, *, ignore_case: bool = False) -> "re2._Re
     return ready
 
 
+def readable(text: str) -> str:
+    """The text as RE2 can take it: half a surrogate pair is no character."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
+
+
 def _said(problem: Exception) -> str:
     said = problem.args[0] if problem.args else ""
     return said.decode(errors="replace") if isinstance(said, bytes) else str(said)

@@ -25,7 +25,11 @@ SSN = re.compile(r"(?<![\w-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-
 IP4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)")
 IP6 = re.compile(r"(?<![\w:])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:])")
 DATE = re.compile(r"\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4}")
-PHONE_MARK = re.compile(r"\+|\(|\d[ .-]\d")
+PHONE = re.compile(
+    r"\+\d[\d ().-]{6,22}"  # international
+    r"|(?:1[ .-])?(?:\(\d{3}\) ?\d{3}[ .-]\d{4}|\d{3}([ .-])\d{3}\1\d{4})"  # North American
+    r"|\(?0[1-9]\d{0,4}\)?[ /-]\d{2}[\d -]{2,12}"  # with the 0 of a national call
+)
 CARD_LENGTHS = range(13, 20)
 PHONE_LENGTHS = range(7, 16)
 
@@ -60,10 +64,10 @@ def _is_card(found: str) -> bool:
 
 
 def _is_phone(found: str) -> bool:
-    """With a plus, brackets or groups; a bare run of digits may be any number."""
-    if DATE.fullmatch(found) or SSN.fullmatch(found) or IP4.fullmatch(found) or _is_card(found):
+    """With a plus or in groups as numbers are written; a bare run of digits may be anything."""
+    if DATE.fullmatch(found) or SSN.fullmatch(found) or _is_card(found):
         return False
-    return len(_digits(found)) in PHONE_LENGTHS and PHONE_MARK.search(found) is not None
+    return len(_digits(found)) in PHONE_LENGTHS and PHONE.fullmatch(found) is not None
 
 
 def _is_ip(found: str) -> bool:

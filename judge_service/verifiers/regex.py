@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 from judge_service.values import Sample
 from judge_service.verifiers import Check, Pure
 from judge_service.verifiers.extract import Strategies, extract
-from judge_service.verifiers.pattern import MAX_PATTERN_CHARS, MAX_TEXT_CHARS, compiled
+from judge_service.verifiers.pattern import MAX_PATTERN_CHARS, MAX_TEXT_CHARS, compiled, readable
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -45,7 +45,7 @@ def make(options: Options) -> Pure:
         if len(found.text) > MAX_TEXT_CHARS:
             detail = f"the text is longer than the {MAX_TEXT_CHARS} characters that are looked at"
             return Check(score=0.0, detail=detail)
-        matches = search(found.text) is not None
+        matches = search(readable(found.text)) is not None
         said = "fits" if matches else "does not fit"
         good = matches != (options.must == "lack")
         return Check(score=float(good), detail=f"the text {said} the pattern")
