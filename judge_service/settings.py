@@ -19,8 +19,10 @@ from judge_service.errors import SettingsError
 from judge_service.sections import (
     BedrockSettings,
     CacheSettings,
+    CanarySettings,
     FailoverSettings,
     FunctionSettings,
+    GuardSettings,
     HedgeSettings,
     HttpSettings,
     LimitSettings,
@@ -40,8 +42,10 @@ from judge_service.sections import (
 __all__ = [
     "BedrockSettings",
     "CacheSettings",
+    "CanarySettings",
     "FailoverSettings",
     "FunctionSettings",
+    "GuardSettings",
     "HedgeSettings",
     "HttpSettings",
     "Key",
@@ -141,6 +145,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     hedge: HedgeSettings = HedgeSettings()
     pack: PackSettings = PackSettings()
     vote: VoteSettings = VoteSettings()
+    guards: GuardSettings = GuardSettings()
+    canaries: CanarySettings = CanarySettings()
     cache: CacheSettings = CacheSettings()
     unscored: UnscoredSettings = UnscoredSettings()
     wire: WireSettings = WireSettings()

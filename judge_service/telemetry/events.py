@@ -109,6 +109,24 @@ class Hedged(Struct, frozen=True, kw_only=True):
     won: bool
 
 
+class GuardFired(Struct, frozen=True, kw_only=True):
+    """A response has what `grading.guards.FINDINGS` names."""
+
+    guard: str
+
+
+class AlarmChanged(Struct, frozen=True, kw_only=True):
+    """A monitor (`grading.monitors.ALARMS`) raised its alarm, or took it back.
+
+    value: what it saw. limit: where the alarm begins.
+    """
+
+    alarm: str
+    is_raised: bool
+    value: float
+    limit: float
+
+
 Event = (
     CallEnded
     | Retried
@@ -120,6 +138,8 @@ Event = (
     | BreakerChanged
     | FailedOver
     | Hedged
+    | GuardFired
+    | AlarmChanged
 )
 Sink = Callable[[Event], None]
 

@@ -1,0 +1,59 @@
+"""Answers that say every possibility, so that one of them is right."""
+
+import re
+
+MIN_BOXES = 4
+"""Different boxed answers; a problem with parts has two or three."""
+
+MIN_OPTIONS = 3
+
+MAX_CHARS = 300
+"""Of a list of options and nothing else."""
+
+_BOX = re.compile(r"\\boxed\s*\{([^{}]{0,100})")
+_OPTION = r"\(?(?:[A-Ja-j]|[-+]?\d{1,9}(?:\.\d{1,9})?)\)?"
+_LEAD = (
+    r"(?:(?:the\s)?(?:final\s)?(?:correct\s)?(?:answer|choice|option)s?"
+    r"(?:\s(?:is|are|could\sbe|may\sbe|might\sbe))?[:\s]\s?)?"
+)
+_HEDGE = r"(?:either\s)?"
+_JOIN = r"(?:\s?[,;/|]\s?(?:or\s|and\s)?|\s(?:or|and|oder|ou|o|und|и|или|或|或者)\s|\s)"
+_LIST = re.compile(rf"{_LEAD}{_HEDGE}{_OPTION}(?:{_JOIN}{_OPTION})+\.?", re.IGNORECASE)
+_ONE = re.compile(rf"{_LEAD}({_OPTION})\.?", re.IGNORECASE)
+_OR = re.compile(r"[/|]|\b(?:or|oder|ou|или)\b|或", re.IGNORECASE)
+_EACH = re.compile(_OPTION)
+
+
+def is_guessing(response: str, reference: str | None) -> bool:
+    """Whether many answers are given where one is asked for.
+
+    Boxed answers: when there are more of them than in the reference. A bare list of options: when the
+    reference is one option, or when there is none and the list says "or".
+    """
+    boxes = _boxes(response)
+    if len(boxes) >= MIN_BOXES:
+        return len(boxes) > max(len(_boxes(reference or "")), MIN_BOXES - 1)
+    return _lists_options(response, reference)
+
+
+def _boxes(text: str) -> set[str]:
+    return {found.strip() for found in _BOX.findall(text)}
+
+
+def _lists_options(response: str, reference: str | None) -> bool:
+    if len(response) > MAX_CHARS:
+        return False
+    text = " ".join(response.split())
+    if _LIST.fullmatch(text) is None or len(set(_options(text))) < MIN_OPTIONS:
+        return False
+    if reference is None:
+        return _OR.search(text) is not None
+    return len(reference) <= MAX_CHARS and _ONE.fullmatch(reference.strip()) is not None
+
+
+def _options(text: str) -> list[str]:
+    start = _LEAD_END.match(text)
+    return _EACH.findall(text[start.end() if start else 0 :].casefold())
+
+
+_LEAD_END = re.compile(_LEAD + _HEDGE, re.IGNORECASE)
