@@ -48,13 +48,18 @@ ANSWER = ("<answer>", "</answer>")
 
 BOX_PARTS = re.compile(r"(\\?f?boxed\s{0,3}\{)|\\.|[{}]", re.DOTALL)
 HASHES = re.compile(r"(?<!#)####(?!#)([^\n]*)")
-PHRASE = re.compile(
-    r"(?:\banswer ?(?:is|=|:)(?![a-z])|\bAntwort (?:ist|lautet)|\brespuesta es|\br\u00e9ponse est"
-    r"|\u7b54\u6848(?:\u662f|\u4e3a)|\u7b54\u3048\u306f)\s?[:=\uff1a]?",
-    re.IGNORECASE,
+PHRASES = tuple(
+    re.compile(phrase + r"\s?[:=\uff1a]?")
+    for phrase in (
+        r"answer ?(?:is|=|:)(?![a-z])",
+        r"antwort (?:ist|lautet)",
+        r"respuesta es",
+        r"r\u00e9ponse est",
+        r"\u7b54\u6848(?:\u662f|\u4e3a)",
+        r"\u7b54\u3048\u306f",
+    )
 )
-PHRASE_WORDS = ("answer", "antwort", "respuesta", "r\u00e9ponse", "\u7b54\u6848", "\u7b54\u3048")
-"""Each alternative of `PHRASE` has one; looking for them first is ten times as fast."""
+"""Each begins with letters as they are, because the search for these is ten times as fast."""
 
 MAX_PHRASE_CHARS = 400
 
@@ -146,10 +151,13 @@ def _solution(text: str) -> str | None:
 
 def _phrase(text: str) -> list[str]:
     lowered = text.lower()
-    if not any(word in lowered for word in PHRASE_WORDS):
+    if len(lowered) != len(text):  # a few capital letters have small ones of two characters
+        lowered = text
+    ends = [mark.end() for phrase in PHRASES for mark in phrase.finditer(lowered)]
+    if not ends:
         return []
-    said = [text[mark.end() : mark.end() + MAX_PHRASE_CHARS] for mark in PHRASE.finditer(text)][-1:]
-    return _stripped([SENTENCE_END.split(rest, maxsplit=1)[0] for rest in said])
+    rest = text[max(ends) : max(ends) + MAX_PHRASE_CHARS]
+    return _stripped(SENTENCE_END.split(rest, maxsplit=1)[:1])
 
 
 def _label(text: str) -> list[str]:
