@@ -14,6 +14,8 @@ ROUNDING = Fraction(1, 100_000)
 
 NUMBER = re.compile(r"([+-]?)(\d{1,3}(?:,\d{3}){1,9}|\d{1,40})?(\.\d{1,40})?")
 FRACTION = re.compile(r"([+-]?)(?:\\frac\{(\d{1,40})\}\{(\d{1,40})\}|(\d{1,40})/(\d{1,40}))")
+BASED = re.compile(r"([0-9A-Fa-f]{1,40})_(?:\{(\d{1,2})\}|(\d))")
+"""A number with its base, which the library does not look at."""
 
 LAYOUT = re.compile(r"\\(?:left|right)(?![a-zA-Z])|\\[!,;:]|\$|(?<!\d)\s+|\s+(?!\d)")
 """What a text can have or lack without another meaning; a space between digits is kept."""
@@ -28,6 +30,8 @@ def compare(answer: str, reference: str, tolerance: float) -> bool | None:
     said, gold = _bare(answer), _bare(reference)
     if said and said == gold:
         return True
+    if (one := BASED.fullmatch(said)) and (other := BASED.fullmatch(gold)):
+        return _based(one) == _based(other)
     numbers = _number(said), _number(gold)
     if numbers[0] is None or numbers[1] is None:
         return None
@@ -51,6 +55,10 @@ def _number(text: str) -> Fraction | None:
         over, under = map(int, digits)
         return Fraction(-over if sign == "-" else over, under) if under else None
     return None
+
+
+def _based(number: re.Match[str]) -> tuple[str, int]:
+    return number[1].lstrip("0").upper(), int(number[2] or number[3])
 
 
 def _bare(text: str) -> str:

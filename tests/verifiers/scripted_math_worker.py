@@ -14,7 +14,7 @@ class Scripted(Mathematics):
         if sys.argv[2] == "129":
             sys.exit("it does not start")
 
-    def reference(self, text: str) -> Any:
+    def read(self, text: str) -> Any:
         return self._do(text)
 
     def verdict(self, task: Task, reference: Any) -> Verdict:

@@ -72,6 +72,10 @@ async def test_guessing_with_many_boxes_earns_nothing() -> None:
         ("10", "11", False),
         ("1/0", "7", None),
         ("x+1", "1+x", None),
+        ("2516_8", "2516_{8}", True),
+        ("2516_8", "2516_9", False),
+        ("a1_{16}", "A1_{16}", True),
+        ("11_2", "3", None),
         ("50\\%", "50", None),
         ("", "", None),
         (".", "7", None),
@@ -108,6 +112,13 @@ def test_the_library_is_asked_for_what_needs_algebra() -> None:
     assert verdicts(r"\sqrt{2}", "1.414", 0.001) == [None, "equal"]
     assert verdicts(r"\sqrt{2}", "1.4", 0.001) == [None, "different"]
     assert verdicts("x", "1.4", 0.001) == [None, "different"]
+    assert verdicts(r"\frac{\pi}{1000}", r"\frac{\pi}{1001}", 0.0005) == [None, "different"]
+    assert verdicts(r"10^{30}+\sin(1)", r"10^{30}+\cos(1)") == [None, "different"]
+    assert verdicts(r"\frac{x^2-1}{x-1}", "x+1") == [None, "equal"]
+    assert verdicts("y+1", "x+1") == [None, "different"]
+    assert verdicts("x=5", "5") == [None, "equal"]
+    assert verdicts("evelyn", r"\text{Evelyn}") == [None, "equal"]
+    assert verdicts(r"145^\circ", "145") == [None, "equal"]
     assert verdicts("", "7") == [None, "no_answer"]
     assert verdicts("7", "") == ["no_reference"]
 
