@@ -19,7 +19,6 @@ MODULES: Mapping[str, str] = {
     "boxed": "boxed",
     "choice": "choice",
     "code": "code",
-    "sql": "sql",
     "exact": "exact",
     "groundedness": "groundedness",
     "json_schema": "json_schema",
@@ -32,6 +31,7 @@ MODULES: Mapping[str, str] = {
     "refusal": "refusal",
     "regex": "regex",
     "sentiment": "sentiment",
+    "sql": "sql",
     "tool_calls": "tool_calls",
 }
 """The kinds there are, by name, and the module of each in this package."""

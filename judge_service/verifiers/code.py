@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from judge_service.errors import RubricError
 from judge_service.values import Sample
 from judge_service.verifiers import EXTRA, Check
+from judge_service.verifiers.code_fence import last_block
 from judge_service.verifiers.code_run import Outcome, run
 from judge_service.verifiers.code_tests import Suite, read_suite
 from judge_service.verifiers.sandbox import Failure, Limits, Sandbox
@@ -26,8 +27,7 @@ SUBPROCESS_VARIABLE = "JUDGE_SANDBOX_SUBPROCESS"
 """Set to `1` by whoever runs the service: lets rubrics ask for the bare process. No rubric can set it."""
 
 FEW_TESTS = 5
-FENCE = "```"
-PYTHON_FENCES = frozenset({"python", "python3", "py"})
+FENCES = frozenset({"python", "python3", "py"})
 CERTAINLY_LACKING = frozenset({"ImportError", "ModuleNotFoundError", "NotImplementedError"})
 
 Seconds = Annotated[float, Meta(gt=0, le=600)]
@@ -134,7 +134,7 @@ class Code:
         except ValueError as problem:
             detail = f"The row's tests cannot be used: {problem}."
             return Check(score=None, reason="no_reference", detail=detail)
-        source = extract(sample.response)
+        source = last_block(sample.response, FENCES)
         if len(source) > self._options.source_kb * 1024:
             return Check(score=0.0, detail=f"The code is longer than {self._options.source_kb} kB.")
         if not source.strip():
@@ -221,21 +221,3 @@ def _why(failure: Failure) -> str:
     if failure.error == "AssertionError":
         return "another value was expected"
     return WHY.get(failure.kind) or f"it raised {failure.error}"
-
-
-def extract(response: str) -> str:
-    """The last Python block of an answer, else its last block without a language, else all of it."""
-    blocks = {"python": "", "": ""}
-    language: str | None = None
-    lines: list[str] = []
-    for line in [*response.splitlines(), FENCE]:
-        mark = line.strip()
-        if not mark.startswith(FENCE):
-            lines.append(line)
-            continue
-        if language in blocks and lines:
-            blocks[language] = "\n".join(lines)
-        named = mark.removeprefix(FENCE).strip().lower()
-        known = "python" if named in PYTHON_FENCES else named
-        language, lines = (known, []) if language is None else (None, [])
-    return blocks["python"] or blocks[""] or response

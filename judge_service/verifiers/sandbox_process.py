@@ -35,6 +35,15 @@ GRACE_S = 5.0
 """Seconds after which a process ends by itself, should nobody be left to kill it."""
 
 
+def script_command(script: Path, *arguments: str) -> tuple[Sequence[str], Mapping[str, str]]:
+    """The command of a script of ours and its environment: nothing but where packages are found.
+
+    `-S -P`: they are where this process finds them, also on Lambda, and nowhere else.
+    """
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    return (sys.executable, "-S", "-P", "-B", "-s", str(script), *arguments), {"PYTHONPATH": path}
+
+
 class Started:
     """Processes that are running, so that each can be ended."""
 

