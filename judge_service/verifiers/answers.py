@@ -51,10 +51,12 @@ def grade(
     options: AnswerOptions,
     gold: R | None,
     compare: Callable[[str, R], Outcome],
+    max_chars: int = MAX_ANSWER_CHARS,
 ) -> Check:
     """The check of the answer that the sample's response states.
 
     gold: the reference as `compare` wants it, `None` when the sample has none that can be used.
+    max_chars: an answer that is longer is none.
     """
     if sample.response is None:
         return Check(score=None, reason="no_response")
@@ -67,7 +69,7 @@ def grade(
     if found.values > options.max_values:
         detail = f"the response states {found.values} different answers"
         return Check(score=0.0, detail=detail)
-    outcome = compare(found.text, gold) if len(found.text) <= MAX_ANSWER_CHARS else "malformed"
+    outcome = compare(found.text, gold) if len(found.text) <= max_chars else "malformed"
     return Check(score=_score(outcome, found, options), detail=DETAILS[outcome])
 
 

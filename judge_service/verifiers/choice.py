@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from judge_service.values import NO_METADATA, Sample
 from judge_service.verifiers import Check, Pure
 from judge_service.verifiers.answers import AnswerOptions, Outcome, grade
-from judge_service.verifiers.extract import Strategies
+from judge_service.verifiers.extract import MAX_LOOK_CHARS, Strategies
 from judge_service.verifiers.plain import plain, unwrapped
 
 MAX_CHOICES = 26
@@ -119,6 +119,6 @@ def make(options: Options) -> Pure:
         return "right" if letter == question.right else "wrong"
 
     def check(sample: Sample) -> Check:
-        return grade(sample, options, _question(sample, options), compare)
+        return grade(sample, options, _question(sample, options), compare, MAX_LOOK_CHARS)
 
     return Pure(check)

@@ -22,6 +22,8 @@ MAX_SOURCE_CHARS = 2_000_000
 MAX_SOURCES = 1_000
 
 CITATION = re.compile(r"\[(\d{1,4}(?:\s?[,;]\s?\d{1,4}){0,20})\]")
+CITED_AFTER = re.compile(r"([.!?])\s{0,3}((?:\[\d{1,4}(?:\s?[,;]\s?\d{1,4}){0,20}\]\s{0,3})+)")
+"""Citations that stand behind the sentence they belong to."""
 
 EMPTY_WORDS = frozenset(
     "a an and are as at be been but by can could did do does for from had has have he her his how i if"  # noqa: SIM905  a list of 150 words
@@ -124,7 +126,8 @@ def make(options: Options) -> Pure:
 
 
 def _check(response: str, sources: Sources, options: Options) -> Check:
-    found = [_covered(sentence, sources, options) for sentence in sentences(response)]
+    cited_within = CITED_AFTER.sub(r" \2\1 ", response)
+    found = [_covered(sentence, sources, options) for sentence in sentences(cited_within)]
     claims = [covered for covered in found if covered is not None]
     if not claims:
         return Check(score=0.0, detail="the response claims nothing")

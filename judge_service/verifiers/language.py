@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Protocol
 
 from msgspec import Meta, Struct
@@ -109,7 +109,7 @@ def scripts(text: str) -> Counter[str]:
     return Counter(_script(letter) for letter in text if letter.isalpha())
 
 
-@cache
+@lru_cache(maxsize=8192)
 def _script(letter: str) -> str:
     return unicodedata.name(letter, "UNKNOWN").split(maxsplit=1)[0].partition("-")[0]
 

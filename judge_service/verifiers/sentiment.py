@@ -15,7 +15,7 @@ from judge_service.errors import RubricError
 from judge_service.values import Sample
 from judge_service.verifiers import Check, Pure
 from judge_service.verifiers.answers import AnswerOptions, Outcome, grade
-from judge_service.verifiers.extract import extract
+from judge_service.verifiers.extract import MAX_LOOK_CHARS, extract
 from judge_service.verifiers.plain import plain, unwrapped
 
 Label = Annotated[str, Meta(min_length=1, max_length=100)]
@@ -72,6 +72,7 @@ def make(options: Options) -> Pure:
 
     def check(sample: Sample) -> Check:
         found = extract(sample.reference, options.strategies) if sample.reference else None
-        return grade(sample, options, labels.named(found.text) if found else None, compare)
+        gold = labels.named(found.text) if found else None
+        return grade(sample, options, gold, compare, MAX_LOOK_CHARS)
 
     return Pure(check)

@@ -43,7 +43,16 @@ def test_spraying_boxes_earns_nothing_unless_allowed(kind: str, pair: tuple[str,
     assert check(kind, spray, right, max_values=2).score == 1.0
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def test_a_label_or_letter_may_end_a_long_text_but_padding_does_not_hide_another_answer() -> None:
+    long = "The soup was praised.\n" * 1_000
+
+    assert check("sentiment", f"{long}It is positive", "positive").score == 1.0
+    assert check("choice", f"{long}So it is B", "B").score == 1.0
+    assert check("exact", f"London{' ' * 5_000}Paris", "Paris").score == 0.0
+    assert check("exact", f"London{'.' * 5_000}Paris", "Paris").score == 0.0
+
+
+@pytest.mark.parametrize("kind", ["exact", "number", "boxed"])
 def test_an_endless_answer_is_none(kind: str) -> None:
     right, _ = KINDS[kind]
     endless = f"\\boxed{{{right}{' ' * 10}{'x' * 3_000}}}"

@@ -24,6 +24,8 @@ def grounded(response: str, **options: object) -> float | None:
         ("The bridge was opened in 1932 [3].", 0.0),
         ("The bridge was opened in 1932 [0].", 0.0),
         ("2,000 ships visit the harbour a year [2].\nIt is 503 metres long.[1]", 1.0),
+        ("It is 503 metres long. [1] Ships visited the harbour. [2]", 1.0),
+        ("It is 503 metres long. [2] Ships visited the harbour. [1]", 0.0),
         ("", 0.0),
         ("It is and was.", 0.0),
         ("[1] [1] [1]", 0.0),
