@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from judge_service.grading import rubric_schema
 from judge_service.settings import Key, keys
 from judge_service.verifiers import MODULES
 
@@ -216,6 +217,7 @@ def pages() -> dict[Path, str]:
     )
     return {
         ROOT / "docs" / "settings.md": settings_page(),
+        ROOT / "docs" / "rubric.schema.json": json.dumps(rubric_schema(list(MODULES)), indent=2) + "\n",
         **{page: with_figures(page.read_text()) for page in with_blocks},
     }
 

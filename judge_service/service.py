@@ -16,7 +16,12 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+)
 from math import inf
 from typing import Any, Literal, TypeVar
 
@@ -25,31 +30,45 @@ from msgspec.structs import replace
 
 from judge_service.assembly import Assembly, assemble_each
 from judge_service.backends import Backend
+from judge_service.backends.rehearsal import Script, rehearse
 from judge_service.backends.unasked import Unasked
+from judge_service.errors import SettingsError
 from judge_service.flow import Request
 from judge_service.grading import (
+    DRAW_STEP,
+    GUARDS,
     MAX_RESPONSES,
     Blend,
+    Canaries,
+    Canary,
     Combine,
     Grader,
+    Guards,
+    Monitors,
     OwnGrader,
     Pack,
     Ranker,
     Rubric,
     Siblings,
     Vote,
+    Watch,
+    WatchStatistics,
+    advise,
+    describe,
     is_plain,
+    load_canaries,
     load_rubric,
     open_own,
     panels,
     relative,
+    rubric_schema,
 )
 from judge_service.settings import LimitSettings, PriceSettings, Settings
 from judge_service.telemetry.events import SampleGraded, Sink, ignore
 from judge_service.telemetry.state import ServiceState
 from judge_service.throughput import Throughput, expect
 from judge_service.values import Prompt, Ranking, Reward, Sample, Usage
-from judge_service.verifiers import Verifier, open_verifier
+from judge_service.verifiers import MODULES, Verifier, open_verifier
 from judge_service.window import work_through
 from judge_service.wire import Answer, Batch, Door, Late, decode_event, encode_reply
 
@@ -60,6 +79,9 @@ PACK_WAIT_S = 0.005
 
 CHARS_PER_TOKEN = 4
 """Of English prose, for what is expected; what is spent is learned from the judge's own counts."""
+
+CANARY_GRACE_S = 0.5
+"""How long a batch that is done waits for its canaries; they were paid for, and are not worth more."""
 
 AnyGrader = Blend | Grader | OwnGrader | Pack | Siblings | Vote
 Lane = Literal["interactive", "training", "bulk"]
@@ -94,6 +116,7 @@ class JudgeService:
         askings: Sequence[Asking],
         ranker: Ranker,
         assembly: Assembly,
+        watch: Watch,
         sink: Sink,
     ) -> None:
         self.settings = settings
@@ -104,6 +127,7 @@ class JudgeService:
         self._ranker = ranker
         self._largest_group = MAX_RESPONSES if rubric.compare == "group" else 1
         self._assembly = assembly
+        self._watch = watch
         self._sink = sink
         self._door = Door(
             policy=settings.unscored.policy,
@@ -137,6 +161,15 @@ class JudgeService:
         """
         seconds = self.settings.deadline_s if deadline_s is None else deadline_s
         deadline = asyncio.get_running_loop().time() + seconds
+        canaries = self._watch.canaries.due() if samples else ()
+        if not canaries:
+            return await self._score(samples, deadline, lane, job)
+        async with self._beside(canaries, deadline, lane, job):
+            return await self._score(samples, deadline, lane, job)
+
+    async def _score(
+        self, samples: Sequence[Sample], deadline: float, lane: Lane, job: str
+    ) -> list[Reward]:
         if len(samples) == 1:  # no window of workers is needed, which saves a third of the cost
             return [await self._grade(Request(samples[0], deadline, lane, job))]
         rewards: list[Reward | None] = [None] * len(samples)
@@ -204,6 +237,8 @@ class JudgeService:
         loop = asyncio.get_running_loop()
         started = loop.time()
         seconds = self.settings.deadline_s if deadline_s is None else deadline_s
+        for sample in samples:
+            self._watch.guards.look(sample)
         ranking = await self._ranker(Request(samples, started + seconds, lane, job))
         duration_s = loop.time() - started
         for sample, reward in zip(samples, ranking.rewards, strict=True):
@@ -293,6 +328,10 @@ class JudgeService:
             targets=tuple([target.state() for target in self._assembly.targets]),
         )
 
+    def watched(self) -> WatchStatistics:
+        """What guards, canaries and monitors have seen (docs/guards.md)."""
+        return self._watch.statistics()
+
     def is_busy(self) -> bool:
         """Whether work waits for quota or for a slot, at every target."""
         return all(target.is_busy() for target in self._assembly.targets)
@@ -314,9 +353,16 @@ class JudgeService:
             ),
         ]
 
-    def prompts(self, sample: Sample) -> list[Prompt]:
-        """What judges would be asked about a sample, one prompt for each call that the rubric needs."""
-        return [asking.prompt(sample) for asking in self._askings]
+    def describe(self) -> tuple[list[str], list[str]]:
+        """The rubric in words, a line each, and what could make it a better one."""
+        return describe(self.rubric), advise(self.rubric)
+
+    def prompts(self, sample: Sample) -> list[tuple[str, Prompt]]:
+        """What judges would be asked about a sample: for each call its model and its prompt."""
+        return [
+            (asking.rubric.model or self.settings.model or self.model, asking.prompt(sample))
+            for asking in self._askings
+        ]
 
     def expect(self, *, text_tokens: int = 300) -> Throughput:
         """The steady rate that the configured quota allows, and what binds it.
@@ -351,9 +397,36 @@ class JudgeService:
         each = max(settings.pack.max_samples, self._largest_group)
         return 2 * settings.limits.max_in_flight * each
 
+    @asynccontextmanager
+    async def _beside(
+        self, canaries: Sequence[Canary], deadline: float, lane: Lane, job: str
+    ) -> AsyncIterator[None]:
+        """Has canaries judged while a batch is; those that are not done soon after it are given up."""
+        draw = self._watch.canaries.draw
+        tasks = [
+            asyncio.create_task(
+                self._grade_canary(canary, Request(canary.sample, deadline, lane, job), draw)
+            )
+            for canary in canaries
+        ]
+        try:
+            yield
+            await asyncio.wait(tasks, timeout=CANARY_GRACE_S)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _grade_canary(self, canary: Canary, request: Request[Sample], draw: int) -> None:
+        rewards = [
+            await asking.grader(request, draw=draw, draws=DRAW_STEP) for asking in self._askings
+        ]
+        self._watch.note_canary(canary, rewards)
+
     async def _grade(self, request: Request[Sample]) -> Reward:
         loop = asyncio.get_running_loop()
         started = loop.time()
+        self._watch.guards.look(request.body)
         reward = await self._grader(request)
         duration_s = loop.time() - started
         self._sink(
@@ -365,6 +438,7 @@ class JudgeService:
                 response=request.body.response,
             )
         )
+        self._watch.note(request.body, reward)
         return reward
 
 
@@ -398,13 +472,14 @@ async def open_service(
         settings = _in_range(settings, rubric)
         source = os.environ if environ is None else environ
         assemblies = assemble_each(settings, rubric, source, sink, closing, model=model)
+        watch = _watch(settings, sink, has_judge=not own and bool(panels(rubric)))
         askings = [
-            _asking(settings, panel, assemblies, sink, compares=compares)
+            _asking(settings, panel, assemblies, sink, watch.guards, compares=compares)
             for panel in panels(rubric)
         ]
         grader = own or _grading(settings, rubric, askings, closing)
         first = askings[0].grader if askings else None
-        lender = first or _grader(settings, rubric, assemblies[""], sink)
+        lender = first or _grader(settings, rubric, assemblies[""], sink, watch.guards)
         yield JudgeService(
             settings=settings,
             rubric=rubric,
@@ -414,6 +489,7 @@ async def open_service(
                 settings, lender, grader, compares=compares and bool(first) and is_plain(rubric)
             ),
             assembly=_merged(assemblies),
+            watch=watch,
             sink=sink,
         )
 
@@ -423,6 +499,22 @@ def _merged(assemblies: Mapping[str, Assembly]) -> Assembly:
     first, *others = assemblies.values()
     more = [target for other in others for target in other.targets]
     return replace(first, targets=(*first.targets, *more))
+
+
+def open_rehearsal(settings: Settings, script: Script) -> AbstractAsyncContextManager[JudgeService]:
+    """Opens a judge without a model that answers what the script says: to try a rubric out.
+
+    script: by the text of a response, the number for each criterion in the criterion's scale; where it
+        says nothing the judge takes the middle.
+
+    Raises SettingsError (RubricError) if the configuration cannot work.
+    """
+    return open_service(settings, environ={}, model=rehearse(script))
+
+
+def schema_of_rubrics() -> dict[str, Any]:
+    """The JSON Schema of a rubric file, with the verifiers there are."""
+    return rubric_schema(list(MODULES))
 
 
 def _in_range(settings: Settings, rubric: Rubric) -> Settings:
@@ -457,7 +549,33 @@ def _verifiers(rubric: Rubric, closing: AsyncExitStack) -> dict[str, Verifier]:
     return found
 
 
-def _grader(settings: Settings, rubric: Rubric, assembly: Assembly, sink: Sink) -> Grader:
+def _watch(settings: Settings, sink: Sink, *, has_judge: bool) -> Watch:
+    """What keeps an eye on responses and judge. Programs need no guards: they see all as it was sent.
+
+    Raises SettingsError.
+    """
+    wanted = settings.canaries
+    if wanted.file and not has_judge:
+        raise SettingsError(
+            "`canaries.file` watches a judge, and no judge is asked; leave it empty"
+        )
+    active = [name for name in GUARDS if has_judge and getattr(settings.guards, name)]
+    return Watch(
+        guards=Guards(frozenset(active), sink),
+        canaries=Canaries(
+            load_canaries(wanted.file) if wanted.file else (),
+            every_batches=wanted.every_batches,
+            per_batch=wanted.per_batch,
+        ),
+        monitors=Monitors(max_error=wanted.max_error),
+        is_monitoring=settings.guards.watch,
+        sink=sink,
+    )
+
+
+def _grader(
+    settings: Settings, rubric: Rubric, assembly: Assembly, sink: Sink, guards: Guards
+) -> Grader:
     return Grader(
         rubric=rubric,
         model=assembly.model,
@@ -469,6 +587,7 @@ def _grader(settings: Settings, rubric: Rubric, assembly: Assembly, sink: Sink) 
         max_sample_chars=settings.max_sample_chars,
         price=_price(settings.prices) if not rubric.model else _unknown,
         sink=sink,
+        guards=guards,
     )
 
 
@@ -477,12 +596,13 @@ def _asking(
     rubric: Rubric,
     assemblies: Mapping[str, Assembly],
     sink: Sink,
+    guards: Guards,
     *,
     compares: bool,
 ) -> Asking:
     """Asks about each sample, or, where the rubric and the judge can do it, about siblings together."""
     assembly = assemblies[rubric.model]
-    grader = _grader(settings, rubric, assembly, sink)
+    grader = _grader(settings, rubric, assembly, sink, guards)
     alone = _alone(settings, grader, assembly)
     if rubric.compare == "pointwise" or not compares:
         return Asking(rubric, grader, alone)

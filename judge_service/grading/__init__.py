@@ -12,7 +12,10 @@ what arrives together, and `Blend` makes one reward of what judges and verifiers
 
 from judge_service.grading.aggregate import aggregate
 from judge_service.grading.blend import Blend, BlendStatistics
+from judge_service.grading.canaries import DRAW_STEP, Canaries, Canary, load_canaries
 from judge_service.grading.grader import Grader, GraderStatistics
+from judge_service.grading.guards import GUARDS, Guards
+from judge_service.grading.monitors import Monitors
 from judge_service.grading.own import OwnGrader, open_own
 from judge_service.grading.own_score import Score
 from judge_service.grading.pack import Pack, PackStatistics
@@ -22,16 +25,25 @@ from judge_service.grading.parse import Unparseable, parse
 from judge_service.grading.prompt import PromptWriter
 from judge_service.grading.rank import MAX_RESPONSES, Combine, Ranker, RankerStatistics
 from judge_service.grading.rubric import Rubric, load_rubric
+from judge_service.grading.rubric_schema import rubric_schema
+from judge_service.grading.rubric_words import advise, describe
 from judge_service.grading.siblings import Siblings, SiblingsStatistics, relative
 from judge_service.grading.vote import Vote, VoteStatistics
+from judge_service.grading.watch import Watch, WatchStatistics
 
 __all__ = [
+    "DRAW_STEP",
+    "GUARDS",
     "MAX_RESPONSES",
     "Blend",
     "BlendStatistics",
+    "Canaries",
+    "Canary",
     "Combine",
     "Grader",
     "GraderStatistics",
+    "Guards",
+    "Monitors",
     "OwnGrader",
     "Pack",
     "PackStatistics",
@@ -45,12 +57,18 @@ __all__ = [
     "Unparseable",
     "Vote",
     "VoteStatistics",
+    "Watch",
+    "WatchStatistics",
+    "advise",
     "aggregate",
+    "describe",
     "has_verdict",
     "is_plain",
+    "load_canaries",
     "load_rubric",
     "open_own",
     "panels",
     "parse",
     "relative",
+    "rubric_schema",
 ]

@@ -64,7 +64,9 @@ class CriterionForm(
         Meta(max_length=MAX_LEVELS, description="the only answers allowed, ascending"),
     ] = ()
     step: (
-        Annotated[float, Meta(gt=0, le=1e6, description="0.5 allows half points between the ends")]
+        Annotated[
+            float, Meta(ge=1e-6, le=1e6, description="0.5 allows half points between the ends")
+        ]
         | UnsetType
     ) = UNSET
     needs_reference: Annotated[
