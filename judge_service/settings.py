@@ -205,6 +205,10 @@ def parse_settings(text: str, place: str, environ: Mapping[str, str] | None = No
     _refuse_unknown(table, place)
     if str(table.get("rubric", "")).endswith(".toml"):
         table["rubric"] = beside(place, table["rubric"])
+    canaries = table.get("canaries")
+    named = canaries.get("file") if isinstance(canaries, dict) else None
+    if isinstance(named, str) and named and not is_remote(place):
+        table["canaries"]["file"] = beside(place, named)
     if ".py:" in str(table.get("grader", "")) and not is_remote(place):
         table["grader"] = beside(place, table["grader"])
     for key, value in _from_environment(environ or {}):

@@ -109,14 +109,37 @@ class Hedged(Struct, frozen=True, kw_only=True):
     won: bool
 
 
+FINDINGS = (
+    *(
+        "degenerate",
+        "copies",
+        "repetition",
+        "guesses",
+    ),  # these score 0, the others are only told of
+    *("forged_fence", "forged_verdict", "forged_order", "invisible"),
+)
+"""What guards find in responses (docs/guards.md)."""
+
+ALARMS = ("judge_drift", "judge_over_verifier", "reward_by_length")
+"""What monitors raise alarms on."""
+
+
 class GuardFired(Struct, frozen=True, kw_only=True):
-    """A response has what `grading.guards.FINDINGS` names."""
+    """A response has one of `FINDINGS`."""
 
     guard: str
 
 
+class CanaryGraded(Struct, frozen=True, kw_only=True):
+    """A sample whose score is known was judged beside a batch; usage is a `values.Usage`."""
+
+    score: float | None
+    expected: float
+    usage: Any
+
+
 class AlarmChanged(Struct, frozen=True, kw_only=True):
-    """A monitor (`grading.monitors.ALARMS`) raised its alarm, or took it back.
+    """A monitor raised one of `ALARMS`, or took it back.
 
     value: what it saw. limit: where the alarm begins.
     """
@@ -139,6 +162,7 @@ Event = (
     | FailedOver
     | Hedged
     | GuardFired
+    | CanaryGraded
     | AlarmChanged
 )
 Sink = Callable[[Event], None]

@@ -7,14 +7,14 @@ from msgspec import Struct
 
 from judge_service.grading.guards.copies import is_copy
 from judge_service.grading.guards.degenerate import says_nothing
-from judge_service.grading.guards.forgeries import FORGERIES, forgeries
+from judge_service.grading.guards.forgeries import forgeries
 from judge_service.grading.guards.guesses import is_guessing
 from judge_service.grading.guards.invisible import clean, hides_text
 from judge_service.grading.guards.repetition import is_repetitive
 from judge_service.telemetry.events import GuardFired, Sink, ignore
 from judge_service.values import Sample
 
-__all__ = ["FINDINGS", "GUARDS", "UNGUARDED", "Guards", "GuardsStatistics"]
+__all__ = ["GUARDS", "UNGUARDED", "Guards", "GuardsStatistics"]
 
 LOWEST: Mapping[str, Callable[[str, Sample], bool]] = {
     "degenerate": lambda text, sample: says_nothing(text, sample.reference),
@@ -26,10 +26,6 @@ LOWEST: Mapping[str, Callable[[str, Sample], bool]] = {
 
 GUARDS = (*LOWEST, "forgeries", "invisible")
 """All of them, by the name of their setting."""
-
-FINDINGS = (*LOWEST, *(kind.name for kind in FORGERIES), "invisible")
-"""What can be told of a sample."""
-
 
 NO_SAMPLE = Sample()
 
@@ -88,7 +84,8 @@ class Guards:
 
     def _findings(self, sample: Sample) -> tuple[str, ...]:
         text = sample.response or ""
-        found = [name for name in (self.lowest(sample),) if name]
+        lowest = self.lowest(sample)
+        found = [] if lowest is None else [lowest]
         if "forgeries" in self.active:
             found += forgeries(text)
         if "invisible" in self.active and hides_text(text):
