@@ -102,37 +102,60 @@ class Running:
                     raise
 
     async def _step(self, step: Step, tests: Room, code: Room) -> None:
-        async def ask(
-            expression: str, args: Sequence[Any] | None, kwargs: Mapping[str, Any]
-        ) -> Any:
-            try:
-                return await code.ask(expression, args, kwargs)
-            except Failure as failure:
-                if failure.kind == "lacking":
-                    self._failed(failure, "code")
-                    raise Failure("error", failure.error) from None
-                raise
-
-        match step:
-            case Statement():
-                await tests.check(step.text, ask)
-            case Example():
-                _compare(same(await ask(step.call, None, {}), step.expected))
-            case Program():
-                try:
+        questions = Questions(code)
+        try:
+            match step:
+                case Statement():
+                    await tests.check(step.text, questions.ask)
+                case Example():
+                    _compare(same(await code.ask(step.call), step.expected))
+                case Program():
                     printed = await code.run(self._source, step.stdin)
-                except Failure as failure:
-                    self._failed(failure, "code")
-                    raise
-                _compare(_lines(printed) == _lines(step.stdout))
+                    _compare(_lines(printed) == _lines(step.stdout))
+        except Failure as failure:
+            for cause in questions.failures if isinstance(step, Statement) else [failure]:
+                self._failed(cause, "code")
+            raise
+        for expected in questions.failures:
+            self._suspect(expected, "code")
+        if questions.unfit:
+            raise Failure("value")
 
     def _failed(self, failure: Failure, side: Literal["tests", "code"]) -> None:
         self.note(failure)
+        self._suspect(failure, side)
+
+    def _suspect(self, failure: Failure, side: Literal["tests", "code"]) -> None:
         if failure.kind == "lacking" and self._lacking is None:
             self._lacking = side
 
     async def _refuse(self, *_: Any) -> Any:
         raise Failure("error", "NameError")
+
+
+class Questions:
+    """What one statement of a test asks of the candidate's room."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self.failures: list[Failure] = []
+
+    @property
+    def unfit(self) -> bool:
+        """A value could not leave the room, which no test may take for an error it expected."""
+        return any(failure.kind == "value" for failure in self.failures)
+
+    async def ask(
+        self, expression: str, args: Sequence[Any] | None, kwargs: Mapping[str, Any]
+    ) -> Any:
+        """Raises Failure: `error`, so that the statement goes on to its end, or what ended the room."""
+        try:
+            return await self._room.ask(expression, args, kwargs)
+        except Failure as failure:
+            self.failures.append(failure)
+            if failure.kind in ENDS_THE_ROOM:
+                raise
+            raise Failure("error", failure.error or "TypeError") from None
 
 
 def _compare(equal: bool) -> None:  # noqa: FBT001  the outcome of a comparison

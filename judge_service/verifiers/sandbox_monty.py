@@ -78,7 +78,7 @@ class MontySandbox:
         )
         try:
             entered = await session.__aenter__()
-        except monty.MontyError:
+        except (monty.MontyError, RuntimeError):  # its worker could not be started
             raise Failure("broken") from None
         try:
             yield MontyRoom(entered, limits.output_bytes)
@@ -153,7 +153,7 @@ class MontyRoom:
             snapshot = await self._session.feed_start(statement, print_callback=self._silence())
             while not isinstance(snapshot, monty.MontyComplete):
                 snapshot = await asking.resume(snapshot)
-        except monty.MontyError as problem:
+        except (monty.MontyError, RuntimeError) as problem:
             failure = _failure(problem)
             if failure.kind == "lacking" and asking.in_vain:
                 failure = Failure("error", failure.error)
@@ -163,7 +163,7 @@ class MontyRoom:
         given.setdefault("print_callback", self._silence())
         try:
             return await self._session.feed_run(code, **given)
-        except monty.MontyError as problem:
+        except (monty.MontyError, RuntimeError) as problem:
             raise _failure(problem) from None
 
     def _silence(self) -> monty.CollectString:
@@ -183,12 +183,13 @@ class Asking:
             return await snapshot.resume()  # there is no such name
         if not isinstance(snapshot, monty.AsyncFunctionSnapshot):
             raise Failure("lacking", "NotImplementedError")
+        if snapshot.is_os_function:
+            return await snapshot.resume_not_handled()  # there is no system
         if snapshot.function_name != ASK:
             return await snapshot.resume({"exception": NameError()})
-        expression, *rest = snapshot.args
-        args, kwargs = rest or (None, {})
+        expression, args, kwargs = (*snapshot.args, None, None)[:3]
         try:
-            value = await self._ask(expression, args, kwargs)
+            value = await self._ask(expression, args, kwargs or {})
         except Failure as failure:
             if failure.kind != "error":
                 raise
@@ -197,9 +198,11 @@ class Asking:
         return await snapshot.resume({"return_value": value})
 
 
-def _failure(problem: monty.MontyError) -> Failure:
+def _failure(problem: Exception) -> Failure:
     if isinstance(problem, monty.MontyCrashedError):
         return Failure("time" if problem.timed_out else "memory")
+    if not isinstance(problem, monty.MontyError):  # the pool's own: it lost the session
+        return Failure("broken")
     name = known_error(type(problem.exception()).__name__)
     if name in LIMITED:
         return Failure(LIMITED[name], name)
