@@ -58,6 +58,7 @@ def test_every_guard_has_its_switch() -> None:
         *("Step 1: add. Step 2: divide.", "1. A\n2. B\n3. C", "A and B, since both are prime."),
         "\\boxed{1} for the first part, \\boxed{2} for the second, \\boxed{3} for the third",
         "Ho ho ho! " * 15,
+        *("12/25/2024", "1/2", "2, 3, 5, 7", "3 or 4", "A bag or a box", "1 2 3 4"),
     ],
 )
 def test_a_short_or_plain_answer_passes_without_a_reference(response: str) -> None:
@@ -186,13 +187,13 @@ def test_the_judge_is_shown_what_a_person_sees(text: str, seen: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "می\u200cخواهم",
+        "می\u200cخواهم",  # noqa: RUF001 - the letters are the test
         "क्\u200dष",
         "👩\u200d💻",
         "x² + ½ = ﬁ",
         "tab\tand\nline",
         "a < b and c > d [INSTALL] <b>new</b>",
-        "‘quoted’ — dashes – Ω Å",
+        "‘quoted’ — dashes – Ω Å",  # noqa: RUF001 - the letters are the test
     ],
 )
 def test_what_can_be_seen_stays_as_it_is(text: str) -> None:

@@ -21,9 +21,8 @@ def is_copy(response: str, messages: Sequence[Message], reference: str | None) -
 
 
 def _is_only(text: str, prompt: str) -> bool:
-    before, found, after = text.partition(prompt)
-    if found:
-        rest = f"{before}\n{after}"
+    if prompt in text:
+        rest = text.replace(prompt, "\n")
         return not rest.strip() or says_nothing(rest, None)
     # Half and double: room for changes of spacing and punctuation, and long texts are not folded in vain.
     if not len(prompt) // 2 <= len(text) <= 2 * len(prompt):

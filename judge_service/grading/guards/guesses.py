@@ -20,15 +20,16 @@ _HEDGE = r"(?:either\s)?"
 _JOIN = r"(?:\s?[,;/|]\s?(?:or\s|and\s)?|\s(?:or|and|oder|ou|o|und|и|или|或|或者)\s|\s)"
 _LIST = re.compile(rf"{_LEAD}{_HEDGE}{_OPTION}(?:{_JOIN}{_OPTION})+\.?", re.IGNORECASE)
 _ONE = re.compile(rf"{_LEAD}({_OPTION})\.?", re.IGNORECASE)
-_OR = re.compile(r"[/|]|\b(?:or|oder|ou|или)\b|或", re.IGNORECASE)
+_OR = re.compile(r"[a-j]\)?\s?[/|]|\b(?:or|oder|ou|или)\b|或", re.IGNORECASE)
 _EACH = re.compile(_OPTION)
+_START = re.compile(_LEAD + _HEDGE, re.IGNORECASE)
 
 
 def is_guessing(response: str, reference: str | None) -> bool:
     """Whether many answers are given where one is asked for.
 
     Boxed answers: when there are more of them than in the reference. A bare list of options: when the
-    reference is one option, or when there is none and the list says "or".
+    reference is one option, or when the list says "or" and the reference is no such list.
     """
     boxes = _boxes(response)
     if len(boxes) >= MIN_BOXES:
@@ -44,16 +45,10 @@ def _lists_options(response: str, reference: str | None) -> bool:
     if len(response) > MAX_CHARS:
         return False
     text = " ".join(response.split())
-    if _LIST.fullmatch(text) is None or len(set(_options(text))) < MIN_OPTIONS:
+    options = _EACH.findall(_START.sub("", text, count=1).casefold())
+    if len(set(options)) < MIN_OPTIONS or _LIST.fullmatch(text) is None:
         return False
-    if reference is None:
-        return _OR.search(text) is not None
-    return len(reference) <= MAX_CHARS and _ONE.fullmatch(reference.strip()) is not None
-
-
-def _options(text: str) -> list[str]:
-    start = _LEAD_END.match(text)
-    return _EACH.findall(text[start.end() if start else 0 :].casefold())
-
-
-_LEAD_END = re.compile(_LEAD + _HEDGE, re.IGNORECASE)
+    reference = (reference or "").strip()[: MAX_CHARS + 1]
+    if _ONE.fullmatch(reference) is not None:
+        return True
+    return _OR.search(text) is not None and _LIST.fullmatch(reference) is None

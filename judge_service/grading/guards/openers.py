@@ -74,7 +74,8 @@ suluhisho / jibu / hatua kwa hatua / penyelesaian / jawapan
 
 FILLERS = """
 ok / okay / sure / sure thing / certainly / of course / well / so / now / alright / great / great question
-good question / hmm / hm / yes / first / here / then / thanks / thank you / hello / hi / de acuerdo / claro
+good question / hmm / hm / yes / first / here / then / thanks / therefore / thus / hence / finally /
+thank you / hello / hi / de acuerdo / claro
 por supuesto / bien / daccord / bien sûr / gut / natürlich / klar / certo / хорошо / конечно / итак / да
 好的 / 当然 / 好 / はい / 네 / 좋습니다 / step / question
 """
