@@ -62,9 +62,10 @@ from judge_service.grading import (
     panels,
     relative,
     rubric_schema,
+    spreads,
 )
 from judge_service.settings import LimitSettings, PriceSettings, Settings
-from judge_service.telemetry.events import SampleGraded, Sink, ignore
+from judge_service.telemetry.events import GroupScored, SampleGraded, Sink, ignore
 from judge_service.telemetry.state import ServiceState
 from judge_service.throughput import Throughput, expect
 from judge_service.values import Prompt, Ranking, Reward, Sample, Usage
@@ -125,6 +126,7 @@ class JudgeService:
         self._grader = grader
         self._askings = tuple(askings)
         self._ranker = ranker
+        self._groups = self._flat_groups = 0
         self._largest_group = MAX_RESPONSES if rubric.compare == "group" else 1
         self._assembly = assembly
         self._watch = watch
@@ -182,7 +184,15 @@ class JudgeService:
         ) as finished:
             async for position, reward in finished:
                 rewards[position] = reward
-        return [reward for reward in rewards if reward is not None]
+        found = [reward for reward in rewards if reward is not None]
+        self._note_groups(samples, found)
+        return found
+
+    def _note_groups(self, samples: Sequence[Sample], rewards: Sequence[Reward]) -> None:
+        for one in spreads(samples, rewards):
+            self._groups += 1
+            self._flat_groups += one.is_flat
+            self._sink(GroupScored(size=one.size, spread=one.spread, is_flat=one.is_flat))
 
     async def stream(
         self,
@@ -326,6 +336,8 @@ class JudgeService:
             model=self.model,
             rubric=self._rubric_version,
             targets=tuple([target.state() for target in self._assembly.targets]),
+            groups=self._groups,
+            flat_groups=self._flat_groups,
         )
 
     def watched(self) -> WatchStatistics:

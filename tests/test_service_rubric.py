@@ -6,6 +6,8 @@ from judge_service import RubricError, Sample, Settings, SettingsError, open_ser
 from judge_service.backends.scripted import Scripted
 from judge_service.settings import load_settings
 from judge_service.simulator import simulate
+from judge_service.telemetry.events import GroupScored
+from judge_service.testing import RecordingSink
 
 VERIFIED = """
 name = "verified"
@@ -107,6 +109,27 @@ async def test_another_model_needs_a_backend_that_has_one() -> None:
     with pytest.raises(SettingsError, match="`model` of a criterion needs a backend"):
         async with open_service(Settings(rubric=OWN_MODEL)):
             pass
+
+
+async def test_a_group_whose_rewards_are_all_alike_is_told_of() -> None:
+    def group(key: str, *responses: str | None) -> list[Sample]:
+        return [Sample(response=one, reference="Paris", group_key=key) for one in responses]
+
+    sink = RecordingSink()
+    samples = [
+        *group("varied", "Paris", "London"),
+        *group("flat", "Paris", "Paris", "Paris", None),
+        *group("alone", "Paris", None),
+        *group("", "Paris", "Paris"),
+    ]
+    async with open_service(Settings(rubric=VERIFIED), sink=sink) as judge:
+        await judge.score(samples)
+        state = judge.statistics()
+    assert [(one.size, one.spread, one.is_flat) for one in sink.of(GroupScored)] == [
+        (2, 1.0, False),
+        (3, 0.0, True),
+    ]
+    assert (state.groups, state.flat_groups) == (2, 1)
 
 
 async def test_the_rubric_may_say_the_range_of_its_rewards() -> None:

@@ -28,6 +28,7 @@ from judge_service.grading.rubric import Rubric, load_rubric
 from judge_service.grading.rubric_schema import rubric_schema
 from judge_service.grading.rubric_words import advise, describe
 from judge_service.grading.siblings import Siblings, SiblingsStatistics, relative
+from judge_service.grading.spread import spreads
 from judge_service.grading.vote import Vote, VoteStatistics
 from judge_service.grading.watch import Watch, WatchStatistics
 
@@ -71,4 +72,5 @@ __all__ = [
     "parse",
     "relative",
     "rubric_schema",
+    "spreads",
 ]

@@ -62,6 +62,17 @@ class SampleGraded(Struct, frozen=True, kw_only=True):
     response: str | None = None
 
 
+class GroupScored(Struct, frozen=True, kw_only=True):
+    """Samples of one prompt got their rewards in one batch; two or more of them have a score.
+
+    size: those with a score. spread: best less worst; 0 teaches a group-relative trainer nothing.
+    """
+
+    size: int
+    spread: float
+    is_flat: bool
+
+
 class ChannelChanged(Struct, frozen=True, kw_only=True):
     """The judge refused an answer channel, so the next one is used from now on."""
 
@@ -155,6 +166,7 @@ Event = (
     | Retried
     | CacheLooked
     | SampleGraded
+    | GroupScored
     | ChannelChanged
     | StoreLost
     | StoreBack

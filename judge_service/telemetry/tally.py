@@ -19,6 +19,7 @@ from judge_service.telemetry.events import (
     CallEnded,
     Event,
     FailedOver,
+    GroupScored,
     GuardFired,
     Hedged,
     Retried,
@@ -54,6 +55,7 @@ COUNTED: Mapping[type[Any], tuple[str, Callable[[Any], str]]] = {
     FailedOver: ("failovers", lambda event: event.reason),
     Hedged: ("hedges", lambda event: "won" if event.won else "lost"),
     BreakerChanged: ("breaker", lambda event: event.state),
+    GroupScored: ("groups", lambda event: "zero" if event.is_flat else "some"),
     GuardFired: ("guards", lambda event: event.guard),
     AlarmChanged: ("alarms", lambda event: event.alarm if event.is_raised else "taken_back"),
 }
@@ -72,6 +74,8 @@ WORDS = frozenset(UNSCORED_REASONS).union(FINDINGS, ALARMS) | {
         "open",
         "half_open",
         "taken_back",
+        "zero",
+        "some",
     )
 }
 OTHER = "other"
@@ -139,6 +143,7 @@ class Tally(Struct):
     cost_usd: of `priced` samples, those whose price is known.
     cache: `hit` and `miss`. retries, failovers: by reason. hedges: `won` and `lost`, the second copies.
     breaker: changes by the state that was entered.
+    groups: batches of one prompt's samples, by whether their rewards have `some` variance or `zero`.
     guards: samples by what was found in them. alarms: raised, by name, and `taken_back`.
     """
 
@@ -152,6 +157,7 @@ class Tally(Struct):
     hedges: dict[str, int] = field(default_factory=dict)
     cache: dict[str, int] = field(default_factory=dict)
     breaker: dict[str, int] = field(default_factory=dict)
+    groups: dict[str, int] = field(default_factory=dict)
     guards: dict[str, int] = field(default_factory=dict)
     alarms: dict[str, int] = field(default_factory=dict)
     input_tokens: int = 0
