@@ -35,9 +35,10 @@ class SiblingsStatistics(Struct, frozen=True, kw_only=True):
 class _Group:
     """Samples that are compared with each other, and those who wait for their rewards."""
 
-    __slots__ = ("members", "task", "timer")
+    __slots__ = ("deadline", "members", "task", "timer")
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
         self.members: dict[asyncio.Future[Reward], Request[Sample]] = {}
         self.timer: asyncio.TimerHandle | None = None
         self.task: asyncio.Task[None] | None = None
@@ -54,8 +55,9 @@ class Siblings:
     """A grader that compares responses to one prompt. `await siblings(request)` never fails.
 
     Samples with one group key, lane, job, prompt and reference are a group; it is sent off when nobody
-    has come for `quiet_s`, or when it is full. Its deadline is the earliest of theirs. Who has no group
-    key, is by himself in his group, or needs no judge is scored alone.
+    has come for `quiet_s`, or when it is full. Its deadline is that of its first sample; one with an
+    earlier one sends it off and opens another, and who has time left when it is over is scored alone.
+    So is who has no group key, is by himself in his group, or needs no judge.
 
     grader: lends its writer and its rules. ranker: compares, with `relative` scores.
     alone: scores one sample.
@@ -102,7 +104,7 @@ class Siblings:
         group, waiter = self._join(key, request)
         self._waiting += 1
         try:
-            return await waiter
+            reward = await waiter
         except asyncio.CancelledError:
             await self._leave(key, group, waiter)
             raise
@@ -110,6 +112,10 @@ class Siblings:
             return self._grader.rewards.broken(Spent(), error)
         finally:
             self._waiting -= 1
+        if reward.reason == "deadline" and request.deadline > group.deadline:
+            self._counts["alone"] += 1
+            return await self._alone(request)
+        return reward
 
     def _key(self, request: Request[Sample]) -> Hashable | None:
         """Equal for siblings; `None` for a sample that is scored alone."""
@@ -127,7 +133,12 @@ class Siblings:
         self, key: Hashable, request: Request[Sample]
     ) -> tuple[_Group, asyncio.Future[Reward]]:
         loop = asyncio.get_running_loop()
-        group = self._open.setdefault(key, _Group())
+        group = self._open.get(key)
+        if group is not None and request.deadline < group.deadline:
+            self._send(key, group)
+            group = None
+        if group is None:
+            group = self._open[key] = _Group(request.deadline)
         waiter: asyncio.Future[Reward] = loop.create_future()
         group.members[waiter] = request
         if group.timer is not None:
@@ -168,16 +179,15 @@ class Siblings:
         else:
             self._counts["groups"] += 1
             self._counts["compared"] += len(requests)
-            rewards = (await self._ranker(_together(requests))).rewards
+            rewards = (await self._ranker(_together(requests, group.deadline))).rewards
         for waiter, reward in zip(members, rewards, strict=True):
             if not waiter.done():
                 waiter.set_result(reward)
 
 
-def _together(requests: Sequence[Request[Sample]]) -> Request[Sequence[Sample]]:
+def _together(requests: Sequence[Request[Sample]], deadline: float) -> Request[Sequence[Sample]]:
     first = requests[0]
     samples = tuple(request.body for request in requests)
-    deadline = min(request.deadline for request in requests)
     return Request(samples, deadline, first.lane, first.job)
 
 

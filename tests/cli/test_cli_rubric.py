@@ -223,6 +223,16 @@ def test_the_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert "exact" in schema["$defs"]["VerifiedForm"]["properties"]["verify"]["enum"]
 
 
+def test_rewards_are_written_in_the_range_of_the_rubric() -> None:
+    signed = RUBRIC.rpartition("[[criteria]]")[0].replace('"mixed"', '"signed"\noutput = "-1..1"')
+    Path("signed.toml").write_text(signed)
+    Path("judge.toml").write_text('rubric = "signed.toml"\n')
+    rows = write("rows.jsonl", [example("4"), example("5")])
+    assert main(["score", rows, "-o", "out.jsonl", "--config", "judge.toml", "--quiet"]) == 0
+    written = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    assert [row["aggregate_reward_score"] for row in written] == [1.0, -1.0]
+
+
 @pytest.mark.parametrize("action", ["new", "check", "render", "schema"])
 def test_every_action_explains_itself(action: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -14,7 +14,16 @@ from judge_service.backends.scripted import Scripted
 from judge_service.flow import Request
 from judge_service.grading import Rubric, Siblings, relative
 from judge_service.testing import run_virtual
-from judge_service.values import Criterion, Gate, Message, Prompt, Reward, Sample, Verdict
+from judge_service.values import (
+    Criterion,
+    Gate,
+    Message,
+    Prompt,
+    Ranking,
+    Reward,
+    Sample,
+    Verdict,
+)
 
 RUBRIC = """
 name = "side_by_side"
@@ -205,6 +214,56 @@ def test_the_comparison_ends_with_the_last_who_waits_for_it(make_siblings: Any) 
         return ended
 
     assert run_virtual(scenario()) == [0, 1]
+
+
+class DeadlineRanker:
+    """Gives up at the deadline, as the real one does, and remembers its requests."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request[Any]] = []
+
+    async def __call__(self, request: Request[Any]) -> Ranking:
+        self.requests.append(request)
+        late = Reward(score=None, reason="deadline")
+        return Ranking(
+            rewards=(late,) * len(request.body), ranks=(None,) * len(request.body), compared=True
+        )
+
+
+def grade_with_deadlines(
+    make_siblings: Any, *deadlines: float
+) -> tuple[list[Reward], DeadlineRanker]:
+    ranker = DeadlineRanker()
+
+    async def scenario() -> list[Reward]:
+        siblings = make_siblings(ranker)
+        samples = [
+            Sample(response=f"answer {n}", reference="Paris", group_key="g")
+            for n in range(len(deadlines))
+        ]
+        requests = [
+            Request(one, deadline=deadline)
+            for one, deadline in zip(samples, deadlines, strict=True)
+        ]
+        return await asyncio.gather(*(siblings(request) for request in requests))
+
+    return run_virtual(scenario()), ranker
+
+
+def test_who_has_time_left_when_the_group_has_none_is_scored_alone(make_siblings: Any) -> None:
+    rewards, ranker = grade_with_deadlines(make_siblings, 5.0, 5.0, 90.0)
+    assert [(reward.score, reward.reason) for reward in rewards] == [
+        (None, "deadline"),
+        (None, "deadline"),
+        (0.8, None),
+    ]
+    assert [request.deadline for request in ranker.requests] == [5.0]
+
+
+def test_an_earlier_deadline_takes_no_time_from_those_who_came_before(make_siblings: Any) -> None:
+    _, ranker = grade_with_deadlines(make_siblings, 90.0, 90.0, 5.0, 5.0)
+    assert [request.deadline for request in ranker.requests] == [90.0, 5.0]
+    assert [len(request.body) for request in ranker.requests] == [2, 2]
 
 
 def test_who_leaves_before_the_group_is_sent_is_not_in_it(make_siblings: Any) -> None:
