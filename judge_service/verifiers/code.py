@@ -211,7 +211,7 @@ def _unscored(outcome: Outcome, failure: Failure) -> Check | None:
 
 WHY: Mapping[str, str] = {
     "time": "it took too long",
-    "memory": "it used too much memory, or its process ended",
+    "memory": "it used or printed too much, or its process ended",
     "output": "it printed or returned too much",
     "value": "it returned no plain value",
 }

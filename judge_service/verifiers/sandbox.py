@@ -7,11 +7,14 @@ and an `__eq__`, an exit or a print of its own earns nothing. docs/sandbox.md sa
 """
 
 import builtins
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
+
+from judge_service.verifiers.sandbox_guest import unpack
 
 FailureKind = Literal["error", "time", "memory", "output", "value", "lacking", "broken"]
 
@@ -132,6 +135,30 @@ def plain(value: Any, max_bytes: int) -> Any:
             raise Failure("output")
         waiting.extend((part, depth + 1) for part in _parts(one))
     return value
+
+
+def decoded(line: str | bytes) -> dict[str, Any]:
+    """A reply of a room; raises Failure for what is none."""
+    try:
+        reply = json.loads(line)
+    except (ValueError, RecursionError):
+        raise Failure("value") from None
+    if not isinstance(reply, dict):
+        raise Failure("value")
+    return reply
+
+
+def value_of(reply: Mapping[str, Any], max_bytes: int) -> Any:
+    """The value in a reply; raises Failure if it holds an error, or no plain value within bounds."""
+    if "error" in reply:
+        raise Failure("error", known_error(str(reply["error"])))
+    if "value" not in reply:
+        raise Failure("value")
+    try:
+        value = unpack(reply["value"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise Failure("value") from None
+    return plain(value, max_bytes)
 
 
 def _parts(value: Any) -> Sequence[Any]:

@@ -20,8 +20,9 @@ from judge_service.verifiers.sandbox import (
     Limits,
     Room,
     as_error,
+    decoded,
     known_error,
-    plain,
+    value_of,
 )
 
 LACKING = frozenset(
@@ -81,7 +82,9 @@ class MontySandbox:
         except (monty.MontyError, RuntimeError):  # its worker could not be started
             raise Failure("broken") from None
         try:
-            yield MontyRoom(entered, limits.output_bytes)
+            room = MontyRoom(entered, limits.output_bytes)
+            await room.start()
+            yield room
         finally:
             await session.__aexit__(None, None, None)
 
@@ -113,6 +116,67 @@ class MontySandbox:
             await pool.__aexit__(None, None, None)
 
 
+SHELL = """
+import json as _json_
+
+def _pack_(value):
+    kind = type(value)
+    if value is None or kind in (bool, str):
+        return value
+    if kind is int:
+        return value if -(1 << 10_000) < value < 1 << 10_000 else {"hex": hex(value)}
+    if kind is float:
+        return {"float": repr(value)}
+    if kind is complex:
+        return {"complex": [repr(value.real), repr(value.imag)]}
+    if kind is bytes:
+        return {"bytes": value.hex()}
+    if isinstance(value, dict):
+        return {"dict": [[_pack_(k), _pack_(v)] for k, v in value.items()]}
+    for kind in (list, tuple, set, frozenset):
+        if isinstance(value, kind):
+            return {kind.__name__: [_pack_(one) for one in value]}
+    raise TypeError
+"""
+"""What every session begins with.
+
+A value, or an error's message, that Monty hands over itself is converted on the event loop, whatever its
+size: a list of a million numbers stops the service for a second. So the session packs its values
+as `sandbox_guest.py` does, and prints them, which is bounded. If the code redefines any of this, it can
+only forge a value that it might have returned.
+"""
+
+CALL = """
+try:
+    _value_ = {expression}
+except BaseException as _problem_:
+    _reply_ = {{"error": type(_problem_).__name__}}
+else:
+    try:
+        _reply_ = {{"value": _pack_(_value_)}}
+    except Exception:
+        _reply_ = {{"unfit": True}}
+print("\\n" + _json_.dumps(_reply_))
+None
+"""
+
+PROGRAM = """
+def input(prompt=""):
+    if prompt != "":
+        raise NotImplementedError  # it would have to be printed in its place; CPython does
+    if not _lines_:
+        raise EOFError
+    return _lines_.pop(0)
+
+def _run_():
+    try:
+        exec(_source_, {"__name__": "__main__", "input": input})
+    except SystemExit as leave:
+        if leave.args and leave.args[0] not in (None, 0):
+            raise
+"""
+
+
 class MontyRoom:
     """One session."""
 
@@ -120,32 +184,26 @@ class MontyRoom:
         self._session = session
         self._output_bytes = output_bytes
 
+    async def start(self) -> None:
+        await self._feed(SHELL)
+
     async def load(self, source: str) -> None:
-        await self._feed(source, inputs={"__name__": "solution"})
+        await self._call("exec(_source_)", _source_=source, __name__="solution")
 
     async def ask(
         self, expression: str, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] = {}
     ) -> Any:
         if args is None:
-            return plain(await self._feed(expression), self._output_bytes)
-        given = {"_args_": list(args), "_kwargs_": dict(kwargs)}
-        call = f"({expression})(*_args_, **_kwargs_)"
-        return plain(await self._feed(call, inputs=given), self._output_bytes)
+            reply, _ = await self._call(f"({expression})")
+        else:
+            called = f"({expression})(*_args_, **_kwargs_)"
+            reply, _ = await self._call(called, _args_=list(args), _kwargs_=dict(kwargs))
+        return reply
 
     async def run(self, source: str, stdin: str) -> str:
-        lines = iter(stdin.splitlines())
-        printed = monty.CollectString(max_bytes=self._output_bytes)
-
-        def read(prompt: object = "") -> str:
-            if prompt != "":
-                raise NotImplementedError  # it would have to be printed, in its place
-            try:
-                return next(lines)
-            except StopIteration:
-                raise EOFError from None
-
-        await self._feed(source, external_lookup={"input": read}, print_callback=printed)
-        return printed.output
+        await self._feed(PROGRAM, _lines_=stdin.splitlines(), _source_=source)
+        _, printed = await self._call("_run_()")
+        return printed
 
     async def check(self, statement: str, ask: Ask) -> None:
         asking = Asking(ask)
@@ -159,12 +217,23 @@ class MontyRoom:
                 failure = Failure("error", failure.error)
             raise failure from None
 
-    async def _feed(self, code: str, **given: Any) -> Any:
-        given.setdefault("print_callback", self._silence())
+    async def _call(self, expression: str, **inputs: Any) -> tuple[Any, str]:
+        """The value of an expression, and what was printed meanwhile."""
+        text = await self._feed(CALL.format(expression=expression), **inputs)
+        printed, _, line = text.removesuffix("\n").rpartition("\n")
+        reply = decoded(line)
+        if reply.get("error") in LACKING:
+            raise Failure("lacking", reply["error"])
+        return value_of(reply, self._output_bytes), printed
+
+    async def _feed(self, code: str, **inputs: Any) -> str:
+        """What a statement prints."""
+        printed = self._silence()
         try:
-            return await self._session.feed_run(code, **given)
+            await self._session.feed_run(code, inputs=inputs, print_callback=printed)
         except (monty.MontyError, RuntimeError) as problem:
             raise _failure(problem) from None
+        return printed.output
 
     def _silence(self) -> monty.CollectString:
         return monty.CollectString(max_bytes=self._output_bytes)

@@ -22,8 +22,8 @@ from judge_service.verifiers.sandbox import (
     Failure,
     Limits,
     Room,
-    known_error,
-    plain,
+    decoded,
+    value_of,
 )
 from judge_service.verifiers.sandbox_guest import Unfit, pack, unpack
 
@@ -173,21 +173,11 @@ class ProcessRoom:
                     raise
                 answer = {"error": failure.error}
             reply = await self._send(answer, self._limits.total_s)
-        self._value(reply)
+        value_of(reply, self._limits.output_bytes)
 
     async def _request(self, request: Mapping[str, Any]) -> Any:
-        return self._value(await self._send(request, self._limits.call_s))
-
-    def _value(self, reply: Mapping[str, Any]) -> Any:
-        if "error" in reply:
-            raise Failure("error", known_error(str(reply["error"])))
-        if "value" not in reply:
-            raise Failure("value")
-        try:
-            value = unpack(reply["value"])
-        except (ValueError, TypeError, KeyError, RecursionError):
-            raise Failure("value") from None
-        return plain(value, self._limits.output_bytes)
+        reply = await self._send(request, self._limits.call_s)
+        return value_of(reply, self._limits.output_bytes)
 
     async def _send(self, request: Mapping[str, Any], within_s: float) -> dict[str, Any]:
         self._requests.write(json.dumps(request).encode() + b"\n")
@@ -209,7 +199,7 @@ class ProcessRoom:
             raise Failure("output") from None
         except ConnectionError:
             raise Failure("memory") from None
-        return _decoded(line.removeprefix(self._nonce))
+        return decoded(line.removeprefix(self._nonce))
 
 
 def _packed(value: Any) -> Any:
@@ -217,16 +207,6 @@ def _packed(value: Any) -> Any:
         return pack(value)
     except (Unfit, RecursionError):
         raise Failure("value") from None
-
-
-def _decoded(line: bytes) -> dict[str, Any]:
-    try:
-        reply = json.loads(line)
-    except (ValueError, RecursionError):
-        raise Failure("value") from None
-    if not isinstance(reply, dict):
-        raise Failure("value")
-    return reply
 
 
 async def bare_command(nonce: str, limits: Limits) -> tuple[Sequence[str], Mapping[str, str]]:
