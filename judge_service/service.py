@@ -25,10 +25,9 @@ from contextlib import (
 from math import inf
 from typing import Any, Literal, TypeVar
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from judge_service.assembly import Assembly, assemble_each
+from judge_service.assembly import Assembly, Graders, assemble_each, merged, open_graders
 from judge_service.backends import Backend
 from judge_service.backends.rehearsal import Script, rehearse
 from judge_service.backends.unasked import Unasked
@@ -41,42 +40,31 @@ from judge_service.grading import (
     Blend,
     Canaries,
     Canary,
-    Combine,
-    Grader,
     Guards,
     Monitors,
     OwnGrader,
-    Pack,
-    Ranker,
     Rubric,
-    Siblings,
-    Vote,
     Watch,
     WatchStatistics,
     advise,
     describe,
-    is_plain,
     load_canaries,
     load_rubric,
     open_own,
     panels,
-    relative,
     rubric_schema,
     spreads,
 )
-from judge_service.settings import LimitSettings, PriceSettings, Settings
+from judge_service.settings import LimitSettings, Settings
 from judge_service.telemetry.events import GroupScored, SampleGraded, Sink, ignore
 from judge_service.telemetry.state import ServiceState
 from judge_service.throughput import Throughput, expect
-from judge_service.values import Prompt, Ranking, Reward, Sample, Usage
-from judge_service.verifiers import MODULES, Verifier, open_verifier
+from judge_service.values import Prompt, Ranking, Reward, Sample
+from judge_service.verifiers import MODULES
 from judge_service.window import work_through
 from judge_service.wire import Answer, Batch, Door, Late, decode_event, encode_reply
 
 K = TypeVar("K")
-
-PACK_WAIT_S = 0.005
-"""How long the first sample of a pack waits for others; nothing beside a judge call."""
 
 CHARS_PER_TOKEN = 4
 """Of English prose, for what is expected; what is spent is learned from the judge's own counts."""
@@ -84,25 +72,7 @@ CHARS_PER_TOKEN = 4
 CANARY_GRACE_S = 0.5
 """How long a batch that is done waits for its canaries; they were paid for, and are not worth more."""
 
-AnyGrader = Blend | Grader | OwnGrader | Pack | Siblings | Vote
 Lane = Literal["interactive", "training", "bulk"]
-
-
-class Asking(Struct, frozen=True):
-    """One judge call that the rubric makes about a sample.
-
-    rubric: the part of it that is asked. grader: asks about one sample.
-    asks: the same, or several samples at once, or several times.
-    """
-
-    rubric: Rubric
-    grader: Grader
-    asks: AnyGrader
-
-    def prompt(self, sample: Sample) -> Prompt:
-        """What the judge sees of a sample."""
-        writer = self.grader.writer
-        return writer.write(writer.question(sample), self.grader.judge.channel)
 
 
 class JudgeService:
@@ -113,9 +83,7 @@ class JudgeService:
         *,
         settings: Settings,
         rubric: Rubric,
-        grader: AnyGrader,
-        askings: Sequence[Asking],
-        ranker: Ranker,
+        graders: Graders,
         assembly: Assembly,
         watch: Watch,
         sink: Sink,
@@ -123,9 +91,9 @@ class JudgeService:
         self.settings = settings
         self.rubric = rubric
         self._rubric_version = f"{rubric.name}@{rubric.version}"
-        self._grader = grader
-        self._askings = tuple(askings)
-        self._ranker = ranker
+        self._grader = graders.whole
+        self._askings = graders.askings
+        self._ranker = graders.ranker
         self._groups = self._flat_groups = 0
         self._largest_group = MAX_RESPONSES if rubric.compare == "group" else 1
         self._assembly = assembly
@@ -485,32 +453,24 @@ async def open_service(
         source = os.environ if environ is None else environ
         assemblies = assemble_each(settings, rubric, source, sink, closing, model=model)
         watch = _watch(settings, sink, has_judge=not own and bool(panels(rubric)))
-        askings = [
-            _asking(settings, panel, assemblies, sink, watch.guards, compares=compares)
-            for panel in panels(rubric)
-        ]
-        grader = own or _grading(settings, rubric, askings, closing)
-        first = askings[0].grader if askings else None
-        lender = first or _grader(settings, rubric, assemblies[""], sink, watch.guards)
+        graders = open_graders(
+            settings,
+            rubric,
+            assemblies,
+            closing,
+            sink=sink,
+            guards=watch.guards,
+            own=own,
+            compares=compares,
+        )
         yield JudgeService(
             settings=settings,
             rubric=rubric,
-            grader=grader,
-            askings=askings,
-            ranker=_ranker(
-                settings, lender, grader, compares=compares and bool(first) and is_plain(rubric)
-            ),
-            assembly=_merged(assemblies),
+            graders=graders,
+            assembly=merged(assemblies),
             watch=watch,
             sink=sink,
         )
-
-
-def _merged(assemblies: Mapping[str, Assembly]) -> Assembly:
-    """The first with the targets of all."""
-    first, *others = assemblies.values()
-    more = [target for other in others for target in other.targets]
-    return replace(first, targets=(*first.targets, *more))
 
 
 def open_rehearsal(settings: Settings, script: Script) -> AbstractAsyncContextManager[JudgeService]:
@@ -536,31 +496,6 @@ def _in_range(settings: Settings, rubric: Rubric) -> Settings:
     return replace(settings, wire=replace(settings.wire, score_range=rubric.output))
 
 
-def _grading(
-    settings: Settings, rubric: Rubric, askings: Sequence[Asking], closing: AsyncExitStack
-) -> AnyGrader:
-    """Grades by the whole rubric; judges and verifiers together where it needs them."""
-    if is_plain(rubric):
-        return askings[0].asks
-    return Blend(
-        rubric,
-        panels=[asking.asks for asking in askings],
-        verifiers=_verifiers(rubric, closing),
-        max_sample_chars=settings.max_sample_chars,
-    )
-
-
-def _verifiers(rubric: Rubric, closing: AsyncExitStack) -> dict[str, Verifier]:
-    found = {}
-    for index, criterion in enumerate(rubric.criteria):
-        if criterion.kind == "verify":
-            where = f"rubric {rubric.name}: criteria[{index}].options"
-            verifier = open_verifier(criterion.verify, criterion.options or {}, where)
-            closing.push_async_callback(verifier.aclose)
-            found[criterion.name] = verifier
-    return found
-
-
 def _watch(settings: Settings, sink: Sink, *, has_judge: bool) -> Watch:
     """What keeps an eye on responses and judge. Programs need no guards: they see all as it was sent.
 
@@ -583,98 +518,3 @@ def _watch(settings: Settings, sink: Sink, *, has_judge: bool) -> Watch:
         is_monitoring=settings.guards.watch,
         sink=sink,
     )
-
-
-def _grader(
-    settings: Settings, rubric: Rubric, assembly: Assembly, sink: Sink, guards: Guards
-) -> Grader:
-    return Grader(
-        rubric=rubric,
-        model=assembly.model,
-        channels=assembly.channels,
-        answer=settings.answer,
-        fence_secret=os.urandom(16),
-        temperature=settings.temperature,
-        max_reasks=settings.max_reasks,
-        max_sample_chars=settings.max_sample_chars,
-        price=_price(settings.prices) if not rubric.model else _unknown,
-        sink=sink,
-        guards=guards,
-    )
-
-
-def _asking(
-    settings: Settings,
-    rubric: Rubric,
-    assemblies: Mapping[str, Assembly],
-    sink: Sink,
-    guards: Guards,
-    *,
-    compares: bool,
-) -> Asking:
-    """Asks about each sample, or, where the rubric and the judge can do it, about siblings together."""
-    assembly = assemblies[rubric.model]
-    grader = _grader(settings, rubric, assembly, sink, guards)
-    alone = _alone(settings, grader, assembly)
-    if rubric.compare == "pointwise" or not compares:
-        return Asking(rubric, grader, alone)
-    ranker = _ranker(settings, grader, alone, compares=True, combine=relative)
-    return Asking(rubric, grader, Siblings(grader, ranker=ranker, alone=alone))
-
-
-def _alone(settings: Settings, grader: Grader, assembly: Assembly) -> Grader | Pack | Vote:
-    """Asks once about each sample, or about several at once, or several times."""
-    asks: Grader | Pack = grader
-    if settings.pack.max_samples > 1:
-        asks = Pack(
-            grader,
-            max_samples=settings.pack.max_samples,
-            max_tokens=settings.pack.max_tokens,
-            wait_s=PACK_WAIT_S,
-            count_tokens=assembly.tokens.estimate,
-        )
-    if settings.vote.draws == 1:
-        return asks
-    return Vote(
-        asks,
-        rubric=grader.rubric,
-        draws=settings.vote.draws,
-        reduce=settings.vote.reduce,
-        temperature=settings.temperature,
-    )
-
-
-def _ranker(
-    settings: Settings,
-    grader: Grader,
-    alone: AnyGrader,
-    *,
-    compares: bool,
-    combine: Combine | None = None,
-) -> Ranker:
-    return Ranker(
-        grader,
-        alone=alone,
-        compares=compares,
-        max_reasks=settings.max_reasks,
-        max_chars=settings.max_sample_chars,
-        combine=combine,
-    )
-
-
-def _price(prices: PriceSettings) -> Any:
-    """Dollars for a usage, or `None` when the operator gave no prices."""
-    per_input = prices.input_usd_per_million_tokens
-    per_output = prices.output_usd_per_million_tokens
-    if per_input is None or per_output is None:
-        return _unknown
-
-    def cost_usd(usage: Usage) -> float | None:
-        read = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
-        return (read * per_input + usage.output_tokens * per_output) / 1e6
-
-    return cost_usd
-
-
-def _unknown(_usage: Usage) -> float | None:
-    return None

@@ -223,6 +223,13 @@ def _judged_by(model: str, settings: Settings) -> Settings:
     return replace(settings, model=model, failover=replace(settings.failover, models=()))
 
 
+def merged(assemblies: Mapping[str, Assembly]) -> Assembly:
+    """The first with the targets of all."""
+    first, *others = assemblies.values()
+    more = [target for other in others for target in other.targets]
+    return replace(first, targets=(*first.targets, *more))
+
+
 def _variants(settings: Settings) -> list[Settings]:
     """The settings of each target: the configured one, then where it fails over to.
 
