@@ -61,6 +61,10 @@ def test_a_choice_whose_text_names_letters_can_be_chosen() -> None:
     assert check("choice", "D) A or B", "D", row=ROW).score == 1.0
 
 
+def test_a_text_that_two_choices_have_names_neither() -> None:
+    assert check("choice", "Rome", "A", row={"choices": ["Rome", "Rome"]}).score == 0.0
+
+
 def test_a_list_in_a_box_has_not_even_the_form() -> None:
     assert check("choice", r"\boxed{A, B, C}", "C", format_score=0.1).score == 0.0
     assert check("choice", r"\boxed{A}", "C", format_score=0.1).score == 0.1

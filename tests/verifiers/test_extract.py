@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from judge_service.verifiers.extract import Found, Strategy, boxed, extract
+from judge_service.verifiers.extract import MAX_LOOK_CHARS, Found, Strategy, boxed, extract
 
 BACKSLASH_BOX = "\\boxed{"
 
@@ -29,6 +29,9 @@ BACKSLASH_BOX = "\\boxed{"
         ("label", "work\nA: 18", "18"),
         ("label", "**Answer:** 18", "18"),
         ("last_number", "from 3 to -1,234.5% of it", "-1,234.5%"),
+        ("phrase", "\u0130\u0130\u0130 the answer is 18.", "18"),
+        ("last_number", "18" + " words" * 200, "18"),
+        ("last_number", "a" + " 1234567" + " word" * 79, "1234567"),
         ("whole", "  just this ", "just this"),
     ],
 )
@@ -73,6 +76,11 @@ def test_only_novas_solution_block_is_looked_at() -> None:
     text = r"\boxed{1}<|begin_of_solution|>\boxed{2}<|end_of_solution|>\boxed{3}"
 
     assert extract(text, ("boxed",)) == Found("2", "boxed", 1)
+
+
+def test_only_the_end_of_an_endless_text_is_looked_at() -> None:
+    assert extract("\\boxed{18}" + " " * MAX_LOOK_CHARS, ("boxed",)) is None
+    assert extract(" " * MAX_LOOK_CHARS + "\\boxed{18}", ("boxed",)) == Found("18", "boxed")
 
 
 def test_different_boxes_are_counted_and_equal_ones_are_not() -> None:
