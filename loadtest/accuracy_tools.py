@@ -151,11 +151,9 @@ def wrong_argument(calls: Calls, dice: random.Random) -> bool:
 
 
 def altered(value: Any) -> Any:
-    """Another value of the same type."""
+    """Another value, of the same type where that has more than two."""
     match value:
-        case bool():
-            return not value
-        case int() | float():
+        case int() | float() if not isinstance(value, bool):
             return value + 1_000_003
         case str():
             return f"{value} otherwise"

@@ -32,6 +32,9 @@ SAID_WHERE = re.compile(r"\\f?boxed|(?<!\\)\$")
 TAIL_CHARS = 4_000
 """Where no answer is marked as such, the library looks for one in so much of the response's end."""
 
+SPACED_UNIT = re.compile(r"(?<=\d)\s{1,9}(?=i(?![A-Za-z]))")
+"""The library takes `9i` as imaginary, but not `9 i`."""
+
 MAX_REFERENCE_CHARS = 20_000
 """A reference may be a whole solution."""
 
@@ -151,7 +154,7 @@ def _gold(reference: str) -> str:
 
 def _boxed(text: str) -> str:
     """The text in the form in which the library finds it whole."""
-    text = _in_unicode(text)
+    text = SPACED_UNIT.sub("", _in_unicode(text))
     return text if SAID_WHERE.search(text) else rf"\boxed{{{text}}}"
 
 

@@ -14,7 +14,7 @@ ROUNDING = Fraction(1, 100_000)
 
 NUMBER = re.compile(r"([+-]?)(\d{1,3}(?:,\d{3}){1,9}|\d{1,40})?(\.\d{1,40})?")
 FRACTION = re.compile(r"([+-]?)(?:\\frac\{(\d{1,40})\}\{(\d{1,40})\}|(\d{1,40})/(\d{1,40}))")
-BASED = re.compile(r"([0-9A-Fa-f]{1,40})_(?:\{(\d{1,2})\}|(\d))")
+BASED = re.compile(r"([0-9A-Fa-f]{1,40})_(?:\{(\d{1,2})\}|(\d{1,2}))")
 """A number with its base, which the library does not look at."""
 
 LAYOUT = re.compile(r"\\(?:left|right)(?![a-zA-Z])|\\[!,;:]|\$|(?<!\d)\s+|\s+(?!\d)")

@@ -9,19 +9,16 @@ Nothing is evaluated as Python: the library reads LaTeX with a grammar, and plai
 where a pattern found nothing but digits and operators.
 """
 
-import contextlib
 import resource
 import signal
 import sys
 from collections.abc import Callable
-from functools import lru_cache
-from importlib import import_module
-from math import nan
-from typing import Any, BinaryIO, Literal
-from zlib import crc32
+from typing import BinaryIO, Literal
 
 import msgspec
 from msgspec import Struct
+
+from judge_service.verifiers.math_library import Mathematics
 
 LENGTH_BYTES = 4
 
@@ -30,9 +27,6 @@ Verdict = Literal[
 ]
 """The last two: what was being read needs more memory than there is; that is how a task also ends
 whose worker was ended for it."""
-
-APART = 1e-3
-"""Values that differ by more than this, relatively, need no algebra to be told apart: a tenth of its time."""
 
 EXHAUSTED = (MemoryError, RecursionError)
 
@@ -61,57 +55,6 @@ def frame(message: Struct) -> bytes:
     return len(body).to_bytes(LENGTH_BYTES, "big") + body
 
 
-class Mathematics:
-    """The library, imported when the limits are in force. Raises ImportError when it is missing."""
-
-    def __init__(self) -> None:
-        self._library: Any = import_module("math_verify")
-        self._latex: Any = import_module("latex2sympy2_extended")
-        self._expression: Any = import_module("sympy").Expr
-
-    @lru_cache(maxsize=1024)  # noqa: B019  one object, which lives as long as its process
-    def read(self, text: str) -> Any:
-        """What a text means: a list, empty when there is no mathematics in it.
-
-        The rollouts of a group share their reference and often their answers.
-        """
-        return self._library.parse(text, parsing_timeout=None)
-
-    def verdict(self, task: Task, reference: Any) -> Verdict:
-        """Whether the answer is the reference."""
-        answer = self.read(task.answer)
-        if not answer:
-            return "no_answer"
-        told = self._by_value(task, answer[0], reference[0])
-        if told is not None:
-            return told
-        same = self._library.verify(reference, answer, timeout_seconds=None)
-        return "equal" if same else "different"
-
-    def _by_value(self, task: Task, answer: Any, reference: Any) -> Verdict | None:
-        """The verdict where values tell it: numbers within the tolerance, anything far apart."""
-        if "%" in task.answer + task.reference:  # which can mean two numbers
-            return None
-        said, gold = self._value(answer), self._value(reference)
-        apart = abs(said - gold)  # compares as false with everything where one has no value
-        if 0 < task.tolerance >= apart / (abs(gold) or 1.0) and not reference.free_symbols:
-            return "equal"
-        return "different" if apart > APART * max(1.0, abs(gold)) else None
-
-    def _value(self, read: Any) -> complex:
-        """The value of an expression where each unknown has one of its own; not a number without one."""
-        if isinstance(read, self._expression) and not self._latex.is_expr_of_only_symbols(read):
-            unknowns = {unknown: _point(unknown.name) for unknown in read.free_symbols}
-            with contextlib.suppress(TypeError, ValueError, AttributeError, ArithmeticError):
-                return complex(read.evalf(subs=unknowns))
-        return complex(nan)
-
-
-def _point(name: str) -> float:
-    """A number between 0.5 and 1.5 by which the unknown of that name is tried."""
-    return 0.5 + crc32(name.encode()) / 2**32
-
-
 def _resident_bytes() -> int:
     """Memory in use now; the peak that `getrusage` tells is inherited from whoever started us."""
     with open("/proc/self/statm", "rb") as statm:  # noqa: PTH123  read for every task
@@ -130,10 +73,11 @@ def find(task: Task, mathematics: Mathematics, tell: Callable[[Verdict | None], 
         return
     tell(None)
     try:
-        verdict = mathematics.verdict(task, reference)
+        same = mathematics.equal(task.answer, task.reference, task.tolerance)
     except EXHAUSTED:
-        verdict = "answer_exhausts"
-    tell(verdict)
+        tell("answer_exhausts")
+    else:
+        tell("no_answer" if same is None else "equal" if same else "different")
 
 
 def serve(

@@ -2,9 +2,12 @@
 
 import json
 import os
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+from antlr4.atn.PredictionMode import PredictionMode
 
 from judge_service.values import UNSCORED_REASONS, Sample
 from judge_service.verifiers import Check, open_verifier
@@ -17,8 +20,8 @@ from judge_service.verifiers.math import (
     Mathematics,
     _boxed,
 )
+from judge_service.verifiers.math_library import Mathematics as Library
 from judge_service.verifiers.math_plain import compare
-from judge_service.verifiers.math_worker import Mathematics as Library
 from judge_service.verifiers.math_worker import Task, Verdict, find
 
 DATA = os.environ.get("JUDGE_TEST_DATA", "")
@@ -74,6 +77,7 @@ async def test_guessing_with_many_boxes_earns_nothing() -> None:
         ("x+1", "1+x", None),
         ("2516_8", "2516_{8}", True),
         ("2516_8", "2516_9", False),
+        ("40_10", "40_9", False),
         ("a1_{16}", "A1_{16}", True),
         ("11_2", "3", None),
         ("50\\%", "50", None),
@@ -107,6 +111,8 @@ def test_the_library_is_asked_for_what_needs_algebra() -> None:
     assert verdicts(r"\{2, 1\}", r"\{1, 2\}") == [None, "equal"]
     assert verdicts("(2, 1)", "(1, 2)") == [None, "different"]
     assert verdicts(r"50\%", "0.5") == [None, "equal"]
+    assert verdicts("9 i + 6", "6+9i") == [None, "equal"]
+    assert verdicts("9 i + 7", "6+9i") == [None, "different"]
     assert verdicts("3 apples", "3") == [None, "equal"]
     assert verdicts(r"\sqrt{2}", "1.414") == [None, "different"]
     assert verdicts(r"\sqrt{2}", "1.414", 0.001) == [None, "equal"]
@@ -121,6 +127,23 @@ def test_the_library_is_asked_for_what_needs_algebra() -> None:
     assert verdicts(r"145^\circ", "145") == [None, "equal"]
     assert verdicts("", "7") == [None, "no_answer"]
     assert verdicts("7", "") == ["no_reference"]
+
+
+def test_the_quick_stage_of_the_parser_is_in_force_and_the_full_one_follows_it() -> None:
+    Library()
+    converter = import_module("latex2sympy2_extended.latex2sympy2")._Latex2Sympy
+    tried: list[str] = []
+
+    class Watched(converter):  # type: ignore[misc, valid-type]
+        def create_parser(self, latex: str) -> Any:
+            tried.append(self.mode)
+            return super().create_parser(latex)
+
+    Watched().parse("1+x")
+    with pytest.raises(Exception, match=r"expected|understand"):
+        Watched().parse(r"\frac{1}")
+
+    assert tried == [PredictionMode.SLL, PredictionMode.SLL, PredictionMode.LL]
 
 
 async def test_hostile_mathematics_ends_at_its_limit_with_the_lowest_score() -> None:
