@@ -130,7 +130,7 @@ class Code:
         if sample.response is None:
             return Check(score=None, reason="no_response", detail="The row has no answer to run.")
         try:
-            suite = self._suite(sample)
+            suite = await asyncio.to_thread(self._suite, sample)  # long tests take long to read
         except ValueError as problem:
             detail = f"The row's tests cannot be used: {problem}."
             return Check(score=None, reason="no_reference", detail=detail)

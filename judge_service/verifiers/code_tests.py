@@ -17,7 +17,7 @@ from msgspec import Struct
 from judge_service.verifiers.sandbox import ASK
 
 MAX_TESTS = 1000
-MAX_TEXT = 1_000_000
+MAX_TEXT = 200_000
 """Bounds of the tests of one row: how many, and characters in all."""
 
 CONVERTERS = frozenset({"dict", "list", "set", "sorted", "tuple"})
