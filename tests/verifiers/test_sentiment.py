@@ -22,10 +22,18 @@ def test_a_label_is_found_where_it_is_stated(response: str) -> None:
 
 @pytest.mark.parametrize(
     "response",
-    ["negative", "positive, negative or neutral", "positively surprised", "no idea", "POS"],
+    ["negative", "positively surprised", "no idea", "POS"],
 )
-def test_another_label_several_or_none_score_nothing(response: str) -> None:
+def test_another_label_or_none_scores_nothing(response: str) -> None:
     assert check("sentiment", response, "positive").score == 0.0
+
+
+@pytest.mark.parametrize("label", ["positive", "negative", "neutral"])
+@pytest.mark.parametrize(
+    "response", ["positive, negative or neutral", "\\boxed{neutral/positive/negative}"]
+)
+def test_listing_the_labels_earns_nothing(response: str, label: str) -> None:
+    assert check("sentiment", response, label, format_score=0.2).score == 0.0
 
 
 def test_a_wrong_label_in_the_right_form_earns_the_form() -> None:
