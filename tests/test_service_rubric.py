@@ -8,6 +8,7 @@ from judge_service.settings import load_settings
 from judge_service.simulator import simulate
 from judge_service.telemetry.events import GroupScored
 from judge_service.testing import RecordingSink
+from judge_service.verifiers import Check, Pure
 
 VERIFIED = """
 name = "verified"
@@ -95,6 +96,8 @@ async def test_a_criterion_may_have_a_model_of_its_own_with_a_quota_of_its_own()
             "JUDGE_RUBRIC": TWO_MODELS,
             "JUDGE_OPENAI_BASE_URL": f"{simulator.url}/v1",
             "JUDGE_LIMITS_REQUESTS_PER_MINUTE": "600",
+            "JUDGE_PRICES_INPUT_USD_PER_MILLION_TOKENS": "1",
+            "JUDGE_PRICES_OUTPUT_USD_PER_MILLION_TOKENS": "1",
         }
         async with open_service(load_settings(None, environ), environ=environ) as judge:
             (reward,) = await judge.score([RIGHT])
@@ -103,6 +106,34 @@ async def test_a_criterion_may_have_a_model_of_its_own_with_a_quota_of_its_own()
     assert reward.usage.calls == 2
     assert set(reward.model.split(", ")) == {"judge-1", "judge-2"}
     assert [target.quota[0].spent for target in targets] == [1, 1]
+    assert reward.cost_usd is None  # the prices are of the other model
+
+
+async def test_the_answers_about_each_part_of_a_rubric_are_kept() -> None:
+    parts = MIXED + '[[criteria]]\nname = "true"\ndescription = "Is it?"\nreasoning = "brief"\n'
+    model = Scripted(0.5)
+    async with open_service(Settings(rubric=parts), model=model) as judge:
+        for _ in range(2):
+            (reward,) = await judge.score([RIGHT])
+    assert reward.cached
+    assert len(model.prompts) == 2
+
+
+async def test_verifiers_are_closed_with_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+
+    class Watched(Pure):
+        async def aclose(self) -> None:
+            closed.append("right")
+
+    monkeypatch.setattr(
+        "judge_service.assembly.graders.open_verifier",
+        lambda *_: Watched(lambda _sample: Check(score=1.0)),
+    )
+    async with open_service(Settings(rubric=VERIFIED)) as judge:
+        assert [reward.score for reward in await judge.score([RIGHT])] == [1.0]
+        assert closed == []
+    assert closed == ["right"]
 
 
 async def test_another_model_needs_a_backend_that_has_one() -> None:
