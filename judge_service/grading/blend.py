@@ -13,7 +13,7 @@ from judge_service.flow import Handler, Request
 from judge_service.grading.prompt import is_blank
 from judge_service.grading.rewards import Rewards, Spent
 from judge_service.grading.rubric import Rubric
-from judge_service.values import NO_USAGE, Reward, Sample, Usage, Verdict
+from judge_service.values import NO_USAGE, Part, Reward, Sample, Usage, Verdict
 
 
 class Found(Protocol):
@@ -137,22 +137,11 @@ class Blend:
         return [task.result() for task in judged], {n: task.result() for n, task in found.items()}
 
     def _combine(self, judged: Sequence[Reward], found: Mapping[str, Found]) -> Reward:
-        parts = {part.name: part for reward in judged for part in reward.parts}
-        scores = {n: part.score for n, part in parts.items()} | {
-            n: f.score for n, f in found.items()
-        }
-        reasons = {n: part.reason for n, part in parts.items()}
-        reasons |= {n: one.reason for n, one in found.items()}
-        verdict = Verdict(
-            {name: score for name, score in scores.items() if score is not None},
-            {name: reason for name, reason in reasons.items() if reason is not None},
-            {n: part.off_menu for n, part in parts.items() if part.off_menu is not None},
-        )
-        reward = self._rewards.of(verdict, Spent())
-        details = [one.detail for one in (*judged, *found.values()) if one.score is None]
+        reward = self._rewards.of(_verdict(judged, found), Spent())
+        silent = [one.detail for one in (*judged, *found.values()) if one.score is None]
         return replace(
             reward,
-            detail=next(filter(None, details), "") if reward.score is None else "",
+            detail=next(filter(None, silent), "") if reward.score is None else "",
             usage=sum((one.usage for one in judged), NO_USAGE),
             cost_usd=_total([one.cost_usd for one in judged]),
             model=", ".join(dict.fromkeys(one.model for one in judged if one.model)),
@@ -168,6 +157,21 @@ class Blend:
             score *= factor
         self._shaped += score < (reward.score or 0.0)
         return replace(reward, score=score, metrics=factors)
+
+
+def _verdict(judged: Sequence[Reward], found: Mapping[str, Found]) -> Verdict:
+    """What all of them say, criterion by criterion."""
+    scores: dict[str, float] = {}
+    reasons: dict[str, str] = {}
+    parts = {part.name: part for reward in judged for part in reward.parts}
+    said: dict[str, Part | Found] = {**parts, **found}
+    for name, one in said.items():
+        if one.score is None:
+            reasons[name] = one.reason or "grader_error"
+        else:
+            scores[name] = one.score
+    off_menu = {n: part.off_menu for n, part in parts.items() if part.off_menu is not None}
+    return Verdict(scores, reasons, off_menu)
 
 
 async def check(name: str, verify: Verify, request: Request[Sample]) -> Found:
