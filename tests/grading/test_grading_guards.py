@@ -11,7 +11,7 @@ import pytest
 from judge_service.grading.guards import GUARDS, UNGUARDED, Guards
 from judge_service.grading.guards.invisible import clean
 from judge_service.settings import GuardSettings
-from judge_service.telemetry.events import FINDINGS, GuardFired
+from judge_service.telemetry.events import ALARMS, FINDINGS, GuardFired
 from judge_service.testing import RecordingSink
 from judge_service.values import Message, Sample
 
@@ -239,3 +239,9 @@ def test_no_right_answer_of_the_data_sets_is_taken_for_a_hack() -> None:
 
     assert len(answers) > 2500
     assert taken == []
+
+
+def test_the_page_explains_every_finding_switch_and_alarm() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "guards.md").read_text("utf-8")
+
+    assert [name for name in (*GUARDS, *FINDINGS, *ALARMS) if f"`{name}`" not in page] == []

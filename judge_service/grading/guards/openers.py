@@ -26,6 +26,9 @@ write your answer here / type your answer here / answer to be added / same as th
 same as reference / see reference / see the reference / see the reference answer / see reference answer
 reference answer / the reference answer / as above / see above / todo / tbd / to be determined
 to be done / to be continued / lorem ipsum / placeholder / coming soon / no answer / no response
+summary / the summary / here is a summary / here is the summary / heres a summary / translation
+here is the translation / here is the story / here is the review / résumé / zusammenfassung / resumen
+riassunto / resumo / резюме / 总结 / 摘要 / 要約 / 요약
 i am an ai language model / as an ai language model / i hope this helps / hope this helps / in conclusion
 solución / la solución / respuesta / la respuesta / respuesta final / la respuesta es / razonamiento
 proceso de pensamiento / pensemos paso a paso / vamos a resolverlo paso a paso / paso a paso
