@@ -24,10 +24,13 @@ WORKER = "judge_service.verifiers.math_worker"
 START_S = 60.0
 """A worker that is not ready by then is given up. The library's import takes 1 s, 10 s on a busy machine."""
 
+PAUSE_S = 10.0
+"""After a worker that did not start, tasks are refused at once for so long, instead of each trying anew."""
+
 ENDING_S = 1.0
 """A worker whose output has ended is killed when it has not ended itself after this."""
 
-WALL_FACTOR = 6.0
+WALL_FACTOR = 20.0
 """The clock may run so many times longer than the CPU time allowed, because the machine may be busy."""
 
 MAX_TASKS = 10_000
@@ -131,6 +134,7 @@ class Pool:
         self._idle: list[Worker] = []
         self._busy: set[Worker] = set()
         self._closed = False
+        self._refused_until = 0.0  # loop seconds
 
     async def ask(self, task: Task) -> Outcome:
         """What became of the task; waits for a free worker, in the order of asking."""
@@ -146,10 +150,12 @@ class Pool:
     async def _run(self, task: Task) -> Outcome:
         if self._closed:
             return "closed"
+        if asyncio.get_running_loop().time() < self._refused_until:
+            return "no_worker"
         try:
             worker = await self._free()
         except OSError:
-            return "no_worker"
+            return self._not_started()
         keep = False
         self._busy.add(worker)
         try:
@@ -174,7 +180,7 @@ class Pool:
         try:
             await worker.ready()
         except (WorkerEnded, TimeoutError):
-            return "closed" if self._closed else "no_worker"
+            return "closed" if self._closed else self._not_started()
         try:
             async with asyncio.timeout(self._cpu_s * WALL_FACTOR):
                 return await worker.find(task)
@@ -184,6 +190,10 @@ class Pool:
             if self._closed:
                 return "closed"
             return "answer_exhausts" if worker.reference_read else "reference_exhausts"
+
+    def _not_started(self) -> Outcome:
+        self._refused_until = asyncio.get_running_loop().time() + PAUSE_S
+        return "no_worker"
 
     async def aclose(self) -> None:
         """Ends all workers; what they were doing, and what waits, is answered with `closed`."""

@@ -73,6 +73,7 @@ async def test_memory_ends_at_the_limit(pool: Pool) -> None:
     assert await ask(pool, "eat") == "answer_exhausts"
     assert await ask(pool, "7", "eat") == "reference_exhausts"
     assert await ask(pool, "7") == "equal"
+    assert pool.statistics()["started"] == 1  # so it was the memory that ended, not the time
 
 
 async def test_a_worker_that_used_much_memory_is_replaced_after_its_answer() -> None:
@@ -82,7 +83,10 @@ async def test_a_worker_that_used_much_memory_is_replaced_after_its_answer() -> 
     assert pool.statistics() == {"started": 1, "idle": 0, "busy": 0, "tasks": 0}
 
 
-async def test_a_task_that_the_machine_gives_no_time_is_nobodys_fault(pool: Pool) -> None:
+async def test_a_task_that_the_machine_gives_no_time_is_nobodys_fault(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(math_pool, "WALL_FACTOR", 5.0)
     assert await ask(pool, "sleep") == "starved"
     assert await ask(pool, "7") == "equal"
 
@@ -91,11 +95,18 @@ async def test_a_reference_without_mathematics_is_said_to_be_so(pool: Pool) -> N
     assert await ask(pool, "7", "nothing") == "no_reference"
 
 
-async def test_a_worker_that_does_not_start_gives_no_verdict() -> None:
+async def test_a_worker_that_does_not_start_gives_no_verdict_and_is_not_tried_for_each_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     pool = Pool(1, 0.1, 129)
 
     assert await ask(pool, "7") == "no_worker"
+    assert await ask(pool, "7") == "no_worker"
+    assert pool.statistics()["started"] == 1
 
+    monkeypatch.setattr(pool, "_refused_until", 0.0)
+    assert await ask(pool, "7") == "no_worker"
+    assert pool.statistics()["started"] == 2
     await pool.aclose()
 
 
