@@ -18,10 +18,13 @@ from judge_service.errors import RubricError
 from judge_service.values import Sample
 from judge_service.verifiers import Check, Pure
 from judge_service.verifiers.json_text import NOTHING, Take, find, read
-from judge_service.verifiers.schema import validator
+from judge_service.verifiers.schema import encoded, validator
 
 MAX_ERRORS = 1_000
 """Errors that are counted for one response."""
+
+EXACT_FLOAT = 2**53
+"""Whole floats up to here are the integers they look like."""
 
 WHOLE = object()
 """Stands for what is wrong with an object itself rather than with one of its fields."""
@@ -76,7 +79,7 @@ def make(options: Options) -> Pure:
 
 def _of_row(sample: Sample, field: str) -> Validator:
     schema = sample.metadata.get(field)
-    text = schema if isinstance(schema, str) else msgspec.json.encode(schema).decode()
+    text = schema if isinstance(schema, str) else encoded(schema, field).decode()
     return _parsed(text, field)
 
 
@@ -128,7 +131,7 @@ def _canonical(value: Any) -> bytes:
 
 
 def _whole_numbers(value: Any) -> Any:
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) <= EXACT_FLOAT:
         return int(value)
     if isinstance(value, list):
         return [_whole_numbers(inner) for inner in value]

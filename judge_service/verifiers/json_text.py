@@ -11,6 +11,9 @@ MAX_JSON_CHARS = 50_000
 
 MAX_DEPTH = 64
 
+INTEGERS = range(-(2**63), 2**64)
+"""Larger ones overflow the arithmetic of schemas."""
+
 MAX_NODES = 5_000
 """Objects, lists and values; what a schema costs is a multiple of them."""
 
@@ -54,10 +57,14 @@ def _is_small(value: Any) -> bool:
     nodes, level = 0, [value]
     for _ in range(MAX_DEPTH):
         nodes += len(level)
-        if not level or nodes > MAX_NODES:
+        if not level or nodes > MAX_NODES or any(_overflows(inner) for inner in level):
             break
         level = [inner for outer in level for inner in _inside(outer)]
     return not level
+
+
+def _overflows(value: Any) -> bool:
+    return isinstance(value, int) and value not in INTEGERS
 
 
 def _inside(value: Any) -> list[Any]:

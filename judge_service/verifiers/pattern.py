@@ -15,9 +15,6 @@ MAX_PROGRAM = 500
 
 MAX_TEXT_CHARS = 20_000
 
-MAX_MEMORY_BYTES = 8 << 20
-"""With 1 MB, RE2 falls back from its automaton to a simulation that is fifty times slower."""
-
 
 def compiled(pattern: str, where: str, *, ignore_case: bool = False) -> "re2._Regexp[str]":
     """The pattern, ready.
@@ -30,7 +27,6 @@ def compiled(pattern: str, where: str, *, ignore_case: bool = False) -> "re2._Re
         raise RubricError(f"`{where}` has {len(pattern)} characters; at most {MAX_PATTERN_CHARS}")
     options = re2.Options()
     options.never_capture = True
-    options.max_mem = MAX_MEMORY_BYTES
     options.log_errors = False
     options.case_sensitive = not ignore_case
     try:

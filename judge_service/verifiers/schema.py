@@ -16,9 +16,8 @@ from jsonschema.validators import extend  # type: ignore[import-untyped]  # it s
 from referencing import Registry
 
 from judge_service.errors import RubricError
+from judge_service.verifiers.json_text import MAX_JSON_CHARS, MAX_NODES, NOTHING, read
 from judge_service.verifiers.pattern import MAX_TEXT_CHARS, compiled
-
-MAX_SCHEMA_CHARS = 50_000
 
 MAX_STEPS = 5_000
 """Nodes of the schema, each reference written out."""
@@ -38,13 +37,24 @@ REFUSED = (
 """They point elsewhere, or run patterns on `re`, or cost more than the schema shows."""
 
 
+def encoded(schema: Any, where: str) -> bytes:
+    """The schema as JSON. Raises RubricError for what is none."""
+    try:
+        return msgspec.json.encode(schema)
+    except (TypeError, ValueError, ArithmeticError, RecursionError) as problem:
+        raise RubricError(f"`{where}` is no JSON: {problem}") from None
+
+
 def validator(schema: Mapping[str, Any], where: str) -> Validator:
     """What checks values against the schema.
 
     Raises RubricError for a schema that is none, is too large, recursive, or refers elsewhere.
     """
-    if len(msgspec.json.encode(schema)) > MAX_SCHEMA_CHARS:
-        raise RubricError(f"`{where}` is larger than {MAX_SCHEMA_CHARS} characters")
+    if read(encoded(schema, where).decode()) is NOTHING:
+        raise RubricError(
+            f"`{where}` is larger than {MAX_JSON_CHARS} characters or {MAX_NODES} values, nested deeper"
+            " than 64, or has an integer of more than 64 bits"
+        )
     left = MAX_STEPS
     for node in _written_out(schema, schema, where, 0):
         left -= 1

@@ -156,7 +156,13 @@ def test_a_row_may_bring_its_own_schema() -> None:
     assert check("json_schema", '{"b": 1}', row=row, schema_field="schema").score == 0.0
     text = {"schema": '{"required": ["a"]}'}
     assert check("json_schema", '{"a": 1}', row=text, schema_field="schema").score == 1.0
-    for broken in ({}, {"schema": 7}, {"schema": "{"}, {"schema": {"$ref": "http://x"}}):
+    for broken in (
+        {},
+        {"schema": 7},
+        {"schema": "{"},
+        {"schema": {"$ref": "http://x"}},
+        {"schema": {1j: 2}},
+    ):
         found = check("json_schema", "{}", row=broken, schema_field="schema")
         assert (found.score, found.reason) == (None, "cannot_judge")
 
@@ -173,6 +179,8 @@ def test_a_row_may_bring_its_own_schema() -> None:
         ({"patternProperties": {"(a+)+$": {}}}, "patternProperties"),
         ({"$id": "http://example.com"}, r"\$id"),
         ({"type": "objekt"}, "no JSON Schema"),
+        ({"multipleOf": 10**400}, "64 bits"),
+        ({"default": object()}, "no JSON"),
         ({"enum": ["x" * 60_000]}, "larger than"),
     ],
 )
@@ -197,6 +205,30 @@ def test_a_property_may_have_the_name_of_a_refused_word() -> None:
     schema = {"properties": {"$id": {"type": "string"}, "pattern": {"type": "string"}}}
 
     assert check("json_schema", '{"$id": "a", "pattern": "("}', json_schema=schema).score == 1.0
+
+
+@pytest.mark.parametrize(
+    ("fits", "too_large"),
+    [
+        (f"[{'1,' * 4_000}1]", f"[{'1,' * 6_000}1]"),
+        ("[" * 60 + "]" * 60, "[" * 70 + "]" * 70),
+        (f'["{"a" * 49_000}"]', f'["{"a" * 51_000}"]'),
+    ],
+    ids=["nodes", "depth", "characters"],
+)
+def test_json_that_is_too_large_is_none(fits: str, too_large: str) -> None:
+    assert check("json_schema", fits, take="whole").score == 1.0
+    assert check("json_schema", too_large, take="whole").score == 0.0
+
+
+@pytest.mark.parametrize("number", ["9" * 400, "1e308", "-" + "9" * 300 + ".5", "1e-320", "0"])
+def test_numbers_of_any_size_do_not_break_the_arithmetic_of_a_schema(number: str) -> None:
+    schema = {"items": {"multipleOf": 0.01, "maximum": 10, "type": "integer"}}
+
+    assert check("json_schema", f"[{number}]", json_schema=schema).score in (0.0, 1.0)
+    for gold in (f'{{"a": {number}}}', '{"a": 1}'):
+        found = check("json_schema", f'{{"a": {number}}}', gold, compare_reference=True)
+        assert found.score in (0.0, 1.0) or found.reason == "no_reference"
 
 
 @pytest.mark.parametrize(
