@@ -118,6 +118,12 @@ def test_examples_in_another_order_are_named_and_fail(capsys: pytest.CaptureFixt
     assert "line 1 (0.125) should be above line 2 (0.875)" in said
 
 
+def test_equal_rewards_are_no_order(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = write("rows.jsonl", [example("5", 1), example("6", 2)])
+    assert main(["rubric", "check", "mixed.toml", "--examples", rows, "--expect"]) == 2
+    assert "line 1 (0.125) should be above line 2 (0.125)" in capsys.readouterr().out
+
+
 def test_an_order_that_says_nothing_fails(capsys: pytest.CaptureFixture[str]) -> None:
     rows = write("rows.jsonl", [example("5", 1), example("4", 1)])
     assert main(["rubric", "check", "mixed.toml", "--examples", rows, "--expect"]) == 2

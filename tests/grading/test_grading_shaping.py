@@ -74,6 +74,11 @@ def test_the_longest_sample_does_not_hold_up_the_loop(text: str) -> None:
     assert time.process_time() - started < 0.4  # measured 0.01 to 0.05 s
 
 
+def test_of_a_long_text_the_middle_is_not_read() -> None:
+    first, last = ("".join(f"{name}{n} " for n in range(5_000)) for name in ("one", "two"))
+    assert repeated_share(first + "the same words again " * 5_000 + last, 4) == 0.0
+
+
 def test_of_a_long_text_both_ends_are_read() -> None:
     new = " ".join(f"word{n}" for n in range(20_000))
     old = "the same words again " * 5_000
