@@ -61,10 +61,13 @@ async def test_a_mixed_rubric_ranks_each_alone_and_says_so() -> None:
 @pytest.mark.parametrize(
     ("rubric", "problem"),
     [
-        (VERIFIED.replace("exact", "exakt"), "there is no verifier `exakt`"),
+        (
+            VERIFIED.replace("exact", "exakt"),
+            "rubric verified: `criteria[0]`: there is no verifier `exakt`",
+        ),
         (
             VERIFIED + "options = { keep_cas = true }\n",
-            "rubric verified: criteria[0].options`: Object contains unknown field `keep_cas`",
+            "rubric verified: `criteria[0]`: `options`: Object contains unknown field `keep_cas`",
         ),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from judge_service.assembly.stacks import Assembly
+from judge_service.errors import RubricError
 from judge_service.grading import (
     Blend,
     Combine,
@@ -108,11 +109,15 @@ def _whole(
 def _verifiers(rubric: Rubric, closing: AsyncExitStack) -> dict[str, Verifier]:
     found = {}
     for index, criterion in enumerate(rubric.criteria):
-        if criterion.kind == "verify":
-            where = f"rubric {rubric.name}: criteria[{index}].options"
-            verifier = open_verifier(criterion.verify, criterion.options or {}, where)
-            closing.push_async_callback(verifier.aclose)
-            found[criterion.name] = verifier
+        if criterion.kind != "verify":
+            continue
+        try:
+            verifier = open_verifier(criterion.verify, criterion.options or {})
+        except RubricError as problem:
+            where = f"rubric {rubric.name}: `criteria[{index}]`"
+            raise RubricError(f"{where}: {problem}") from None
+        closing.push_async_callback(verifier.aclose)
+        found[criterion.name] = verifier
     return found
 
 
