@@ -418,6 +418,28 @@ async def test_a_limit_that_the_other_room_hit_ends_the_test(sandbox: Sandbox) -
             await room.check("try:\n    _ask_('f()')\nexcept BaseException:\n    pass", other)
 
 
+async def test_what_is_written_past_the_printer_is_bounded_too() -> None:
+    sandbox = ProcessSandbox("subprocess", bare_command)
+    async with sandbox.room(LIMITS) as room:
+        with pytest.raises(Failure, match="output"):
+            await room.load("import os\nwhile True:\n    os.write(1, b'x' * 100 + b'\\n')")
+    async with sandbox.room(LIMITS) as room:
+        with pytest.raises(Failure, match="output"):
+            await room.load("import os\nwhile True:\n    os.write(1, b'x' * 100)")
+    await sandbox.aclose()
+
+
+async def test_a_room_that_nobody_kills_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox_wasi, "GRACE_S", 1.0)
+    wasi = Wasi(os.environ)
+    sandbox = ProcessSandbox("wasi", wasi.command, wasi.aclose)
+    patient = Limits(call_s=60.0, total_s=1.0, memory_bytes=2**26, output_bytes=2**16)
+    async with sandbox.room(patient) as room:
+        with pytest.raises(Failure, match="memory"):  # it is gone
+            await room.load("while True: pass")
+    await sandbox.aclose()
+
+
 # The compiled module
 
 
