@@ -17,6 +17,8 @@ def grounded(response: str, **options: object) -> float | None:
     [
         ("The bridge, built by Dorman Long, opened in 1932.", 1.0),
         ("The bridge was opened in 1933.", 0.0),
+        ("The long bridge that Dorman Long built was opened in 1933.", 0.0),
+        ("The long bridge that Dorman Long built was opened in 1932.", 1.0),
         ("It is 503 metres long. Penguins live on it and like fish.", 0.5),
         ("The bridge was opened in 1932 [1].", 1.0),
         ("The bridge was opened in 1932 [2].", 0.0),

@@ -135,7 +135,13 @@ CASES: list[tuple[str, dict[str, Any], list[str], list[str]]] = [
     (
         "language:response_language",
         {"language": "de"},
-        ["Das Wetter ist heute wirklich sehr schön und warm."],
+        ["Das Wetter ist heute wirklich sehr schön und warm.", "Guten Tag"],
+        ["The weather is very fine today."],
+    ),
+    (
+        "language:response_language",
+        {"language": "eu"},
+        ["Gaur eguraldi ona dago eta mendira joango gara."],
         ["The weather is very fine today."],
     ),
     (

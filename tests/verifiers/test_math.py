@@ -111,6 +111,8 @@ def test_the_library_is_asked_for_what_needs_algebra() -> None:
     assert verdicts(r"\{2, 1\}", r"\{1, 2\}") == [None, "equal"]
     assert verdicts("(2, 1)", "(1, 2)") == [None, "different"]
     assert verdicts(r"50\%", "0.5") == [None, "equal"]
+    assert verdicts(r"50\%", "50") == [None, "equal"]
+    assert verdicts("x+1.0001", "x+1", 0.001) == [None, "different"]
     assert verdicts("9 i + 6", "6+9i") == [None, "equal"]
     assert verdicts("9 i + 7", "6+9i") == [None, "different"]
     assert verdicts("3 apples", "3") == [None, "equal"]
