@@ -10,12 +10,16 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import msgspec
 from msgspec import Meta
 
+from judge_service.grading.rubric_schema import rubric_schema
 from judge_service.settings import Key, keys
+from judge_service.verifiers import MODULES
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "loadtest" / "results"
@@ -25,9 +29,7 @@ INTRODUCTION = """# Settings
 <!-- Written by `make docs` from judge_service/settings.py and sections/; edit those. -->
 
 Defaults first, then the TOML file (`--config`, or the variable `JUDGE_CONFIG`), then the environment.
-`JUDGE_CONFIG` and `--config` take a path, `s3://bucket/key` or `ssm:/parameter/name`; the Lambda function reads
-remote ones again every `JUDGE_CONFIG_TTL_S` (60) seconds, and without `JUDGE_CONFIG` takes `judge.toml` beside its
-code, then `/opt/judge.toml`. An unknown key is refused with the nearest known one. In the environment `-` stands for "not set".
+An unknown key is refused with the nearest known one. In the environment `-` stands for "not set".
 `judge check` validates all of it, `judge explain` shows what was made of it.
 """
 
@@ -46,13 +48,16 @@ def settings_page() -> str:
 
 
 def _row(key: Key) -> str:
-    cells = (
+    return _cells(
         f"`{key.name}`",
         _default(key.default),
         _takes(key.type),
         key.description,
         f"`{key.variable}`",
     )
+
+
+def _cells(*cells: str) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
@@ -70,6 +75,8 @@ def _takes(annotation: Any) -> str:
         return "one of " + ", ".join(f"`{choice}`" for choice in get_args(annotation))
     if get_origin(annotation) in (Union, types.UnionType):
         return _takes(next(arg for arg in get_args(annotation) if arg is not types.NoneType))
+    if get_origin(annotation) is dict:
+        return "table"
     if get_origin(annotation) is tuple:
         return "list of " + _takes(get_args(annotation)[0])
     return {str: "text", float: "number", int: "whole number", bool: "`true` or `false`"}[
@@ -81,6 +88,29 @@ def _bounds(meta: Meta) -> Iterator[str]:
     for sign, bound in ((">", meta.gt), ("≥", meta.ge), ("<", meta.lt), ("≤", meta.le)):
         if bound is not None:
             yield f"{sign} {bound:g}"
+
+
+def verifier_options() -> str:
+    """Every kind of verifier: what it does, in its module's words, and its options."""
+    parts = []
+    for kind, name in sorted(MODULES.items()):
+        module = import_module(f"judge_service.verifiers.{name}")
+        rows = [_option(field) for field in msgspec.structs.fields(module.Options)]
+        head = "| option | default | takes | what it does |\n|---|---|---|---|"
+        said = (module.__doc__ or "").strip()
+        parts += [f"### {kind}\n", f"{said}\n", "\n".join([head, *rows]), ""]
+    return "\n".join(parts)
+
+
+def _option(field: msgspec.structs.FieldInfo) -> str:
+    hint = field.type
+    said = [meta.description for meta in get_args(hint)[1:] if meta.description]
+    default = field.default
+    if field.default_factory is not msgspec.NODEFAULT:
+        default = field.default_factory()
+    shown = "required" if default is msgspec.NODEFAULT else _default(default)
+    takes = "list of strategies" if field.name == "strategies" else _takes(hint)
+    return _cells(f"`{field.encode_name}`", shown, takes, said[-1] if said else "")
 
 
 def score_figures() -> str:
@@ -138,6 +168,7 @@ def cpu_figures() -> str:
 FIGURES: dict[str, Callable[[], str]] = {
     "score": score_figures,
     "cpu": cpu_figures,
+    "verifiers": verifier_options,
     **{
         name: partial(table, name)
         for name in (
@@ -159,6 +190,12 @@ FIGURES: dict[str, Callable[[], str]] = {
             "service_stop",
             "service_hostile",
             "jobs",
+            "verifiers_speed",
+            "accuracy_gsm8k",
+            "accuracy_math",
+            "accuracy_code",
+            "accuracy_tools",
+            "accuracy_instructions",
         )
     },
 }
@@ -173,9 +210,16 @@ def with_figures(text: str) -> str:
 def pages() -> dict[Path, str]:
     """Every generated page, as it should be."""
     docs = ROOT / "docs"
-    with_blocks = (ROOT / "README.md", docs / "performance.md", docs / "loadtest.md")
+    with_blocks = (
+        ROOT / "README.md",
+        docs / "performance.md",
+        docs / "loadtest.md",
+        docs / "verifiers.md",
+    )
     return {
         ROOT / "docs" / "settings.md": settings_page(),
+        ROOT / "docs" / "rubric.schema.json": json.dumps(rubric_schema(list(MODULES)), indent=2)
+        + "\n",
         **{page: with_figures(page.read_text()) for page in with_blocks},
     }
 

@@ -16,33 +16,57 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+)
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from judge_service.assembly import Assembly, assemble
+from msgspec.structs import replace
+
+from judge_service.assembly import Assembly, Graders, assemble_each, merged, open_graders
 from judge_service.backends import Backend
 from judge_service.backends.unasked import Unasked
+from judge_service.errors import SettingsError
 from judge_service.flow import Request
-from judge_service.grading import Grader, Rubric, load_rubric
-from judge_service.settings import LimitSettings, PriceSettings, Settings
-from judge_service.telemetry.events import SampleGraded, Sink, ignore
+from judge_service.grading import (
+    DRAW_STEP,
+    GUARDS,
+    Canaries,
+    Canary,
+    Guards,
+    Monitors,
+    Rubric,
+    Watch,
+    WatchStatistics,
+    load_canaries,
+    load_rubric,
+    panels,
+    spreads,
+)
+from judge_service.settings import LimitSettings, Settings
+from judge_service.telemetry.events import GroupScored, SampleGraded, Sink, ignore
 from judge_service.telemetry.state import ServiceState
 from judge_service.throughput import Throughput, expect
-from judge_service.values import Ranking, Reward, Sample, Usage
+from judge_service.values import Prompt, Ranking, Reward, Sample
+from judge_service.verifiers import MODULES
 from judge_service.window import work_through
 from judge_service.wire import Answer, Batch, Door, Late, decode_event, encode_reply
 
 if TYPE_CHECKING:  # imported where they are used: a cold start pays for every module
-    from judge_service.grading import OwnGrader, Pack, Ranker, Vote
+    from judge_service.backends.rehearsal import Script
+    from judge_service.grading import Ranker
 
 K = TypeVar("K")
 
-PACK_WAIT_S = 0.005
-"""How long the first sample of a pack waits for others; nothing beside a judge call."""
-
 CHARS_PER_TOKEN = 4
 """Of English prose, for what is expected; what is spent is learned from the judge's own counts."""
+
+CANARY_GRACE_S = 0.5
+"""How long a batch that is done waits for its canaries; they were paid for, and are not worth more."""
 
 Lane = Literal["interactive", "training", "bulk"]
 
@@ -55,21 +79,22 @@ class JudgeService:
         *,
         settings: Settings,
         rubric: Rubric,
-        grader: Grader,
+        graders: Graders,
         assembly: Assembly,
+        watch: Watch,
         sink: Sink,
-        compares: bool,
-        own: "OwnGrader | None" = None,
     ) -> None:
         self.settings = settings
         self.rubric = rubric
         self._rubric_version = f"{rubric.name}@{rubric.version}"
-        self._judging = grader
-        self._own = own
-        self._grader = own or _asking(settings, rubric, grader, assembly)
-        self._compares = compares
+        self._grader = graders.whole
+        self._askings = graders.askings
+        self._open_ranker = graders.open_ranker
         self._ranker: Ranker | None = None
+        self._groups = self._flat_groups = 0
+        self._largest_group = _largest_group(rubric)
         self._assembly = assembly
+        self._watch = watch
         self._sink = sink
         self._door = Door(
             policy=settings.unscored.policy,
@@ -103,6 +128,15 @@ class JudgeService:
         """
         seconds = self.settings.deadline_s if deadline_s is None else deadline_s
         deadline = asyncio.get_running_loop().time() + seconds
+        canaries = self._watch.canaries.due() if samples else ()
+        if not canaries:
+            return await self._score(samples, deadline, lane, job)
+        async with self._beside(canaries, deadline, lane, job):
+            return await self._score(samples, deadline, lane, job)
+
+    async def _score(
+        self, samples: Sequence[Sample], deadline: float, lane: Lane, job: str
+    ) -> list[Reward]:
         if len(samples) == 1:  # no window of workers is needed, which saves a third of the cost
             return [await self._grade(Request(samples[0], deadline, lane, job))]
         rewards: list[Reward | None] = [None] * len(samples)
@@ -115,7 +149,15 @@ class JudgeService:
         ) as finished:
             async for position, reward in finished:
                 rewards[position] = reward
-        return [reward for reward in rewards if reward is not None]
+        found = [reward for reward in rewards if reward is not None]
+        self._note_groups(samples, found)
+        return found
+
+    def _note_groups(self, samples: Sequence[Sample], rewards: Sequence[Reward]) -> None:
+        for one in spreads(samples, rewards):
+            self._groups += 1
+            self._flat_groups += one.is_flat
+            self._sink(GroupScored(size=one.size, spread=one.spread, is_flat=one.is_flat))
 
     async def stream(
         self,
@@ -130,7 +172,8 @@ class JudgeService:
 
         jobs: read as results are taken, so that little more than `window` samples (nine eighths of it)
             are in memory.
-        window: samples at work at once, by default twice `limits.max_in_flight`.
+        window: samples at work at once, by default twice `limits.max_in_flight`; where siblings are
+            compared, not less than a whole group of them.
         deadline_s: seconds for each sample from when its work begins; by default none, because a
             long file waits for its quota as long as it takes.
         lane, job: as in `score`.
@@ -138,7 +181,7 @@ class JudgeService:
         A process that does nothing else should call `gc.freeze()` first, as `judge score` does: it
         halves the longest stall of the loop (`loadtest/large_job.py`).
         """
-        size = window or self._widest()
+        size = max(window or self._widest(), self._largest_group)
         loop = asyncio.get_running_loop()
 
         def grade(sample: Sample) -> Awaitable[Reward]:
@@ -169,8 +212,10 @@ class JudgeService:
         loop = asyncio.get_running_loop()
         started = loop.time()
         seconds = self.settings.deadline_s if deadline_s is None else deadline_s
+        for sample in samples:
+            self._watch.guards.look(sample)
         if self._ranker is None:
-            self._ranker = await asyncio.to_thread(self._open_ranker)  # it reads its template
+            self._ranker = await asyncio.to_thread(self._open_ranker)
         ranking = await self._ranker(Request(samples, started + seconds, lane, job))
         duration_s = loop.time() - started
         for sample, reward in zip(samples, ranking.rewards, strict=True):
@@ -267,7 +312,13 @@ class JudgeService:
             model=self.model,
             rubric=self._rubric_version,
             targets=tuple([target.state() for target in self._assembly.targets]),
+            groups=self._groups,
+            flat_groups=self._flat_groups,
         )
+
+    def watched(self) -> WatchStatistics:
+        """What guards, canaries and monitors have seen (docs/guards.md)."""
+        return self._watch.statistics()
 
     def is_busy(self) -> bool:
         """Whether work waits for quota or for a slot, at every target."""
@@ -275,10 +326,16 @@ class JudgeService:
 
     def explain(self) -> list[tuple[str, list[str]]]:
         """The assembled stacks, outermost layer first, each layer with its settings."""
-        if self._own is not None:
-            return [("per sample", [repr(self._grader)])]
+        from judge_service.grading import Blend, OwnGrader  # noqa: PLC0415 - only what is used
+
+        grader = self._grader
+        if isinstance(grader, OwnGrader):
+            return [("per sample", [repr(grader)])]
+        per_sample = grader.layers() if isinstance(grader, Blend) else [repr(grader)]
+        if not self._askings:
+            return [("per sample", per_sample)]
         return [
-            ("per sample", [repr(self._grader)]),
+            ("per sample", per_sample),
             ("per prompt", [repr(layer) for layer in self._assembly.per_prompt]),
             *(
                 (f"per target ({target.name})", [*map(repr, target.layers), repr(target.backend)])
@@ -286,35 +343,41 @@ class JudgeService:
             ),
         ]
 
+    def describe(self) -> tuple[list[str], list[str]]:
+        """The rubric in words, a line each, and what could make it a better one."""
+        from judge_service.grading import advise, describe  # noqa: PLC0415 - only what is used
+
+        return describe(self.rubric), advise(self.rubric)
+
+    def prompts(self, sample: Sample) -> list[tuple[str, Prompt]]:
+        """What judges would be asked about a sample: for each call its model and its prompt."""
+        return [
+            (asking.rubric.model or self.settings.model or self.model, asking.prompt(sample))
+            for asking in self._askings
+        ]
+
     def expect(self, *, text_tokens: int = 300) -> Throughput:
         """The steady rate that the configured quota allows, and what binds it.
 
         text_tokens: of one sample's response and reference together; the prompt around them is ours.
+
+        Of calls to several models, only those to the first are counted: each has a quota of its own.
         """
-        if self._own is not None:
-            return expect(LimitSettings(), input_tokens=0, output_tokens=0, calls_each=0)
         text = "x" * (text_tokens * CHARS_PER_TOKEN // 2)
-        prompt = self._judging.writer.write(
-            self._judging.writer.question(Sample(response=text, reference=text)),
-            self._assembly.channels[0] if self.rubric.answer == "auto" else self.rubric.answer,
-        )
-        chars = sum(len(message.content) for message in prompt.messages)
+        sample = Sample(response=text, reference=text)
+        prompts = [
+            asking.prompt(sample)
+            for asking in self._askings
+            if asking.rubric.model == self._askings[0].rubric.model
+        ]
+        if not prompts:
+            return expect(LimitSettings(), input_tokens=0, output_tokens=0, calls_each=0)
+        chars = sum(len(message.content) for prompt in prompts for message in prompt.messages)
         return expect(
             self.settings.limits,
-            input_tokens=-(-chars // CHARS_PER_TOKEN),
-            output_tokens=prompt.max_output_tokens,
-            calls_each=self.settings.vote.draws,
-        )
-
-    def _open_ranker(self) -> "Ranker":
-        from judge_service.grading.rank import Ranker  # noqa: PLC0415 - only what is used
-
-        return Ranker(
-            self._judging,
-            alone=self._grader,
-            compares=self._compares,
-            max_reasks=self.settings.max_reasks,
-            max_chars=self.settings.max_sample_chars,
+            input_tokens=-(-chars // (CHARS_PER_TOKEN * len(prompts))),
+            output_tokens=-(-sum(one.max_output_tokens for one in prompts) // len(prompts)),
+            calls_each=self.settings.vote.draws * len(prompts),
         )
 
     def _window(self, samples: int) -> int:
@@ -322,11 +385,40 @@ class JudgeService:
 
     def _widest(self) -> int:
         """Samples at work that keep every slot busy, packs and draws included."""
-        return 2 * self.settings.limits.max_in_flight * self.settings.pack.max_samples
+        settings = self.settings
+        each = max(settings.pack.max_samples, self._largest_group)
+        return 2 * settings.limits.max_in_flight * each
+
+    @asynccontextmanager
+    async def _beside(
+        self, canaries: Sequence[Canary], deadline: float, lane: Lane, job: str
+    ) -> AsyncIterator[None]:
+        """Has canaries judged while a batch is; those that are not done soon after it are given up."""
+        draw = self._watch.canaries.draw
+        tasks = [
+            asyncio.create_task(
+                self._grade_canary(canary, Request(canary.sample, deadline, lane, job), draw)
+            )
+            for canary in canaries
+        ]
+        try:
+            yield
+            await asyncio.wait(tasks, timeout=CANARY_GRACE_S)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _grade_canary(self, canary: Canary, request: Request[Sample], draw: int) -> None:
+        rewards = [
+            await asking.grader(request, draw=draw, draws=DRAW_STEP) for asking in self._askings
+        ]
+        self._watch.note_canary(canary, rewards)
 
     async def _grade(self, request: Request[Sample]) -> Reward:
         loop = asyncio.get_running_loop()
         started = loop.time()
+        self._watch.guards.look(request.body)
         reward = await self._grader(request)
         duration_s = loop.time() - started
         self._sink(
@@ -338,6 +430,7 @@ class JudgeService:
                 response=request.body.response,
             )
         )
+        self._watch.note(request.body, reward)
         return reward
 
 
@@ -366,79 +459,91 @@ async def open_service(
 
             own = await open_own(settings.grader, timeout_s=settings.grader_timeout_s)
             closing.callback(own.close)
-            model = Unasked(settings.grader)
         rubric = own.rubric if own else load_rubric(settings.rubric)
+        compares = not own and (model is not None or settings.backend != "local")
+        if own or not panels(rubric):
+            model = Unasked(settings.grader or rubric.name)
+        settings = _in_range(settings, rubric)
         source = os.environ if environ is None else environ
-        assembly = assemble(settings, rubric, source, sink, closing, model=model)
+        assemblies = assemble_each(settings, rubric, source, sink, closing, model=model)
+        watch = _watch(settings, sink, has_judge=not own and bool(panels(rubric)))
+        graders = open_graders(
+            settings,
+            rubric,
+            assemblies,
+            closing,
+            sink=sink,
+            guards=watch.guards,
+            own=own,
+            compares=compares,
+        )
         yield JudgeService(
             settings=settings,
             rubric=rubric,
-            grader=_grader(settings, rubric, assembly, sink),
-            assembly=assembly,
+            graders=graders,
+            assembly=merged(assemblies),
+            watch=watch,
             sink=sink,
-            compares=not own and (model is not None or settings.backend != "local"),
-            own=own,
         )
 
 
-def _grader(settings: Settings, rubric: Rubric, assembly: Assembly, sink: Sink) -> Grader:
-    return Grader(
-        rubric=rubric,
-        model=assembly.model,
-        channels=assembly.channels,
-        answer=settings.answer,
-        fence_secret=os.urandom(16),
-        temperature=settings.temperature,
-        max_reasks=settings.max_reasks,
-        max_sample_chars=settings.max_sample_chars,
-        price=_price(settings.prices),
+def open_rehearsal(
+    settings: Settings, script: "Script"
+) -> AbstractAsyncContextManager[JudgeService]:
+    """Opens a judge without a model that answers what the script says: to try a rubric out.
+
+    script: by the text of a response, the number for each criterion in the criterion's scale; where it
+        says nothing the judge takes the middle.
+
+    Raises SettingsError (RubricError) if the configuration cannot work.
+    """
+    from judge_service.backends.rehearsal import rehearse  # noqa: PLC0415 - only what is used
+
+    return open_service(settings, environ={}, model=rehearse(script))
+
+
+def schema_of_rubrics() -> dict[str, Any]:
+    """The JSON Schema of a rubric file, with the verifiers there are."""
+    from judge_service.grading.rubric_schema import rubric_schema  # noqa: PLC0415 - only what is used
+
+    return rubric_schema(list(MODULES))
+
+
+def _largest_group(rubric: Rubric) -> int:
+    """Samples that one judge call may be about."""
+    if rubric.compare != "group":
+        return 1
+    from judge_service.grading import MAX_RESPONSES  # noqa: PLC0415 - only what is used
+
+    return MAX_RESPONSES
+
+
+def _in_range(settings: Settings, rubric: Rubric) -> Settings:
+    """The settings with the range that the rubric's rewards leave in."""
+    if rubric.output is None:
+        return settings
+    return replace(settings, wire=replace(settings.wire, score_range=rubric.output))
+
+
+def _watch(settings: Settings, sink: Sink, *, has_judge: bool) -> Watch:
+    """What keeps an eye on responses and judge. Programs need no guards: they see all as it was sent.
+
+    Raises SettingsError.
+    """
+    wanted = settings.canaries
+    if wanted.file and not has_judge:
+        raise SettingsError(
+            "`canaries.file` watches a judge, and no judge is asked; leave it empty"
+        )
+    active = [name for name in GUARDS if has_judge and getattr(settings.guards, name)]
+    return Watch(
+        guards=Guards(frozenset(active), sink),
+        canaries=Canaries(
+            load_canaries(wanted.file) if wanted.file else (),
+            every_batches=wanted.every_batches,
+            per_batch=wanted.per_batch,
+        ),
+        monitors=Monitors(max_error=wanted.max_error),
+        is_monitoring=settings.guards.watch,
         sink=sink,
     )
-
-
-def _asking(
-    settings: Settings, rubric: Rubric, grader: Grader, assembly: Assembly
-) -> "Grader | Pack | Vote":
-    """Asks once about each sample, or about several at once, or several times."""
-    asking = _packed(settings, grader, assembly) if settings.pack.max_samples > 1 else grader
-    if settings.vote.draws == 1:
-        return asking
-    from judge_service.grading.vote import Vote  # noqa: PLC0415 - only what is used
-
-    return Vote(
-        asking,
-        rubric=rubric,
-        draws=settings.vote.draws,
-        reduce=settings.vote.reduce,
-        temperature=settings.temperature,
-    )
-
-
-def _packed(settings: Settings, grader: Grader, assembly: Assembly) -> "Pack":
-    from judge_service.grading.pack import Pack  # noqa: PLC0415 - only what is used
-
-    return Pack(
-        grader,
-        max_samples=settings.pack.max_samples,
-        max_tokens=settings.pack.max_tokens,
-        wait_s=PACK_WAIT_S,
-        count_tokens=assembly.tokens.estimate,
-    )
-
-
-def _price(prices: PriceSettings) -> Any:
-    """Dollars for a usage, or `None` when the operator gave no prices."""
-    per_input = prices.input_usd_per_million_tokens
-    per_output = prices.output_usd_per_million_tokens
-    if per_input is None or per_output is None:
-        return _unknown
-
-    def cost_usd(usage: Usage) -> float | None:
-        read = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
-        return (read * per_input + usage.output_tokens * per_output) / 1e6
-
-    return cost_usd
-
-
-def _unknown(_usage: Usage) -> float | None:
-    return None

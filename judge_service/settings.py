@@ -19,8 +19,10 @@ from judge_service.errors import SettingsError
 from judge_service.sections import (
     BedrockSettings,
     CacheSettings,
+    CanarySettings,
     FailoverSettings,
     FunctionSettings,
+    GuardSettings,
     HedgeSettings,
     HttpSettings,
     LimitSettings,
@@ -40,8 +42,10 @@ from judge_service.sections import (
 __all__ = [
     "BedrockSettings",
     "CacheSettings",
+    "CanarySettings",
     "FailoverSettings",
     "FunctionSettings",
+    "GuardSettings",
     "HedgeSettings",
     "HttpSettings",
     "Key",
@@ -63,7 +67,9 @@ __all__ = [
 ]
 
 ENVIRONMENT_PREFIX = "JUDGE_"
-NOT_SETTINGS = frozenset({"JUDGE_CONFIG", "JUDGE_CONFIG_TTL_S"})
+NOT_SETTINGS = frozenset(
+    {"JUDGE_CONFIG", "JUDGE_CONFIG_TTL_S", "JUDGE_SANDBOX_CACHE_DIR", "JUDGE_SANDBOX_SUBPROCESS"}
+)
 """Variables with the prefix that say where the TOML file lies and how long a copy of it is good."""
 
 
@@ -141,6 +147,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     hedge: HedgeSettings = HedgeSettings()
     pack: PackSettings = PackSettings()
     vote: VoteSettings = VoteSettings()
+    guards: GuardSettings = GuardSettings()
+    canaries: CanarySettings = CanarySettings()
     cache: CacheSettings = CacheSettings()
     unscored: UnscoredSettings = UnscoredSettings()
     wire: WireSettings = WireSettings()
@@ -199,6 +207,10 @@ def parse_settings(text: str, place: str, environ: Mapping[str, str] | None = No
     _refuse_unknown(table, place)
     if str(table.get("rubric", "")).endswith(".toml"):
         table["rubric"] = beside(place, table["rubric"])
+    canaries = table.get("canaries")
+    named = canaries.get("file") if isinstance(canaries, dict) else None
+    if isinstance(named, str) and named and not is_remote(place):
+        table["canaries"]["file"] = beside(place, named)
     if ".py:" in str(table.get("grader", "")) and not is_remote(place):
         table["grader"] = beside(place, table["grader"])
     for key, value in _from_environment(environ or {}):

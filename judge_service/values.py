@@ -1,6 +1,6 @@
 """The nouns of the house: what travels between the rooms.
 
-All are immutable records without behaviour. They are `msgspec.Struct`s because a reward costs six of
+All are immutable records with next to no behaviour. They are `msgspec.Struct`s because a reward costs six of
 them and a frozen dataclass is ten times dearer to make (docs/decisions/0005).
 
 Scores inside the house are always in [0, 1]; the wire range is applied at the door. A score of
@@ -21,6 +21,12 @@ StopReason = Literal["complete", "max_tokens", "refused", "malformed", "context_
 `refused` covers content filters and guardrails; `malformed` is a backend that says itself that its
 output broke; `context_full` is a prompt that did not fit.
 """
+
+Kind = Literal["judge", "verify"]
+"""Who scores a criterion: a model, or a program that checks it."""
+
+Reasoning = Literal["none", "brief"]
+"""What a judge writes before its scores: nothing, or one sentence."""
 
 NO_METADATA: Mapping[str, Any] = {}
 
@@ -53,10 +59,25 @@ class Sample(Struct, frozen=True, kw_only=True):
 
 
 class Gate(Struct, frozen=True):
-    """A criterion that caps the whole reward: below `below` (in [0, 1]) the score is at most `cap`."""
+    """A criterion that limits the whole reward.
+
+    below: where it begins, in [0, 1]; from there up it limits nothing.
+    cap: the most the reward can be at and under `below - width`; in between the limit is a line.
+    width: 0 is a cliff; never wider than `below`, so that a criterion of 0 always meets the cap.
+    """
 
     below: float
     cap: float = 0.0
+    width: float = 0.2
+
+    def limit(self, score: float) -> float:
+        """The most the reward can be, where this criterion scored `score`."""
+        width = min(self.width, self.below)
+        if score >= self.below:
+            return 1.0
+        if score <= self.below - width:
+            return self.cap
+        return self.cap + (1.0 - self.cap) * (score - self.below + width) / width
 
 
 class Criterion(Struct, frozen=True, kw_only=True):
@@ -64,10 +85,13 @@ class Criterion(Struct, frozen=True, kw_only=True):
 
     name: the metric's name on the wire and the key in the judge's answer, `[a-z][a-z0-9_]*`.
     description: what the judge is asked, in words.
-    weight: share in the weighted mean, > 0; only ratios matter.
+    weight: share in the mean, > 0; only ratios matter.
     minimum, maximum: the scale the judge answers in; mapped to [0, 1] when parsed.
     levels: the only answers allowed, ascending, empty for any number on the scale.
     needs_reference: the criterion compares with the reference; without one it cannot be judged.
+    kind: who says the score, a judge or a program.
+    verify, options: which verifier, and how it is set; for `verify` only.
+    reasoning, model, system, user: this criterion's own, `None` for the rubric's and the settings'.
     """
 
     name: str
@@ -78,6 +102,13 @@ class Criterion(Struct, frozen=True, kw_only=True):
     levels: tuple[float, ...] = ()
     needs_reference: bool = False
     gate: Gate | None = None
+    kind: Kind = "judge"
+    verify: str = ""
+    options: Mapping[str, Any] | None = None
+    reasoning: Reasoning | None = None
+    model: str | None = None
+    system: str | None = None
+    user: str | None = None
 
 
 class Question(Struct, frozen=True, kw_only=True):
@@ -186,6 +217,7 @@ class Part(Struct, frozen=True):
     """One criterion of a reward. `score` is in [0, 1], or `None` with a reason.
 
     off_menu: see `Verdict`; `None` when the score is what the judge wrote.
+    kind: who said the score.
     """
 
     name: str
@@ -193,6 +225,7 @@ class Part(Struct, frozen=True):
     weight: float
     reason: str | None = None
     off_menu: float | None = None
+    kind: Kind = "judge"
 
 
 class Reward(Struct, frozen=True, kw_only=True):
@@ -202,7 +235,8 @@ class Reward(Struct, frozen=True, kw_only=True):
     reason: a word of `UNSCORED_REASONS` exactly when score is `None`.
     detail: one sentence for a person, with no candidate text in it.
     parts: one per criterion of the rubric, always all of them and in the rubric's order.
-    metrics: other finite numbers of a grader of the user's own, by name; they enter no score.
+    metrics: other finite numbers by name, which are no criteria: those of a grader of the user's own,
+        and by how much the reward was shaped.
     cost_usd: `None` when the model's price is not configured.
     """
 

@@ -28,7 +28,16 @@ ALLOWED: dict[str, set[str]] = {
     "window": set(),
     "testing": {"telemetry.events"},
     "cli": VALUES
-    | {"service", "wire", "settings", "simulator", "telemetry", "packaging", "api", "configuration"},
+    | {
+        "service",
+        "wire",
+        "settings",
+        "simulator",
+        "telemetry",
+        "packaging",
+        "api",
+        "configuration",
+    },
     "api": VALUES | {"service", "wire", "settings", "telemetry"},
     "configuration": VALUES | {"settings", "backends"},
     "packaging": {"errors", "settings"},

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from judge_service.assembly import TokenCost, _judge, base_model
+from judge_service.assembly.stacks import TokenCost, _judge, base_model
 from judge_service.backends.scripted import Scripted
 from judge_service.errors import SettingsError
 from judge_service.flow.tokens import LearnedRatio

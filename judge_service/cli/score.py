@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from judge_service.cli.configuration import add_config_argument, read_settings
 from judge_service.cli.journal import Entry, Journal, journal_path
@@ -131,6 +132,7 @@ def _judge(arguments: argparse.Namespace, work: Work, journal: Journal) -> RunFa
 def _finish(
     arguments: argparse.Namespace, journal: Journal, facts: RunFacts, settings: Settings
 ) -> int:
+    settings = replace(settings, wire=replace(settings.wire, score_range=facts.score_range))
     summary = summarise(journal, facts, arguments.output, settings)
     try:
         check_unscored(summary, settings.unscored)
@@ -177,6 +179,7 @@ async def judge_rows(
             duration_s=time.monotonic() - started,
             rubric=f"{judge.rubric.name} {judge.rubric.version}",
             judge=meta["judge"],
+            score_range=judge.settings.wire.score_range,
         )
 
 

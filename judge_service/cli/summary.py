@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 from msgspec import Struct
 
@@ -21,6 +22,7 @@ class RunFacts(Struct, frozen=True, kw_only=True):
     duration_s: float
     rubric: str
     judge: str
+    score_range: Literal["0..1", "-1..1"] = "0..1"
 
 
 class Spread(Struct, frozen=True, kw_only=True):

@@ -4,7 +4,8 @@ Pure: no clock, no network, no randomness (the fence's secret is given). A rubri
 asked, `PromptWriter` writes it down with the candidate's text fenced in, `parse` takes the final
 verdict and nothing else, `aggregate` makes one score of it, and `Grader` does these in turn. Around it,
 `Pack` asks about several samples in one call, `Vote` asks for several opinions on each, and `Ranker` has
-responses to one prompt compared with each other.
+responses to one prompt compared with each other. `Siblings` does that with
+what arrives together, and `Blend` makes one reward of what judges and verifiers say.
 
 `OwnGrader` stands beside all that: a function of the user's own, which is not pure and runs on threads.
 
@@ -15,22 +16,41 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from judge_service.grading.aggregate import aggregate
+from judge_service.grading.canaries import DRAW_STEP, Canaries, Canary, load_canaries
 from judge_service.grading.grader import Grader, GraderStatistics
+from judge_service.grading.guards import GUARDS, Guards
+from judge_service.grading.monitors import Monitors
 from judge_service.grading.pack_parse import has_verdict
+from judge_service.grading.panel import is_plain, panels
 from judge_service.grading.parse import Unparseable, parse
 from judge_service.grading.prompt import PromptWriter
 from judge_service.grading.rubric import Rubric, load_rubric
+from judge_service.grading.spread import spreads
+from judge_service.grading.watch import Watch, WatchStatistics
 
 if TYPE_CHECKING:
+    from judge_service.grading.blend import Blend, BlendStatistics
     from judge_service.grading.own import OwnGrader, open_own
     from judge_service.grading.own_score import Score
     from judge_service.grading.pack import Pack, PackStatistics
-    from judge_service.grading.rank import Ranker, RankerStatistics
+    from judge_service.grading.rank import MAX_RESPONSES, Combine, Ranker, RankerStatistics
+    from judge_service.grading.rubric_words import advise, describe
+    from judge_service.grading.siblings import Siblings, SiblingsStatistics, relative
     from judge_service.grading.vote import Vote, VoteStatistics
 
 __all__ = [
+    "DRAW_STEP",
+    "GUARDS",
+    "MAX_RESPONSES",
+    "Blend",
+    "BlendStatistics",
+    "Canaries",
+    "Canary",
+    "Combine",
     "Grader",
     "GraderStatistics",
+    "Guards",
+    "Monitors",
     "OwnGrader",
     "Pack",
     "PackStatistics",
@@ -39,26 +59,46 @@ __all__ = [
     "RankerStatistics",
     "Rubric",
     "Score",
+    "Siblings",
+    "SiblingsStatistics",
     "Unparseable",
     "Vote",
     "VoteStatistics",
+    "Watch",
+    "WatchStatistics",
+    "advise",
     "aggregate",
+    "describe",
     "has_verdict",
+    "is_plain",
+    "load_canaries",
     "load_rubric",
     "open_own",
+    "panels",
     "parse",
+    "relative",
+    "spreads",
 ]
 
 _HOME = {
+    "Blend": "blend",
+    "BlendStatistics": "blend",
+    "Combine": "rank",
+    "MAX_RESPONSES": "rank",
     "OwnGrader": "own",
     "Pack": "pack",
     "PackStatistics": "pack",
     "Ranker": "rank",
     "RankerStatistics": "rank",
     "Score": "own_score",
+    "Siblings": "siblings",
+    "SiblingsStatistics": "siblings",
     "Vote": "vote",
     "VoteStatistics": "vote",
+    "advise": "rubric_words",
+    "describe": "rubric_words",
     "open_own": "own",
+    "relative": "siblings",
 }
 
 

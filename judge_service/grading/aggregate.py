@@ -1,15 +1,24 @@
-"""From a verdict to one score."""
+"""From the scores of criteria to one score."""
 
-from judge_service.grading.rubric import Rubric
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from judge_service.grading.rubric import Aggregation, Rubric
 from judge_service.values import Part, Verdict
+
+FLOOR = 0.05
+"""What a criterion of 0 counts as in the geometric mean. At 0 itself one bad criterion would hide what
+the others say, and nothing could be learned from them."""
+
+Rows = Sequence[tuple[float, float]]
+"""(score, weight) of each criterion."""
 
 
 def aggregate(verdict: Verdict, rubric: Rubric) -> tuple[float | None, tuple[Part, ...]]:
     """The score in [0, 1], and one part per criterion in the rubric's order.
 
-    The score is the weighted mean of the criteria, sum(w * s) / sum(w). After that, each criterion
-    with a gate that scored below `gate.below` lowers it to at most `gate.cap`: dimensions add, gates
-    cap, because a mean lets quality buy back safety.
+    The rubric's `aggregation` makes one score of all. After that, each criterion with a gate lowers it
+    to at most the gate's limit: dimensions add, gates cap, because a mean lets quality buy back safety.
 
     The score is `None` as soon as one criterion has none: a mean over the rest would reward the
     answers that make a judge give up on their weak side. The first part without a score says why.
@@ -21,22 +30,42 @@ def aggregate(verdict: Verdict, rubric: Rubric) -> tuple[float | None, tuple[Par
             criterion.weight,
             verdict.unscorable.get(criterion.name),
             verdict.off_menu.get(criterion.name),
+            criterion.kind,
         )
         for criterion in rubric.criteria
     )
-    total = weights = 0.0
-    for part in parts:
-        if part.score is None:
-            return None, parts
-        total += part.weight * part.score
-        weights += part.weight
+    rows = [(part.score, part.weight) for part in parts if part.score is not None]
+    if len(rows) < len(parts):
+        return None, parts
+    return _gated(REDUCERS[rubric.aggregation](rows), verdict, rubric), parts
+
+
+def _weighted_mean(rows: Rows) -> float:
     # No guard against 1.0000000000000002: no product is above its weight, and rounding keeps order.
-    return _gated(total / weights, verdict, rubric), parts
+    return sum(score * weight for score, weight in rows) / sum(weight for _, weight in rows)
+
+
+def _geometric(rows: Rows) -> float:
+    """The weighted geometric mean of the scores moved to [FLOOR, 1], and moved back."""
+    span = 1.0 - FLOOR
+    logs = sum(weight * math.log(FLOOR + span * score) for score, weight in rows)
+    mean = math.exp(logs / sum(weight for _, weight in rows))
+    return min(max((mean - FLOOR) / span, 0.0), 1.0)
+
+
+def _minimum(rows: Rows) -> float:
+    return min(score for score, _ in rows)
+
+
+REDUCERS: Mapping[Aggregation, Callable[[Rows], float]] = {
+    "weighted_mean": _weighted_mean,
+    "geometric": _geometric,
+    "min": _minimum,
+}
 
 
 def _gated(score: float, verdict: Verdict, rubric: Rubric) -> float:
     for criterion in rubric.criteria:
-        gate = criterion.gate
-        if gate is not None and verdict.scores[criterion.name] < gate.below:
-            score = min(score, gate.cap)
+        if criterion.gate is not None:
+            score = min(score, criterion.gate.limit(verdict.scores[criterion.name]))
     return score

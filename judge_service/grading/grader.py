@@ -6,9 +6,11 @@ from functools import partial
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from judge_service.errors import CallError
 from judge_service.flow import Handler, Request
+from judge_service.grading.guards import UNGUARDED, Guards
 from judge_service.grading.judge import Judge, choose_ladder
 from judge_service.grading.parse import Unparseable, parse
 from judge_service.grading.prompt import PromptWriter, count_chars, is_blank
@@ -64,6 +66,7 @@ class Grader:
     max_reasks: tries after an unusable answer, each with a reminder and as a new draw.
     max_sample_chars: more text than this in what the judge would see is not judged.
     price: US dollars for a usage, `None` when the price is not known.
+    guards: say which responses need no judge, and what of all others the judge is shown.
     """
 
     def __init__(
@@ -79,11 +82,15 @@ class Grader:
         max_sample_chars: int,
         price: Callable[[Usage], float | None],
         sink: Sink = ignore,
+        guards: Guards = UNGUARDED,
     ) -> None:
         self.rubric = rubric
         self.judge = Judge(model, ladder=choose_ladder(answer, rubric.answer, channels), sink=sink)
-        self.writer = PromptWriter(rubric, fence_secret=fence_secret, temperature=temperature)
+        self.writer = PromptWriter(
+            rubric, fence_secret=fence_secret, temperature=temperature, clean=guards.clean
+        )
         self.rewards = Rewards(rubric, price)
+        self._guards = guards
         self._max_reasks = max_reasks
         self._max_sample_chars = max_sample_chars
         self._reasked = self._scored = 0
@@ -149,7 +156,10 @@ class Grader:
         if chars > self._max_sample_chars:
             detail = f"{chars} characters are over the limit of {self._max_sample_chars}"
             return self.rewards.failed(spent, "too_long", detail)
-        return self.rewards.empty() if is_blank(question.response) else None
+        if is_blank(question.response):
+            return self.rewards.empty()
+        guard = self._guards.lowest(sample)
+        return replace(self.rewards.empty(), detail=f"guard: {guard}") if guard else None
 
     async def _grade(self, request: Request[Sample], spent: Spent, draw: int, draws: int) -> Reward:
         question = self.writer.question(request.body)

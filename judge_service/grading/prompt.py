@@ -2,7 +2,7 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -35,14 +35,23 @@ class PromptWriter:
 
     fence_secret: 16 to 64 random bytes, one set per process; keys the fences' nonces.
     temperature: `None` leaves it to the model.
+    clean: what is shown of each of a sample's texts.
     """
 
-    def __init__(self, rubric: Rubric, *, fence_secret: bytes, temperature: float | None) -> None:
+    def __init__(
+        self,
+        rubric: Rubric,
+        *,
+        fence_secret: bytes,
+        temperature: float | None,
+        clean: Callable[[str], str] = str,
+    ) -> None:
         if not MIN_SECRET_BYTES <= len(fence_secret) <= 64:
             raise ValueError(f"fence_secret has {len(fence_secret)} bytes; give 16 to 64")
         self.rubric = rubric
         self._secret = fence_secret
         self.temperature = temperature
+        self._clean = clean
         self._shown = frozenset(placeholders(rubric.user)) & frozenset(FIELDS)
         self._forms = {channel: _form(rubric, channel) for channel in CHANNELS}
 
@@ -57,10 +66,13 @@ class PromptWriter:
         reference = sample.reference if "reference" in self._shown else None
         return Question(
             criteria=self.rubric.criteria,
-            task=_encodable(task),
-            response=_encodable(sample.response or ""),
-            reference=None if is_blank(reference) else _encodable(reference or ""),
+            task=self._legible(task),
+            response=self._legible(sample.response or ""),
+            reference=None if is_blank(reference) else self._legible(reference or ""),
         )
+
+    def _legible(self, text: str) -> str:
+        return self._clean(_encodable(text))
 
     def write(
         self,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from statistics import fmean
@@ -37,6 +37,9 @@ MIN_RESPONSES, MAX_RESPONSES = 2, 16
 
 Verdicts = Mapping[bytes, Verdict]
 """By the digest of the question: equal responses have one."""
+
+Combine = Callable[[Sequence[Verdicts], bytes, Rubric], Verdict]
+"""From the verdicts of all orders to the one on a response, which its digest names."""
 
 
 class RankerStatistics(Struct, frozen=True, kw_only=True):
@@ -74,6 +77,7 @@ class Ranker:
     compares: whether the judge reads text; one that does not is asked about each alone.
     max_reasks: tries of one order after an unusable answer.
     max_chars: more text than this in the prompt and all responses is not judged.
+    combine: makes one verdict of those of all orders, the mean of each criterion by default.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class Ranker:
         compares: bool,
         max_reasks: int,
         max_chars: int,
+        combine: Combine | None = None,
     ) -> None:
         self._grader = grader
         self._writer = RankWriter(grader.writer)
@@ -91,6 +96,7 @@ class Ranker:
         self._compares = compares
         self._max_reasks = max_reasks
         self._max_chars = max_chars
+        self._combine = combine or _mean
         self._counts: Counter[str] = Counter()
 
     def __repr__(self) -> str:
@@ -218,7 +224,7 @@ class Ranker:
         last = orders[-1].spent
         for owner, share in zip(owners, divide(usage, len(owners)), strict=True):
             spent = Spent(share, last.model, all(order.spent.cached for order in orders))
-            outcome = _mean([verdicts[owner] for verdicts in whole]) if whole else failures[0]
+            outcome = self._combine(whole, owner, self._grader.rubric) if whole else failures[0]
             yield self._grader.conclude(outcome, spent)
 
 
@@ -264,10 +270,11 @@ def ranks_of(rewards: Sequence[Reward]) -> tuple[int | None, ...]:
     )
 
 
-def _mean(verdicts: Sequence[Verdict]) -> Verdict:
+def _mean(whole: Sequence[Verdicts], owner: bytes, rubric: Rubric) -> Verdict:
     """Per criterion; gates come after it, as with votes."""
-    names = verdicts[0].scores
-    return Verdict({name: fmean(one.scores[name] for one in verdicts) for name in names}, {})
+    names = [criterion.name for criterion in rubric.criteria]
+    means = {name: fmean(verdicts[owner].scores[name] for verdicts in whole) for name in names}
+    return Verdict(means, {})
 
 
 def _consistency(whole: Sequence[Verdicts], rubric: Rubric) -> float | None:

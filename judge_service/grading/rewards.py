@@ -95,7 +95,7 @@ class Rewards:
 
     def _parts(self, score: float | None, reason: str | None) -> tuple[Part, ...]:
         return tuple(
-            Part(criterion.name, score, criterion.weight, reason)
+            Part(criterion.name, score, criterion.weight, reason, kind=criterion.kind)
             for criterion in self._rubric.criteria
         )
 

@@ -17,9 +17,15 @@ A rubric file is TOML:
     maximum = 1.0
     levels = [0, 1, { value = 2, means = "fully" }]   # instead of minimum and maximum
     needs_reference = false         # without a reference answer it cannot be judged
-    gate = { below = 0.5, cap = 0.0 }   # below 0.5 the whole reward is at most 0.0
+    gate = { below = 0.5, cap = 0.0 }   # towards 0.3 the whole reward falls to at most 0.0
 
-More in docs/rubrics.md.
+    [[criteria]]
+    kind = "verify"                 # a program checks it, no judge is asked
+    name = "right"
+    verify = "math"                 # which one
+    options = {}                    # its own
+
+All keys are in docs/rubrics.md.
 """
 
 import hashlib
@@ -30,9 +36,11 @@ import msgspec
 from msgspec import Struct
 
 from judge_service.errors import RubricError
-from judge_service.grading.rubric_file import RubricFile, read_rubric_file
+from judge_service.grading.rubric_file import read_rubric_file
+from judge_service.grading.rubric_forms import RubricFile
+from judge_service.grading.shaping import Shaping
 from judge_service.grading.template import packaged_template
-from judge_service.values import Channel, Criterion
+from judge_service.values import Channel, Criterion, Reasoning
 
 BUILT_IN = ("similarity",)
 """Names of the packaged rubrics."""
@@ -40,7 +48,7 @@ BUILT_IN = ("similarity",)
 MAX_RUBRIC_BYTES = 100_000
 """A rubric is a page; a larger file is a wrong file, and every byte would be paid for in each prompt."""
 
-Reasoning = Literal["none", "brief"]
+Aggregation = Literal["weighted_mean", "geometric", "min"]
 
 ANSWERS = (
     "answer_number",
@@ -63,7 +71,10 @@ class Rubric(Struct, frozen=True, kw_only=True):
         the same questions.
     system, user: templates, see docs/rubrics.md.
     answer: the channel the rubric wishes for; the operator's setting goes before it.
-    max_output_tokens: `None` computes it for the channel.
+    max_output_tokens: of each call; `None` computes it for the channel.
+    model: who judges; empty for the settings' own.
+    compare: `group` has the responses to one prompt judged side by side.
+    output: range of the rewards on the wire, `None` for the settings' own.
     """
 
     name: str
@@ -74,6 +85,11 @@ class Rubric(Struct, frozen=True, kw_only=True):
     answer: Literal["auto"] | Channel = "auto"
     reasoning: Reasoning = "none"
     max_output_tokens: int | None = None
+    model: str = ""
+    aggregation: Aggregation = "weighted_mean"
+    compare: Literal["pointwise", "group"] = "pointwise"
+    shaping: Shaping = Shaping()
+    output: Literal["0..1", "-1..1"] | None = None
 
     @property
     def needs_reference(self) -> bool:
@@ -133,10 +149,17 @@ def _rubric(file: RubricFile) -> Rubric:
         answer=file.answer,
         reasoning=file.reasoning,
         max_output_tokens=file.max_output_tokens,
+        aggregation=file.aggregation,
+        compare=file.compare,
+        shaping=file.shaping.as_value(),
+        output=file.output,
     )
-    return msgspec.structs.replace(rubric, version=_version(rubric))
+    return with_version(rubric)
 
 
-def _version(rubric: Rubric) -> str:
+def with_version(rubric: Rubric) -> Rubric:
+    """The rubric under the version that its content has."""
+    rubric = msgspec.structs.replace(rubric, version="")
     content = [rubric, [packaged_template(name) for name in ANSWERS]]
-    return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
+    digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
+    return msgspec.structs.replace(rubric, version=digest[:16])

@@ -1,116 +1,37 @@
-"""The TOML form of a rubric, and everything that can be wrong with it."""
+"""Reads the TOML of a rubric, and refuses everything that can be wrong with it."""
 
 import difflib
 import itertools
 import math
 import tomllib
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Struct
 
 from judge_service.errors import RubricError
-from judge_service.grading.template import FIELDS, packaged_template, placeholders
-from judge_service.values import Channel, Criterion, Gate
+from judge_service.grading.rubric_forms import (
+    MAX_LEVELS,
+    CriterionForm,
+    GateForm,
+    LengthForm,
+    LevelForm,
+    RepetitionForm,
+    RubricFile,
+    ShapingForm,
+    VerifiedForm,
+)
+from judge_service.grading.shaping import LENGTH, REPETITION
+from judge_service.grading.template import FIELDS, placeholders
 
-Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*\Z", max_length=64)]
-Bound = Annotated[float, Meta(ge=-1e6, le=1e6)]
-Fraction = Annotated[float, Meta(ge=0, le=1)]
-Text = Annotated[str, Meta(pattern=r"\S")]  # not blank
+RESERVED = frozenset({"unscored", "reason", LENGTH, REPETITION})
+"""`reason` is a key of the judge's answer; the others are metrics of samples."""
 
-RESERVED = frozenset({"unscored", "reason"})
-"""`unscored` is a metric of every sample; `reason` is a key of the judge's answer."""
-
-MAX_CRITERIA = 20
-"""Above a handful a judge blurs its criteria into one (docs/rubrics.md); 20 bounds the prompt."""
+KINDS: Mapping[str, type[Struct]] = {"judge": CriterionForm, "verify": VerifiedForm}
 
 USER_PLACEHOLDERS = (*FIELDS, "criteria", "answer", "nonce")
 SYSTEM_PLACEHOLDERS = ("answer",)
-
-
-class LevelForm(Struct, frozen=True, forbid_unknown_fields=True):
-    """One allowed answer and what it means."""
-
-    value: Bound
-    means: Text
-
-
-class GateForm(Struct, frozen=True, forbid_unknown_fields=True):
-    """See `values.Gate`."""
-
-    below: Fraction
-    cap: Fraction = 0.0
-
-
-class CriterionForm(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """See `values.Criterion`."""
-
-    name: Name
-    description: Text
-    weight: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
-    minimum: Bound | UnsetType = UNSET
-    maximum: Bound | UnsetType = UNSET
-    levels: Annotated[tuple[Bound | LevelForm, ...], Meta(max_length=101)] = ()
-    needs_reference: bool = False
-    gate: GateForm | None = None
-
-    @property
-    def values(self) -> tuple[float, ...]:
-        """The allowed answers as numbers."""
-        return tuple(
-            float(level.value if isinstance(level, LevelForm) else level) for level in self.levels
-        )
-
-    @property
-    def scale(self) -> tuple[float, float]:
-        """Smallest and largest answer; with levels, the first and the last of them."""
-        if self.levels:
-            return self.values[0], self.values[-1]
-        low = 0.0 if self.minimum is UNSET else float(self.minimum)
-        high = 1.0 if self.maximum is UNSET else float(self.maximum)
-        return low, high
-
-    def as_value(self) -> Criterion:
-        """The criterion, with the meanings of its levels in its description."""
-        meanings = [
-            f"\n  {level.value:g}: {level.means.strip()}"
-            for level in self.levels
-            if isinstance(level, LevelForm)
-        ]
-        low, high = self.scale
-        return Criterion(
-            name=self.name,
-            description=self.description.strip() + "".join(meanings),
-            weight=float(self.weight),
-            minimum=low,
-            maximum=high,
-            levels=self.values,
-            needs_reference=self.needs_reference,
-            gate=Gate(float(self.gate.below), float(self.gate.cap)) if self.gate else None,
-        )
-
-
-class RubricFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """See `rubric.Rubric`."""
-
-    name: Name
-    criteria: Annotated[tuple[CriterionForm, ...], Meta(min_length=1, max_length=MAX_CRITERIA)]
-    answer: Literal["auto"] | Channel = "auto"
-    reasoning: Literal["none", "brief"] = "none"
-    max_output_tokens: Annotated[int, Meta(ge=1, le=100_000)] | None = None
-    system: Text | None = None
-    user: Text | None = None
-
-    @property
-    def system_text(self) -> str:
-        """The system template."""
-        return self.system.strip() if self.system else packaged_template("system")
-
-    @property
-    def user_text(self) -> str:
-        """The user template."""
-        return self.user.strip() if self.user else packaged_template("user")
 
 
 def read_rubric_file(text: str, source: str) -> RubricFile:
@@ -123,19 +44,29 @@ def read_rubric_file(text: str, source: str) -> RubricFile:
     except (tomllib.TOMLDecodeError, RecursionError) as problem:
         raise RubricError(f"{source}: the rubric is not TOML ({problem})") from None
     try:
-        _refuse_unknown(table)
-        _refuse_non_finite(table)
-        file = _convert(table)
-        _refuse_bad_names(file)
-        for index, criterion in enumerate(file.criteria):
-            _refuse_bad_scale(criterion, f"criteria[{index}]")
-        _refuse_bad_templates(file)
+        return _checked(table)
     except RubricError as problem:
         raise RubricError(f"{source}: {problem}") from None
+
+
+def _checked(table: dict[str, Any]) -> RubricFile:
+    _refuse_unknown(table)
+    _refuse_non_finite(table)
+    file = _convert(table)
+    _refuse_bad_names(file)
+    for index, criterion in enumerate(file.criteria):
+        if isinstance(criterion, CriterionForm):
+            _refuse_bad_scale(criterion, f"criteria[{index}]")
+    _refuse_bad_length(file.shaping.length)
+    _refuse_bad_templates(file)
     return file
 
 
 def _convert(table: Mapping[str, Any]) -> RubricFile:
+    criteria = table.get("criteria")
+    if isinstance(criteria, list):
+        kinded = [{"kind": "judge", **one} if isinstance(one, dict) else one for one in criteria]
+        table = {**table, "criteria": kinded}
     try:
         return msgspec.convert(table, RubricFile)
     except msgspec.ValidationError as problem:
@@ -147,20 +78,30 @@ def _refuse_unknown(table: Mapping[str, Any]) -> None:
     _refuse_unknown_keys(table, RubricFile, "")
     criteria = table.get("criteria", ())
     for index, criterion in enumerate(criteria if isinstance(criteria, list) else ()):
-        if not isinstance(criterion, Mapping):
-            continue
-        where = f"criteria[{index}]."
-        _refuse_unknown_keys(criterion, CriterionForm, where)
-        _refuse_unknown_keys(criterion.get("gate"), GateForm, f"{where}gate.")
-        levels = criterion.get("levels")
-        for place, level in enumerate(levels if isinstance(levels, list) else ()):
-            _refuse_unknown_keys(level, LevelForm, f"{where}levels[{place}].")
+        if isinstance(criterion, Mapping):
+            _refuse_unknown_of_criterion(criterion, f"criteria[{index}].")
+    shaping = table.get("shaping")
+    _refuse_unknown_keys(shaping, ShapingForm, "shaping.")
+    if isinstance(shaping, Mapping):
+        _refuse_unknown_keys(shaping.get("length"), LengthForm, "shaping.length.")
+        _refuse_unknown_keys(shaping.get("repetition"), RepetitionForm, "shaping.repetition.")
+
+
+def _refuse_unknown_of_criterion(criterion: Mapping[str, Any], where: str) -> None:
+    kind = criterion.get("kind", "judge")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise RubricError(f"`{where}kind` must be {' or '.join(KINDS)}")
+    _refuse_unknown_keys(criterion, KINDS[kind], where)
+    _refuse_unknown_keys(criterion.get("gate"), GateForm, f"{where}gate.")
+    levels = criterion.get("levels")
+    for place, level in enumerate(levels if isinstance(levels, list) else ()):
+        _refuse_unknown_keys(level, LevelForm, f"{where}levels[{place}].")
 
 
 def _refuse_unknown_keys(table: Any, form: type[Struct], where: str) -> None:
     if not isinstance(table, Mapping):
         return
-    known = form.__struct_fields__
+    known = form.__struct_fields__ + (("kind",) if form in KINDS.values() else ())
     for key in table:
         if key not in known:
             raise RubricError(f"there is no key `{where}{key}`{_nearest(key, known)}")
@@ -201,7 +142,7 @@ def _refuse_bad_names(file: RubricFile) -> None:
 
 def _refuse_bad_scale(criterion: CriterionForm, where: str) -> None:
     if criterion.levels:
-        values = criterion.values
+        values = criterion.anchors
         if criterion.minimum is not UNSET or criterion.maximum is not UNSET:
             raise RubricError(f"`{where}.levels` already say the scale; drop minimum and maximum")
         if len(values) < 2 or any(a >= b for a, b in itertools.pairwise(values)):
@@ -209,24 +150,67 @@ def _refuse_bad_scale(criterion: CriterionForm, where: str) -> None:
     low, high = criterion.scale
     if low >= high:
         raise RubricError(f"`{where}.minimum` ({low:g}) must be less than its maximum ({high:g})")
+    if criterion.step is not UNSET:
+        _refuse_bad_step(criterion, criterion.step, f"{where}.step")
+
+
+def _refuse_bad_step(criterion: CriterionForm, step: float, where: str) -> None:
+    low, high = criterion.scale
+    if not 1 <= criterion.steps < MAX_LEVELS:
+        raise RubricError(
+            f"`{where}` must lead from {low:g} to {high:g} in 1 to {MAX_LEVELS - 1} steps"
+        )
+    for value in (high, *criterion.anchors):
+        if not math.isclose((value - low) / step, round((value - low) / step), abs_tol=1e-6):
+            raise RubricError(f"`{where}`: steps of {step:g} from {low:g} do not meet {value:g}")
+
+
+def _refuse_bad_length(length: LengthForm | None) -> None:
+    if length is None:
+        return
+    if not length.min_chars and length.max_chars is None:
+        raise RubricError(
+            "`shaping.length` says no length; give min_chars or max_chars, or drop it"
+        )
+    if length.max_chars is not None and length.min_chars > length.max_chars:
+        raise RubricError(
+            f"`shaping.length.min_chars` ({length.min_chars}) is above max_chars ({length.max_chars})"
+        )
 
 
 def _refuse_bad_templates(file: RubricFile) -> None:
+    """Each template as it will be used: the rubric's, and those of criteria with their own."""
+    judged = {
+        index: criterion
+        for index, criterion in enumerate(file.criteria)
+        if isinstance(criterion, CriterionForm)
+    }
     _refuse_placeholders("system", file.system_text, SYSTEM_PLACEHOLDERS)
-    _refuse_placeholders("user", file.user_text, USER_PLACEHOLDERS)
-    names = placeholders(file.user_text)
+    shared = [criterion for criterion in judged.values() if criterion.user is None]
+    _refuse_bad_user("user", file.user_text, shared)
+    for index, criterion in judged.items():
+        where = f"criteria[{index}]"
+        if criterion.system is not None:
+            _refuse_placeholders(f"{where}.system", criterion.system, SYSTEM_PLACEHOLDERS)
+        if criterion.user is not None:
+            _refuse_bad_user(f"{where}.user", criterion.user, [criterion])
+
+
+def _refuse_bad_user(key: str, text: str, criteria: Sequence[CriterionForm]) -> None:
+    _refuse_placeholders(key, text, USER_PLACEHOLDERS)
+    names = placeholders(text)
     needed = ["response", "criteria", "answer"]
-    if any(criterion.needs_reference for criterion in file.criteria):
+    if any(criterion.needs_reference for criterion in criteria):
         needed.append("reference")
     for name in needed:
         if name not in names:
-            raise RubricError(f"`user` has no {{{{{name}}}}}; put it in")
+            raise RubricError(f"`{key}` has no {{{{{name}}}}}; put it in")
     for name in set(names) & set(FIELDS):
         if names.count(name) > 1:
-            raise RubricError(f"`user` has {{{{{name}}}}} more than once; keep one")
+            raise RubricError(f"`{key}` has {{{{{name}}}}} more than once; keep one")
         if names.index("answer") < names.index(name):
             raise RubricError(
-                f"`user` has {{{{answer}}}} before {{{{{name}}}}}; move it to the end"
+                f"`{key}` has {{{{answer}}}} before {{{{{name}}}}}; move it to the end"
             )
 
 

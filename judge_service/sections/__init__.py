@@ -1,6 +1,7 @@
 """The sections of the settings, one record each; `settings` puts them together and reads them."""
 
 from judge_service.sections.doors import FunctionSettings, ServiceSettings
+from judge_service.sections.guards import CanarySettings, GuardSettings
 from judge_service.sections.judging import (
     BedrockSettings,
     CacheSettings,
@@ -23,8 +24,10 @@ from judge_service.sections.logs import LogSettings
 __all__ = [
     "BedrockSettings",
     "CacheSettings",
+    "CanarySettings",
     "FailoverSettings",
     "FunctionSettings",
+    "GuardSettings",
     "HedgeSettings",
     "HttpSettings",
     "LimitSettings",

@@ -62,6 +62,17 @@ class SampleGraded(Struct, frozen=True, kw_only=True):
     response: str | None = None
 
 
+class GroupScored(Struct, frozen=True, kw_only=True):
+    """Samples of one prompt got their rewards in one batch; two or more of them have a score.
+
+    size: those with a score. spread: best less worst; 0 teaches a group-relative trainer nothing.
+    """
+
+    size: int
+    spread: float
+    is_flat: bool
+
+
 class ChannelChanged(Struct, frozen=True, kw_only=True):
     """The judge refused an answer channel, so the next one is used from now on."""
 
@@ -109,17 +120,62 @@ class Hedged(Struct, frozen=True, kw_only=True):
     won: bool
 
 
+FINDINGS = (
+    *(
+        "degenerate",
+        "copies",
+        "repetition",
+        "guesses",
+    ),  # these score 0, the others are only told of
+    *("forged_fence", "forged_verdict", "forged_order", "invisible"),
+)
+"""What guards find in responses (docs/guards.md)."""
+
+ALARMS = ("judge_drift", "judge_over_verifier", "reward_by_length")
+"""What monitors raise alarms on."""
+
+
+class GuardFired(Struct, frozen=True, kw_only=True):
+    """A response has one of `FINDINGS`."""
+
+    guard: str
+
+
+class CanaryGraded(Struct, frozen=True, kw_only=True):
+    """A sample whose score is known was judged beside a batch; usage is a `values.Usage`."""
+
+    score: float | None
+    expected: float
+    usage: Any
+
+
+class AlarmChanged(Struct, frozen=True, kw_only=True):
+    """A monitor raised one of `ALARMS`, or took it back.
+
+    value: what it saw. limit: where the alarm begins.
+    """
+
+    alarm: str
+    is_raised: bool
+    value: float
+    limit: float
+
+
 Event = (
     CallEnded
     | Retried
     | CacheLooked
     | SampleGraded
+    | GroupScored
     | ChannelChanged
     | StoreLost
     | StoreBack
     | BreakerChanged
     | FailedOver
     | Hedged
+    | GuardFired
+    | CanaryGraded
+    | AlarmChanged
 )
 Sink = Callable[[Event], None]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from judge_service.telemetry.events import (
+    AlarmChanged,
     BreakerChanged,
     ChannelChanged,
     Event,
@@ -58,6 +59,7 @@ MAX_KINDS = 200
 """Different operator's events that are remembered for that; more than all targets and reasons make."""
 
 LEVELS: dict[type[Any], Literal["INFO", "WARNING"]] = {
+    AlarmChanged: "WARNING",
     BreakerChanged: "WARNING",
     ChannelChanged: "WARNING",
     FailedOver: "WARNING",

@@ -34,6 +34,12 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "judge_hedges_total": ("Calls sent twice, by what became of the second copy.", ("outcome",)),
     "judge_cache_lookups_total": ("Questions put to the cache.", ("outcome",)),
     "judge_breaker_changes_total": ("Changes of a breaker, by the state entered.", ("state",)),
+    "judge_groups_total": (
+        "Groups of samples scored in one batch, by whether their rewards differ.",
+        ("variance",),
+    ),
+    "judge_guards_total": ("Responses in which a guard found something, by what.", ("guard",)),
+    "judge_alarms_total": ("Alarms that monitors raised, and took back.", ("alarm",)),
     "judge_input_tokens_total": ("Tokens that the judge read, cached ones included.", ()),
     "judge_output_tokens_total": ("Tokens that the judge wrote.", ()),
     "judge_cost_usd_total": ("Cost of the samples whose price is known.", ()),
@@ -88,6 +94,9 @@ def _counters(tally: Tally) -> Iterator[Metric]:
     yield _counter("judge_hedges_total", _by_word(tally.hedges))
     yield _counter("judge_cache_lookups_total", _by_word(tally.cache))
     yield _counter("judge_breaker_changes_total", _by_word(tally.breaker))
+    yield _counter("judge_groups_total", _by_word(tally.groups))
+    yield _counter("judge_guards_total", _by_word(tally.guards))
+    yield _counter("judge_alarms_total", _by_word(tally.alarms))
     yield _counter("judge_input_tokens_total", [((), tally.input_tokens)])
     yield _counter("judge_output_tokens_total", [((), tally.output_tokens)])
     yield _counter("judge_cost_usd_total", [((), tally.cost_usd)])

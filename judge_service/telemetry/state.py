@@ -37,8 +37,13 @@ class TargetState(Struct, frozen=True, kw_only=True):
 
 
 class ServiceState(Struct, frozen=True, kw_only=True):
-    """All of it. model, rubric: who judges, and by what."""
+    """All of it. model, rubric: who judges, and by what.
+
+    groups: groups of two or more samples scored in one batch; flat_groups: those rewarded all alike.
+    """
 
     model: str = ""
     rubric: str = ""
     targets: tuple[TargetState, ...] = ()
+    groups: int = 0
+    flat_groups: int = 0

@@ -11,11 +11,16 @@ from typing import Any
 from msgspec import Struct, field
 
 from judge_service.telemetry.events import (
+    ALARMS,
+    FINDINGS,
+    AlarmChanged,
     BreakerChanged,
     CacheLooked,
     CallEnded,
     Event,
     FailedOver,
+    GroupScored,
+    GuardFired,
     Hedged,
     Retried,
     SampleGraded,
@@ -50,11 +55,28 @@ COUNTED: Mapping[type[Any], tuple[str, Callable[[Any], str]]] = {
     FailedOver: ("failovers", lambda event: event.reason),
     Hedged: ("hedges", lambda event: "won" if event.won else "lost"),
     BreakerChanged: ("breaker", lambda event: event.state),
+    GroupScored: ("groups", lambda event: "zero" if event.is_flat else "some"),
+    GuardFired: ("guards", lambda event: event.guard),
+    AlarmChanged: ("alarms", lambda event: event.alarm if event.is_raised else "taken_back"),
 }
 """Events that are only counted: in which field of a tally, and under which word."""
 
-WORDS = frozenset(UNSCORED_REASONS) | {
-    *("ok", "scored", "cancelled", "hit", "miss", "won", "lost", "closed", "open", "half_open")
+WORDS = frozenset(UNSCORED_REASONS).union(FINDINGS, ALARMS) | {
+    *(
+        "ok",
+        "scored",
+        "cancelled",
+        "hit",
+        "miss",
+        "won",
+        "lost",
+        "closed",
+        "open",
+        "half_open",
+        "taken_back",
+        "zero",
+        "some",
+    )
 }
 OTHER = "other"
 """Stands for every word, target and criterion that is one too many."""
@@ -121,6 +143,8 @@ class Tally(Struct):
     cost_usd: of `priced` samples, those whose price is known.
     cache: `hit` and `miss`. retries, failovers: by reason. hedges: `won` and `lost`, the second copies.
     breaker: changes by the state that was entered.
+    groups: batches of one prompt's samples, by whether their rewards have `some` variance or `zero`.
+    guards: samples by what was found in them. alarms: raised, by name, and `taken_back`.
     """
 
     samples: dict[str, int] = field(default_factory=dict)
@@ -133,6 +157,9 @@ class Tally(Struct):
     hedges: dict[str, int] = field(default_factory=dict)
     cache: dict[str, int] = field(default_factory=dict)
     breaker: dict[str, int] = field(default_factory=dict)
+    groups: dict[str, int] = field(default_factory=dict)
+    guards: dict[str, int] = field(default_factory=dict)
+    alarms: dict[str, int] = field(default_factory=dict)
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from judge_service import assembly
+from judge_service.assembly import stacks
 from judge_service.backends.scripted import Scripted
 from judge_service.errors import SettingsError, Throttled, Unavailable
 from judge_service.flow.rate_limit import RateLimitStatistics
@@ -84,7 +84,7 @@ def two_regions(
     monkeypatch: pytest.MonkeyPatch, first: Scripted, second: Scripted, **more: str
 ) -> Settings:
     backends = iter([first, second])
-    monkeypatch.setattr(assembly, "open_backend", lambda _settings, _environ: next(backends))
+    monkeypatch.setattr(stacks, "open_backend", lambda _settings, _environ: next(backends))
     return load_settings(
         None,
         {

@@ -10,6 +10,13 @@ from judge_service.grading.rubric import MAX_RUBRIC_BYTES
 from judge_service.values import Gate
 
 SMALL = 'name = "small"\n[[criteria]]\nname = "good"\ndescription = "Is it good?"\n'
+CHECKED = """
+name = "small"
+[[criteria]]
+kind = "verify"
+name = "right"
+verify = "exact"
+"""
 
 
 def load(tmp_path: Path, text: str) -> Rubric:
@@ -74,6 +81,53 @@ def test_a_rubric_cannot_be_changed(similarity: Rubric) -> None:
     assert msgspec.structs.asdict(similarity)["name"] == "similarity"
 
 
+def test_the_version_changes_with_everything_that_can_change_a_score(tmp_path: Path) -> None:
+    texts = (
+        SMALL,
+        CHECKED,
+        CHECKED.replace("exact", "number"),
+        CHECKED + "options = { keep_case = true }\n",
+        CHECKED + "weight = 2\n",
+        'aggregation = "min"\n' + SMALL,
+        'compare = "group"\n' + SMALL,
+        'output = "-1..1"\n' + SMALL,
+        "shaping.length = { max_chars = 5 }\n" + SMALL,
+        "shaping.length = { max_chars = 6 }\n" + SMALL,
+        "shaping.repetition = {}\n" + SMALL,
+        SMALL + "step = 0.5\n",
+        SMALL + "gate = { below = 0.5 }\n",
+        SMALL + "gate = { below = 0.5, width = 0 }\n",
+        SMALL + 'model = "judge-2"\n',
+        SMALL + 'reasoning = "brief"\n',
+        SMALL + 'system = "You judge."\n',
+    )
+    assert len({load(tmp_path, text).version for text in texts}) == len(texts)
+
+
+@pytest.mark.parametrize(
+    ("scale", "levels"),
+    [
+        ("step = 0.5", (0.0, 0.5, 1.0)),
+        ("minimum = 1\nmaximum = 3\nstep = 0.5", (1.0, 1.5, 2.0, 2.5, 3.0)),
+        ("levels = [0, { value = 1, means = 'half' }, 2]\nstep = 0.5", (0.0, 0.5, 1.0, 1.5, 2.0)),
+        ("step = 0.1", tuple(n / 10 for n in range(11))),
+        ("step = 0.01", tuple(n / 100 for n in range(101))),
+    ],
+)
+def test_a_step_allows_what_lies_between_the_ends(
+    tmp_path: Path, scale: str, levels: tuple[float, ...]
+) -> None:
+    (criterion,) = load(tmp_path, f"{SMALL}{scale}\n").criteria
+    assert criterion.levels == levels
+    assert (criterion.minimum, criterion.maximum) == (levels[0], levels[-1])
+
+
+def test_levels_between_described_ones_are_described_by_them(tmp_path: Path) -> None:
+    text = SMALL + 'levels = [0, { value = 1, means = "half" }]\nstep = 0.5\n'
+    (criterion,) = load(tmp_path, text).criteria
+    assert criterion.description == "Is it good?\n  1: half"
+
+
 BROKEN = {
     "no name": (SMALL.replace('name = "small"\n', ""), "`name`"),
     "unknown key": ('nmae = "x"\n' + SMALL, "no key `nmae`; did you mean `name`?"),
@@ -135,6 +189,61 @@ BROKEN = {
     "reference needed, not shown": (
         'user = "{{response}}{{criteria}}{{answer}}"\n' + SMALL + "needs_reference = true\n",
         "has no {{reference}}",
+    ),
+    "unknown kind": (SMALL + 'kind = "human"\n', "`criteria[0].kind` must be judge or verify"),
+    "kind as a number": (SMALL + "kind = 1\n", "`criteria[0].kind` must be judge or verify"),
+    "a judge's key under verify": (
+        CHECKED + "levels = [0, 1]\n",
+        "no key `criteria[0].levels`; known are name, verify",
+    ),
+    "a verifier's key under judge": (SMALL + "options = {}\n", "no key `criteria[0].options`"),
+    "no verifier": (CHECKED.replace('verify = "exact"\n', ""), "`criteria[0]`"),
+    "verifier with a path in it": (CHECKED.replace("exact", "../exact"), "`criteria[0].verify`"),
+    "infinite option": (CHECKED + "options = { a = [inf] }\n", "`criteria[0].options.a[0]` is inf"),
+    "gate wider than the scale": (
+        SMALL + "gate = { below = 0.5, width = 1.5 }\n",
+        "`criteria[0].gate.width`",
+    ),
+    "unknown aggregation": ('aggregation = "median"\n' + SMALL, "`aggregation`"),
+    "unknown comparison": ('compare = "pairs"\n' + SMALL, "`compare`"),
+    "unknown range": ('output = "0..10"\n' + SMALL, "`output`"),
+    "a metric's name": (SMALL.replace('"good"', '"length_factor"'), "`length_factor` is taken"),
+    "no step": (SMALL + "step = 0\n", "`criteria[0].step`"),
+    "step past the end": (SMALL + "step = 0.3\n", "`criteria[0].step`: steps of 0.3 from 0 do not"),
+    "step too small": (SMALL + "step = 0.001\n", "`criteria[0].step` must lead from 0 to 1 in 1"),
+    "step too large": (SMALL + "step = 5\n", "`criteria[0].step` must lead from 0 to 1 in 1"),
+    "level between steps": (
+        SMALL + "levels = [0, 0.7, 2]\nstep = 0.5\n",
+        "`criteria[0].step`: steps of 0.5 from 0 do not meet 0.7",
+    ),
+    "unknown shaping": (
+        "shaping.lenght = {}\n" + SMALL,
+        "`shaping.lenght`; did you mean `length`?",
+    ),
+    "unknown shaping key": (
+        "shaping.length = { max = 5 }\n" + SMALL,
+        "`shaping.length.max`; did you mean `max_chars`?",
+    ),
+    "length of nothing": ("shaping.length = {}\n" + SMALL, "`shaping.length` says no length"),
+    "lengths crossed": (
+        "shaping.length = { min_chars = 9, max_chars = 5 }\n" + SMALL,
+        "`shaping.length.min_chars` (9) is above max_chars (5)",
+    ),
+    "shaping that raises": (
+        "shaping.repetition = { weight = -1 }\n" + SMALL,
+        "`shaping.repetition.weight`",
+    ),
+    "own template without the response": (
+        SMALL + 'user = "{{criteria}} {{answer}}"\n',
+        "`criteria[0].user` has no {{response}}",
+    ),
+    "own template without the reference it needs": (
+        SMALL + 'needs_reference = true\nuser = "{{response}} {{criteria}} {{answer}}"\n',
+        "`criteria[0].user` has no {{reference}}",
+    ),
+    "own system with candidate text": (
+        SMALL + 'system = "{{response}}"\n',
+        "`criteria[0].system`: there is no {{response}}",
     ),
     "no TOML": ("name = \n", "is not TOML"),
     "deep nesting": ("a = " + "[" * 40_000, "is not TOML"),

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from judge_service.telemetry.events import (
+    AlarmChanged,
     BreakerChanged,
     CacheLooked,
     CallEnded,
@@ -180,6 +181,7 @@ def test_an_id_of_any_kind_makes_a_bounded_line(written: Written, ident: Any, sh
 
 
 OPERATORS_EVENTS: list[Event] = [
+    AlarmChanged(alarm="judge_drift", is_raised=True, value=0.3, limit=0.2),
     BreakerChanged(target="bedrock us-east-1 nova", state="open"),
     ChannelChanged(model="nova", refused="schema", now="tool"),
     FailedOver(position=1, reason="unavailable"),

@@ -7,10 +7,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from judge_service.telemetry.emf import COUNTERS, PREFIX, UNITS
 from judge_service.telemetry.events import (
+    AlarmChanged,
     BreakerChanged,
     CacheLooked,
     CallEnded,
     FailedOver,
+    GroupScored,
+    GuardFired,
     Hedged,
     Retried,
 )
@@ -57,6 +60,9 @@ def snapshot(*, spent: float = 300.0, breaker: str = "closed", is_shared: bool =
         FailedOver(position=1, reason="unavailable"),
         Hedged(after_s=0.3, won=False),
         BreakerChanged(target="bedrock nova", state="open"),
+        GroupScored(size=8, spread=0.0, is_flat=True),
+        GuardFired(guard="degenerate"),
+        AlarmChanged(alarm="judge_drift", is_raised=True, value=0.3, limit=0.2),
         graded("a", 0.5, parts={"helpful": 1.0}, cost_usd=0.25),
         graded("b", None),
     ):
@@ -88,6 +94,9 @@ def test_a_scrape_gives_what_was_counted() -> None:
     assert seen["judge_calls_throttled_total{'target': 'bedrock nova'}"] == 1
     assert seen["judge_call_backend_seconds_count{'target': 'bedrock nova'}"] == 2
     assert seen["judge_call_backend_seconds_sum{'target': 'bedrock nova'}"] == pytest.approx(0.4)
+    assert seen["judge_groups_total{'variance': 'zero'}"] == 1
+    assert seen["judge_guards_total{'guard': 'degenerate'}"] == 1
+    assert seen["judge_alarms_total{'alarm': 'judge_drift'}"] == 1
     assert seen["judge_cost_usd_total"] == 0.25
     assert seen["judge_in_flight_calls{'target': 'bedrock nova'}"] == 5
     assert seen["judge_waiting_calls{'lane': 'training', 'target': 'bedrock nova'}"] == 7

@@ -28,7 +28,7 @@ from judge_service.flow.rate_limit import Limit, RateLimit
 from judge_service.flow.retry import Retry, RetryBudget
 from judge_service.flow.stores import QuotaStore
 from judge_service.flow.tokens import LearnedRatio, is_wide
-from judge_service.grading import Rubric, has_verdict
+from judge_service.grading import Rubric, has_verdict, panels
 from judge_service.settings import LimitSettings, Settings, logprobs_of
 from judge_service.telemetry.events import Sink
 from judge_service.telemetry.state import QuotaState, TargetState
@@ -189,6 +189,47 @@ def assemble(
 
     last = Failover(handlers, sink=sink)
     return Assembly(stack(last, *per_prompt), (*per_prompt, last), targets, tokens)
+
+
+def assemble_each(
+    settings: Settings,
+    rubric: Rubric,
+    environ: Mapping[str, str],
+    sink: Sink,
+    closing: AsyncExitStack,
+    *,
+    model: Backend | None = None,
+) -> dict[str, Assembly]:
+    """An assembly for each model that the rubric names, the settings' own under "".
+
+    A model is a quota: each has limits of its own, with the numbers of `[limits]`. `failover.models`
+    are other names of the settings' model and stand in for no other.
+
+    Raises SettingsError.
+    """
+    names = dict.fromkeys(panel.model for panel in panels(rubric)) or {"": None}
+    if any(names) and settings.backend == "local" and model is None:
+        raise SettingsError(
+            f"rubric {rubric.name}: `model` of a criterion needs a backend with more models than one;"
+            " set `backend`, or drop it"
+        )
+    return {
+        name: assemble(_judged_by(name, settings), rubric, environ, sink, closing, model=model)
+        for name in names
+    }
+
+
+def _judged_by(model: str, settings: Settings) -> Settings:
+    if not model:
+        return settings
+    return replace(settings, model=model, failover=replace(settings.failover, models=()))
+
+
+def merged(assemblies: Mapping[str, Assembly]) -> Assembly:
+    """The first with the targets of all."""
+    first, *others = assemblies.values()
+    more = [target for other in others for target in other.targets]
+    return replace(first, targets=(*first.targets, *more))
 
 
 def _variants(settings: Settings) -> list[Settings]:
@@ -373,6 +414,13 @@ def _cache(
     settings: Settings, rubric: Rubric, model: str, sink: Sink, closing: AsyncExitStack
 ) -> Cache[Prompt, Completion]:
     cache, judge = settings.cache, _judge(settings, model)
+    all_asked = panels(rubric)
+
+    def asked(prompt: Prompt) -> Rubric:
+        """The part of the rubric that a prompt is about."""
+        criteria = prompt.question.criteria
+        return next((panel for panel in all_asked if panel.criteria == criteria), rubric)
+
     store = None
     if cache.redis_url:
         from judge_service.flow.cache_redis import RedisCache, connect  # noqa: PLC0415 - an extra
@@ -388,7 +436,7 @@ def _cache(
         max_entries=cache.max_entries,
         ttl_s=cache.ttl_s,
         key=lambda prompt: f"{judge}:{prompt.key}",  # the prompt's own key does not name the judge
-        keep=lambda prompt, completion: has_verdict(prompt, completion, rubric),
+        keep=lambda prompt, completion: has_verdict(prompt, completion, asked(prompt)),
         mark=_as_cached,
         sink=sink,
         store=store,

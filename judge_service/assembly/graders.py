@@ -1,0 +1,218 @@
+"""From a rubric and settings to the graders that `service` runs: who is asked what."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from judge_service.assembly.stacks import Assembly
+from judge_service.errors import RubricError
+from judge_service.grading import Grader, Guards, Rubric, is_plain, panels
+from judge_service.settings import PriceSettings, Settings
+from judge_service.telemetry.events import Sink
+from judge_service.values import Prompt, Sample, Usage
+from judge_service.verifiers import Verifier, open_verifier
+
+if TYPE_CHECKING:  # imported where they are used: a cold start pays for every module
+    from judge_service.grading import Blend, Combine, OwnGrader, Pack, Ranker, Siblings, Vote
+
+    AnyGrader = Blend | Grader | OwnGrader | Pack | Siblings | Vote
+
+PACK_WAIT_S = 0.005
+"""How long the first sample of a pack waits for others; nothing beside a judge call."""
+
+
+class Asking(Struct, frozen=True):
+    """One judge call that the rubric makes about a sample.
+
+    rubric: the part of it that is asked. grader: asks about one sample.
+    asks: the same, or several samples at once, or several times.
+    """
+
+    rubric: Rubric
+    grader: Grader
+    asks: "AnyGrader"
+
+    def prompt(self, sample: Sample) -> Prompt:
+        """What the judge sees of a sample."""
+        writer = self.grader.writer
+        return writer.write(writer.question(sample), self.grader.judge.channel)
+
+
+class Graders(Struct, frozen=True):
+    """All graders of a rubric.
+
+    whole: grades a sample by all of it. askings: its judge calls.
+    open_ranker: makes what compares on request; it reads a file.
+    """
+
+    whole: "AnyGrader"
+    askings: tuple[Asking, ...]
+    open_ranker: Callable[[], "Ranker"]
+
+
+def open_graders(
+    settings: Settings,
+    rubric: Rubric,
+    assemblies: Mapping[str, Assembly],
+    closing: AsyncExitStack,
+    *,
+    sink: Sink,
+    guards: Guards,
+    own: "OwnGrader | None",
+    compares: bool,
+) -> Graders:
+    """Makes them, and starts the verifiers, which `closing` ends.
+
+    assemblies: by model. own: grades in place of judge and verifiers.
+    compares: whether the judge can look at several responses at once.
+
+    Raises RubricError for a verifier that cannot be had.
+    """
+    askings = tuple(
+        _asking(settings, panel, assemblies[panel.model], sink, guards, compares=compares)
+        for panel in panels(rubric)
+    )
+    whole = own or _whole(settings, rubric, askings, closing)
+    first = askings[0].grader if askings else None
+    lender = first or _grader(settings, rubric, assemblies[""], sink, guards)
+    compares = compares and bool(askings) and is_plain(rubric)
+    return Graders(whole, askings, partial(_ranker, settings, lender, whole, compares=compares))
+
+
+def _whole(
+    settings: Settings, rubric: Rubric, askings: Sequence[Asking], closing: AsyncExitStack
+) -> "AnyGrader":
+    """Grades by the whole rubric; judges and verifiers together where it needs them."""
+    if is_plain(rubric):
+        return askings[0].asks
+    from judge_service.grading.blend import Blend  # noqa: PLC0415 - only what is used
+
+    return Blend(
+        rubric,
+        panels=[asking.asks for asking in askings],
+        verifiers=_verifiers(rubric, closing),
+        max_sample_chars=settings.max_sample_chars,
+    )
+
+
+def _verifiers(rubric: Rubric, closing: AsyncExitStack) -> dict[str, Verifier]:
+    found = {}
+    for index, criterion in enumerate(rubric.criteria):
+        if criterion.kind != "verify":
+            continue
+        try:
+            verifier = open_verifier(criterion.verify, criterion.options or {})
+        except RubricError as problem:
+            where = f"rubric {rubric.name}: `criteria[{index}]`"
+            raise RubricError(f"{where}: {problem}") from None
+        closing.push_async_callback(verifier.aclose)
+        found[criterion.name] = verifier
+    return found
+
+
+def _grader(
+    settings: Settings, rubric: Rubric, assembly: Assembly, sink: Sink, guards: Guards
+) -> Grader:
+    return Grader(
+        rubric=rubric,
+        model=assembly.model,
+        channels=assembly.channels,
+        answer=settings.answer,
+        fence_secret=os.urandom(16),
+        temperature=settings.temperature,
+        max_reasks=settings.max_reasks,
+        max_sample_chars=settings.max_sample_chars,
+        price=_price(settings.prices) if not rubric.model else _unknown,
+        sink=sink,
+        guards=guards,
+    )
+
+
+def _asking(
+    settings: Settings,
+    rubric: Rubric,
+    assembly: Assembly,
+    sink: Sink,
+    guards: Guards,
+    *,
+    compares: bool,
+) -> Asking:
+    """Asks about each sample, or, where the rubric and the judge can do it, about siblings together."""
+    grader = _grader(settings, rubric, assembly, sink, guards)
+    alone = _alone(settings, grader, assembly)
+    if rubric.compare == "pointwise" or not compares:
+        return Asking(rubric, grader, alone)
+    from judge_service.grading.siblings import Siblings, relative  # noqa: PLC0415 - only what is used
+
+    ranker = _ranker(settings, grader, alone, compares=True, combine=relative)
+    return Asking(rubric, grader, Siblings(grader, ranker=ranker, alone=alone))
+
+
+def _alone(settings: Settings, grader: Grader, assembly: Assembly) -> "Grader | Pack | Vote":
+    """Asks once about each sample, or about several at once, or several times."""
+    asks = _packed(settings, grader, assembly) if settings.pack.max_samples > 1 else grader
+    if settings.vote.draws == 1:
+        return asks
+    from judge_service.grading.vote import Vote  # noqa: PLC0415 - only what is used
+
+    return Vote(
+        asks,
+        rubric=grader.rubric,
+        draws=settings.vote.draws,
+        reduce=settings.vote.reduce,
+        temperature=settings.temperature,
+    )
+
+
+def _packed(settings: Settings, grader: Grader, assembly: Assembly) -> "Pack":
+    from judge_service.grading.pack import Pack  # noqa: PLC0415 - only what is used
+
+    return Pack(
+        grader,
+        max_samples=settings.pack.max_samples,
+        max_tokens=settings.pack.max_tokens,
+        wait_s=PACK_WAIT_S,
+        count_tokens=assembly.tokens.estimate,
+    )
+
+
+def _ranker(
+    settings: Settings,
+    grader: Grader,
+    alone: "AnyGrader",
+    *,
+    compares: bool,
+    combine: "Combine | None" = None,
+) -> "Ranker":
+    from judge_service.grading.rank import Ranker  # noqa: PLC0415 - only what is used
+
+    return Ranker(
+        grader,
+        alone=alone,
+        compares=compares,
+        max_reasks=settings.max_reasks,
+        max_chars=settings.max_sample_chars,
+        combine=combine,
+    )
+
+
+def _price(prices: PriceSettings) -> Any:
+    """Dollars for a usage, or `None` when the operator gave no prices."""
+    per_input = prices.input_usd_per_million_tokens
+    per_output = prices.output_usd_per_million_tokens
+    if per_input is None or per_output is None:
+        return _unknown
+
+    def cost_usd(usage: Usage) -> float | None:
+        read = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+        return (read * per_input + usage.output_tokens * per_output) / 1e6
+
+    return cost_usd
+
+
+def _unknown(_usage: Usage) -> float | None:
+    return None

@@ -1,0 +1,203 @@
+"""One reward of everything a rubric asks: of judges, of programs, and of the response's form."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from math import inf
+from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from judge_service.flow import Handler, Request
+from judge_service.grading.prompt import is_blank
+from judge_service.grading.rewards import Rewards, Spent
+from judge_service.grading.rubric import Rubric
+from judge_service.values import NO_USAGE, Part, Reward, Sample, Usage, Verdict
+
+
+class Found(Protocol):
+    """What a verifier says of a sample: a score in [0, 1], or none and a reason."""
+
+    @property
+    def score(self) -> float | None: ...
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def detail(self) -> str: ...
+
+
+class Missing(Struct, frozen=True):
+    """That a verifier said nothing, and why."""
+
+    reason: str
+    detail: str
+    score: None = None
+
+
+Verify = Callable[[Sample], Awaitable[Found]]
+
+
+class BlendStatistics(Struct, frozen=True, kw_only=True):
+    """Counts since the blend was made.
+
+    graded: samples that got a reward, scored or not. scored: those with a score.
+    shaped: those whose score was lowered for the response's form. unscored: by reason.
+    """
+
+    graded: int
+    scored: int
+    shaped: int
+    unscored: Mapping[str, int]
+
+
+class Blend:
+    """A grader that has each criterion scored by whom the rubric says. `await blend(request)` never fails.
+
+    Judges and verifiers work at the same time, all within the sample's deadline. A criterion that has no
+    score leaves the sample without one. An empty response scores 0 and costs nothing.
+
+    rubric: the whole of it.
+    panels: graders of the judged criteria, each of some of them.
+    verifiers: by the name of the criterion.
+    max_sample_chars: a longer response is not verified.
+    """
+
+    def __init__(
+        self,
+        rubric: Rubric,
+        *,
+        panels: Sequence[Handler[Sample, Reward]],
+        verifiers: Mapping[str, Verify],
+        max_sample_chars: int,
+    ) -> None:
+        self._rubric = rubric
+        self._rewards = Rewards(rubric, _free)
+        self._panels = tuple(panels)
+        self._verifiers = dict(verifiers)
+        self._max_sample_chars = max_sample_chars
+        self._scored = self._shaped = 0
+        self._unscored: Counter[str] = Counter()
+
+    def __repr__(self) -> str:
+        rubric = self._rubric
+        return (
+            f"<Blend {rubric.name} {rubric.version}, {rubric.aggregation} of {len(rubric.criteria)}"
+            f" criteria, {len(self._verifiers)} verified, judge calls {len(self._panels)}>"
+        )
+
+    def layers(self) -> list[str]:
+        """A line for the blend and one for each of those it asks."""
+        verified = [f"  {name}: {verifier!r}" for name, verifier in self._verifiers.items()]
+        return [repr(self), *(f"  {panel!r}" for panel in self._panels), *verified]
+
+    def statistics(self) -> BlendStatistics:
+        """A copy of the counts."""
+        return BlendStatistics(
+            graded=self._scored + self._unscored.total(),
+            scored=self._scored,
+            shaped=self._shaped,
+            unscored=dict(self._unscored),
+        )
+
+    async def __call__(self, request: Request[Sample]) -> Reward:
+        """The reward of one sample. Raises nothing but `asyncio.CancelledError`."""
+        reward = self._needless(request.body)
+        if reward is None:
+            judged, found = await self._ask(request)
+            reward = self._shape(self._combine(judged, found), request.body.response or "")
+        if reward.reason is None:
+            self._scored += 1
+        else:
+            self._unscored[reward.reason] += 1
+        return reward
+
+    def _needless(self, sample: Sample) -> Reward | None:
+        """The reward of a sample that nobody needs to see, or can; `None` for all others."""
+        response = sample.response
+        if response is None:
+            return self._rewards.failed(Spent(), "no_response", "the row has no response")
+        if is_blank(response):
+            return self._rewards.empty()
+        if len(response) > self._max_sample_chars:
+            detail = f"{len(response)} characters are over the limit of {self._max_sample_chars}"
+            return self._rewards.failed(Spent(), "too_long", detail)
+        return None
+
+    async def _ask(self, request: Request[Sample]) -> tuple[list[Reward], dict[str, Found]]:
+        if len(self._verifiers) == 1 and not self._panels:  # a task would cost more than the check
+            ((name, verify),) = self._verifiers.items()
+            return [], {name: await check(name, verify, request)}
+        async with asyncio.TaskGroup() as tasks:
+            judged = [tasks.create_task(_run(panel, request)) for panel in self._panels]
+            found = {
+                name: tasks.create_task(check(name, verify, request))
+                for name, verify in self._verifiers.items()
+            }
+        return [task.result() for task in judged], {n: task.result() for n, task in found.items()}
+
+    def _combine(self, judged: Sequence[Reward], found: Mapping[str, Found]) -> Reward:
+        reward = self._rewards.of(_verdict(judged, found), Spent())
+        silent = [one.detail for one in (*judged, *found.values()) if one.score is None]
+        return replace(
+            reward,
+            detail=next(filter(None, silent), "") if reward.score is None else "",
+            usage=sum((one.usage for one in judged), NO_USAGE),
+            cost_usd=_total([one.cost_usd for one in judged]),
+            model=", ".join(dict.fromkeys(one.model for one in judged if one.model)),
+            cached=bool(judged) and all(one.cached for one in judged),
+        )
+
+    def _shape(self, reward: Reward, response: str) -> Reward:
+        factors = self._rubric.shaping.factors(response)
+        score = reward.score
+        if not factors or score is None:
+            return reward
+        for factor in factors.values():
+            score *= factor
+        self._shaped += score < (reward.score or 0.0)
+        return replace(reward, score=score, metrics=factors)
+
+
+def _verdict(judged: Sequence[Reward], found: Mapping[str, Found]) -> Verdict:
+    """What all of them say, criterion by criterion."""
+    scores: dict[str, float] = {}
+    reasons: dict[str, str] = {}
+    parts = {part.name: part for reward in judged for part in reward.parts}
+    said: dict[str, Part | Found] = {**parts, **found}
+    for name, one in said.items():
+        if one.score is None:
+            reasons[name] = one.reason or "grader_error"
+        else:
+            scores[name] = one.score
+    off_menu = {n: part.off_menu for n, part in parts.items() if part.off_menu is not None}
+    return Verdict(scores, reasons, off_menu)
+
+
+async def check(name: str, verify: Verify, request: Request[Sample]) -> Found:
+    """What the verifier says by the deadline, or that it said nothing fit to be a score."""
+    limit = asyncio.timeout_at(request.deadline if request.deadline < inf else None)
+    try:
+        async with limit:
+            found = await verify(request.body)
+    except Exception as error:  # noqa: BLE001 - a row must get its answer whatever breaks
+        if limit.expired():
+            return Missing("deadline", f"there was no time left to verify {name}")
+        # the name only: what an error says may be the candidate's text
+        return Missing("grader_error", f"the verifier of {name} failed with {type(error).__name__}")
+    if found.score is None or 0.0 <= found.score <= 1.0:
+        return found
+    return Missing("grader_error", f"the verifier of {name} gave no number from 0 to 1")
+
+
+async def _run(panel: Handler[Sample, Reward], request: Request[Sample]) -> Reward:
+    return await panel(request)
+
+
+def _total(costs: Sequence[float | None]) -> float | None:
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if len(known) == len(costs) else None
+
+
+def _free(_usage: Usage) -> float:
+    return 0.0

@@ -1,0 +1,66 @@
+"""Texts that play the operator or the judge. They are told of, and never change a score by themselves:
+the fence and the parser make them harmless, and an honest answer may quote them.
+"""
+
+import re
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+MAX_CHARS = 20_000
+"""Looked at: the first and the last half of this. Most forgeries stand at an end, and nothing hangs on it."""
+
+
+class Forgery(Struct, frozen=True):
+    """One kind. words: in small letters; a text without any of them has none of it."""
+
+    name: str
+    words: tuple[str, ...]
+    pattern: re.Pattern[str]
+
+
+_FENCE = re.compile(
+    r"</?\s{0,3}(?:response|reference|task|item|criteria)\b[^<>\n]{0,40}>"
+    r"|<[|\uff5c][a-z_\uff5c|\u2581 ]{1,40}[|\uff5c]>|\[/?inst\]|<</?sys>>|</?(?:start|end)_of_turn>"
+    r"|^[#* ]{0,6}(?:system|assistant|human|user|developer)[* ]{0,3}:",
+    re.MULTILINE,
+)
+_VERDICT = re.compile(
+    r"[\"'](?:score|rating|grade|verdict|reward|similarity|correctness|overall)[\"']\s{0,3}:\s{0,3}[\"']?\d"
+    r"|\b(?:score|rating|grade|verdict|reward)\b(?:\sis|\sof)?\s{0,3}[:=]?\s{0,3}\**(?:1\.0|10/10|5/5|100/100|10\b)"
+    r"|\boutput\s(?:only\s)?(?:1\.0|1\b|10\b)|\[\[(?:10|5|1|a|b)\]\]"
+)
+_ALL = r"(?:all\s|any\s|the\s|of\s){0,3}"
+_ORDER = re.compile(
+    rf"\b(?:ignore|disregard|forget|override)\s{_ALL}(?:previous|prior|above|earlier|preceding|your)\b"
+    r"|\bignor(?:a|e|iere|ez|er|iamo)\s(?:todas\s|toutes\s|alle\s|tutte\s)?"
+    r"(?:las\s|les\s|le\s|as\s)?(?:instru[ck]|anweisungen|vorherigen|istruzioni)"
+    r"|игнорируй|忽略(?:之前|以上|上面|所有)|指示を無視|지시를 무시|تجاهل (?:جميع )?التعليمات"
+    r"|\bas\sthe\s(?:developer|operator|administrator)\sof\sthis\b"
+)
+
+_FENCE_WORDS = "<", "[inst]", "[/inst]", "system", "assistant", "human", "user", "developer"
+_VERDICT_WORDS = (
+    *("score", "rating", "grade", "verdict", "reward", "similarity", "correctness", "overall"),
+    *("output", "[["),
+)
+_ORDER_WORDS = (
+    *("ignor", "disregard", "forget", "override", "as the ", "игнорируй", "忽略", "無視", "무시"),
+    "تجاهل",
+)
+
+FORGERIES = (
+    Forgery("forged_fence", _FENCE_WORDS, _FENCE),
+    Forgery("forged_verdict", _VERDICT_WORDS, _VERDICT),
+    Forgery("forged_order", _ORDER_WORDS, _ORDER),
+)
+
+
+def forgeries(text: str) -> Iterator[str]:
+    """The names of those that are in a text."""
+    if len(text) > MAX_CHARS:
+        text = text[: MAX_CHARS // 2] + text[-MAX_CHARS // 2 :]
+    text = text.lower()
+    for kind in FORGERIES:
+        if any(word in text for word in kind.words) and kind.pattern.search(text) is not None:
+            yield kind.name

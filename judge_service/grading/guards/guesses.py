@@ -1,0 +1,54 @@
+"""Answers that say every possibility, so that one of them is right."""
+
+import re
+
+MIN_BOXES = 4
+"""Different boxed answers; a problem with parts has two or three."""
+
+MIN_OPTIONS = 3
+
+MAX_CHARS = 300
+"""Of a list of options and nothing else."""
+
+_BOX = re.compile(r"\\boxed\s*\{([^{}]{0,100})")
+_OPTION = r"\(?(?:[A-Ja-j]|[-+]?\d{1,9}(?:\.\d{1,9})?)\)?"
+_LEAD = (
+    r"(?:(?:the\s)?(?:final\s)?(?:correct\s)?(?:answer|choice|option)s?"
+    r"(?:\s(?:is|are|could\sbe|may\sbe|might\sbe))?[:\s]\s?)?"
+)
+_HEDGE = r"(?:either\s)?"
+_JOIN = r"(?:\s?[,;/|]\s?(?:or\s|and\s)?|\s(?:or|and|oder|ou|o|und|и|или|或|或者)\s|\s)"
+_LIST = re.compile(rf"{_LEAD}{_HEDGE}{_OPTION}(?:{_JOIN}{_OPTION})+\.?", re.IGNORECASE)
+_ONE = re.compile(rf"{_LEAD}({_OPTION})\.?", re.IGNORECASE)
+_OR = re.compile(r"[a-j]\)?\s?[/|]|\b(?:or|oder|ou|или)\b|或", re.IGNORECASE)
+_EACH = re.compile(_OPTION)
+_START = re.compile(_LEAD + _HEDGE, re.IGNORECASE)
+
+
+def is_guessing(response: str, reference: str | None) -> bool:
+    """Whether many answers are given where one is asked for.
+
+    Boxed answers: when there are more of them than in the reference. A bare list of options: when the
+    reference is one option, or when the list says "or" and the reference is no such list.
+    """
+    boxes = _boxes(response)
+    if len(boxes) >= MIN_BOXES:
+        return len(boxes) > max(len(_boxes(reference or "")), MIN_BOXES - 1)
+    return _lists_options(response, reference)
+
+
+def _boxes(text: str) -> set[str]:
+    return {found.strip() for found in _BOX.findall(text)}
+
+
+def _lists_options(response: str, reference: str | None) -> bool:
+    if len(response) > MAX_CHARS:
+        return False
+    text = " ".join(response.split())
+    options = _EACH.findall(_START.sub("", text, count=1).casefold())
+    if len(set(options)) < MIN_OPTIONS or _LIST.fullmatch(text) is None:
+        return False
+    reference = (reference or "").strip()[: MAX_CHARS + 1]
+    if _ONE.fullmatch(reference) is not None:
+        return True
+    return _OR.search(text) is not None and _LIST.fullmatch(reference) is None

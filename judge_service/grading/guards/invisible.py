@@ -1,0 +1,68 @@
+"""Characters that nobody sees: what a judge reads is what a person would read (docs/guards.md lists them).
+
+Nothing visible is changed. No compatibility folding: it would turn x squared into x2.
+"""
+
+import re
+
+_BREAKS = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
+"""Line ends of every kind, which become `\\n`."""
+
+_WIDE = "\u115f\u1160\u3164\uffa0\u2800\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
+_BLANKS = re.compile(f"[{_WIDE}]")
+"""White space and letters without a shape (Hangul fillers, blank braille), which become a space."""
+
+_HIDDEN = (
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional controls
+    "\u200b\u2060-\u2065\ufeff\u180e\u00ad\u034f"  # no width
+    "\u206a-\u206f\ufff9-\ufffb"  # other formats
+)
+_HIDDEN_ABOVE = (
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"  # formats of shorthand and music
+    "\U000e0000-\U000e007f"  # tags, which spell hidden ASCII
+    "\U000e0100-\U000e01ef"  # supplementary variation selectors, which spell hidden bytes
+)
+_OTHERS = (
+    "\x00-\x08\x0e-\x1f\x7f-\x9f\u180b-\u180d\u180f\ufe00-\ufe0f"  # controls, variation selectors
+)
+_GONE = re.compile(f"[{_HIDDEN}{_HIDDEN_ABOVE}{_OTHERS}]")
+_JOINERS = re.compile(
+    # They shape Persian, Indic scripts and emoji; beside ASCII, white space or one another they hide.
+    "[\u200c\u200d](?=[\x00-\x7f\\s\u200c\u200d]|\\Z)|(?<![^\x00-\x7f\\s])[\u200c\u200d]"
+)
+
+_SPECIAL_ASCII = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_SPECIAL = re.compile(f"[\r\v\f\u2028\u2029\u200c\u200d{_WIDE}{_HIDDEN}{_OTHERS}]")
+_SPECIAL_ABOVE = re.compile(f"[{_HIDDEN_ABOVE}]")
+"""Few texts have any. Those above U+FFFF stand apart, because they would make the others ten times slower."""
+
+_SUSPECT = re.compile(f"[{_HIDDEN}{_HIDDEN_ABOVE}]")
+_HARMLESS = str.maketrans("", "", "\u00ad\ufeff\u200e\u200f\u061c\u2060")
+"""Honest texts have these: hyphenation, byte order marks, marks beside right-to-left words."""
+
+_TOKENS = re.compile(
+    r"<(?=[|\uff5c][^<>\n]{1,60}[|\uff5c]>)|<(?=/?(?:s|start_of_turn|end_of_turn)>|</?SYS>>)"
+    r"|\[(?=/?INST\])"
+)
+"""Before a model's own control tokens, which some servers act on wherever they stand."""
+
+
+def clean(text: str) -> str:
+    """`text` without what cannot be seen, and with control tokens of chats broken by a space."""
+    if _is_special(text):
+        text = _GONE.sub("", _BLANKS.sub(" ", _BREAKS.sub("\n", text)))
+        text = _JOINERS.sub("", text)  # last, because what stood between them is gone now
+    return _TOKENS.sub(r"\g<0> ", text) if "<" in text or "[" in text else text
+
+
+def _is_special(text: str) -> bool:
+    if text.isascii():
+        return _SPECIAL_ASCII.search(text) is not None
+    return _SPECIAL.search(text) is not None or _SPECIAL_ABOVE.search(text) is not None
+
+
+def hides_text(text: str) -> bool:
+    """Whether there is something that honest texts do not have: overrides, tags, zero-width spaces."""
+    if text.isascii() or not _is_special(text):
+        return False
+    return _SUSPECT.search(text.translate(_HARMLESS)) is not None

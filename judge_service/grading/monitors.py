@@ -1,0 +1,252 @@
+"""What tells that a reward is being gamed, or that its judge has changed: rolling sums, and alarms on them.
+
+Pure and bounded: each monitor keeps so many numbers and no text. They tell, and never change a score: a
+monitor that is part of the reward is the next thing to be gamed.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import fmean
+
+from msgspec import Struct
+
+from judge_service.telemetry.events import ALARMS, AlarmChanged
+from judge_service.values import Part, Reward
+
+DRIFT, GENEROUS, LONGER = ALARMS
+
+BACK = 0.8
+"""An alarm is taken back below this share of its limit, so that it does not flutter."""
+
+
+class Alarm:
+    """On above `limit`, off again below `BACK` of it."""
+
+    def __init__(self, name: str, limit: float) -> None:
+        self.name = name
+        self.limit = limit
+        self.is_raised = False
+
+    def __repr__(self) -> str:
+        return (
+            f"<Alarm {self.name} {'raised' if self.is_raised else 'quiet'}, limit {self.limit:g}>"
+        )
+
+    def see(self, value: float) -> AlarmChanged | None:
+        """What changed, if anything did."""
+        bound = self.limit * BACK if self.is_raised else self.limit
+        if (value > bound) == self.is_raised:
+            return None
+        self.is_raised = not self.is_raised
+        return AlarmChanged(
+            alarm=self.name, is_raised=self.is_raised, value=value, limit=self.limit
+        )
+
+
+class Drift:
+    """How far the judge is from the known scores of the last canaries: the mean distance, [0, 1]."""
+
+    KEPT = 40
+    MIN = 8
+    """Fewer say nothing: one canary that is off by 1 would be the alarm."""
+
+    def __init__(self) -> None:
+        self._errors: deque[float] = deque(maxlen=self.KEPT)
+
+    def note(self, *, score: float, expected: float) -> float:
+        self._errors.append(abs(score - expected))
+        return self.value
+
+    @property
+    def value(self) -> float:
+        return fmean(self._errors) if len(self._errors) >= self.MIN else 0.0
+
+
+class Disagreement:
+    """By how much judged criteria score above verified ones, of all samples and of each group.
+
+    The mean over the last `KEPT` samples, in [-1, 1]; above 0 the judge likes what programs refuse.
+    """
+
+    KEPT = 512
+    MIN = 64
+    LIMIT = 0.3
+    """Judges pass about this much more wrong answers when a policy has learned to please them."""
+
+    GROUPS = 1024
+    APART = 0.5
+    MIN_OF_GROUP = 4
+
+    def __init__(self) -> None:
+        self._gaps: deque[float] = deque(maxlen=self.KEPT)
+        self._sum = 0.0
+        self._groups: OrderedDict[int, tuple[int, float]] = OrderedDict()
+
+    def note(self, group_key: str, gap: float) -> float:
+        if len(self._gaps) == self.KEPT:
+            self._sum -= self._gaps[0]
+        self._gaps.append(gap)
+        self._sum += gap
+        if group_key:
+            self._note_group(hash(group_key), gap)
+        return self.value
+
+    @property
+    def value(self) -> float:
+        return self._sum / len(self._gaps) if len(self._gaps) >= self.MIN else 0.0
+
+    @property
+    def groups(self) -> int:
+        """Groups that are remembered: the last `GROUPS` that had a sample."""
+        return len(self._groups)
+
+    @property
+    def groups_apart(self) -> int:
+        """Those in which judge and verifiers are `APART` in the mean, either way."""
+        return sum(
+            count >= self.MIN_OF_GROUP and abs(total / count) > self.APART
+            for count, total in self._groups.values()
+        )
+
+    def _note_group(self, key: int, gap: float) -> None:
+        count, total = self._groups.pop(key, (0, 0.0))
+        self._groups[key] = (count + 1, total + gap)
+        if len(self._groups) > self.GROUPS:
+            self._groups.popitem(last=False)
+
+
+class LengthTrend:
+    """By which share responses grew while their rewards rose with them; 0 when they did not.
+
+    Of blocks of `BLOCK` samples the mean reward and the mean length; over the last `BLOCKS` blocks a line
+    through each. Both must rise, and together (correlation at least `TOGETHER`).
+    """
+
+    BLOCK = 64
+    BLOCKS = 32
+    MIN_BLOCKS = 8
+    MIN_GAIN = 0.02
+    TOGETHER = 0.6
+    LIMIT = 0.3
+
+    def __init__(self) -> None:
+        self._blocks: deque[tuple[float, float]] = deque(maxlen=self.BLOCKS)
+        self._count = 0
+        self._reward = self._chars = 0.0
+
+    def note(self, *, score: float, chars: int) -> float | None:
+        """The trend when a block is full, else `None`."""
+        self._count += 1
+        self._reward += score
+        self._chars += chars
+        if self._count < self.BLOCK:
+            return None
+        self._blocks.append((self._reward / self.BLOCK, self._chars / self.BLOCK))
+        self._count, self._reward, self._chars = 0, 0.0, 0.0
+        return self.value
+
+    @property
+    def value(self) -> float:
+        if len(self._blocks) < self.MIN_BLOCKS:
+            return 0.0
+        rewards, lengths = zip(*self._blocks, strict=True)
+        gain, growth = rise(rewards), rise(lengths)
+        if gain < self.MIN_GAIN or correlation(rewards, lengths) < self.TOGETHER:
+            return 0.0
+        start = fmean(lengths) - growth / 2
+        return max(growth, 0.0) / max(start, 1.0)
+
+
+def rise(values: Sequence[float]) -> float:
+    """By how much the straight line through equally spaced values rises from the first to the last."""
+    middle = (len(values) - 1) / 2
+    slope = sum((at - middle) * value for at, value in enumerate(values)) / sum(
+        (at - middle) ** 2 for at in range(len(values))
+    )
+    return slope * (len(values) - 1)
+
+
+def correlation(one: Sequence[float], other: Sequence[float]) -> float:
+    """Pearson's, in [-1, 1]; 0 where either does not vary."""
+    mean_one, mean_other = fmean(one), fmean(other)
+    shared = sum((a - mean_one) * (b - mean_other) for a, b in zip(one, other, strict=True))
+    square_one = sum((a - mean_one) ** 2 for a in one)
+    square_other = sum((b - mean_other) ** 2 for b in other)
+    spread = (square_one * square_other) ** 0.5
+    return shared / spread if spread > 0 else 0.0
+
+
+def mean_of(parts: Iterable[Part], kind: str) -> float | None:
+    """The weighted mean of the criteria that a judge, or that programs, scored; `None` without any."""
+    rows = [
+        (one.score, one.weight)
+        for one in parts
+        if one.kind == kind and one.score is not None and one.weight > 0  # an own grader's: 0
+    ]
+    if not rows:
+        return None
+    return sum(score * weight for score, weight in rows) / sum(weight for _, weight in rows)
+
+
+class MonitorsStatistics(Struct, frozen=True, kw_only=True):
+    """values: of each alarm, what it looks at now. raised: the alarms that are on.
+
+    groups: prompts whose judge and verifiers are compared; groups_apart: those where they disagree.
+    """
+
+    values: Mapping[str, float]
+    raised: tuple[str, ...]
+    groups: int
+    groups_apart: int
+
+
+class Monitors:
+    """All of them. Each `note` gives what alarms changed.
+
+    max_error: of the judge on canaries, see `canaries.max_error`.
+    """
+
+    def __init__(self, *, max_error: float) -> None:
+        self._drift = Drift()
+        self._disagreement = Disagreement()
+        self._trend = LengthTrend()
+        self._alarms = {
+            DRIFT: Alarm(DRIFT, max_error),
+            GENEROUS: Alarm(GENEROUS, Disagreement.LIMIT),
+            LONGER: Alarm(LONGER, LengthTrend.LIMIT),
+        }
+
+    def __repr__(self) -> str:
+        return f"<Monitors {', '.join(map(repr, self._alarms.values()))}>"
+
+    def statistics(self) -> MonitorsStatistics:
+        return MonitorsStatistics(
+            values={
+                DRIFT: self._drift.value,
+                GENEROUS: self._disagreement.value,
+                LONGER: self._trend.value,
+            },
+            raised=tuple(name for name, alarm in self._alarms.items() if alarm.is_raised),
+            groups=self._disagreement.groups,
+            groups_apart=self._disagreement.groups_apart,
+        )
+
+    def note_reward(self, reward: Reward, *, group_key: str, chars: int) -> Iterator[AlarmChanged]:
+        """A sample has its reward. chars: the length of its response."""
+        if reward.score is None:
+            return
+        judged, verified = mean_of(reward.parts, "judge"), mean_of(reward.parts, "verify")
+        if judged is not None and verified is not None:
+            yield from self._see(GENEROUS, self._disagreement.note(group_key, judged - verified))
+        trend = self._trend.note(score=reward.score, chars=chars)
+        if trend is not None:
+            yield from self._see(LONGER, trend)
+
+    def note_canary(self, *, score: float, expected: float) -> Iterator[AlarmChanged]:
+        """The judge was asked about a sample whose score is known."""
+        yield from self._see(DRIFT, self._drift.note(score=score, expected=expected))
+
+    def _see(self, name: str, value: float) -> Iterator[AlarmChanged]:
+        changed = self._alarms[name].see(value)
+        if changed is not None:
+            yield changed

@@ -1,0 +1,100 @@
+"""Rewards that a program can check (RLVR): each verifier is pure of network and bounded in time and memory.
+
+A kind of verifier is a module here with a record `Options` and a function `make(options) -> Verifier`.
+`open_verifier` finds it by name; nothing is imported before it is named, because some bring heavy
+libraries along.
+"""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from judge_service.errors import RubricError
+from judge_service.values import Sample
+
+MODULES: Mapping[str, str] = {
+    "boxed": "boxed",
+    "choice": "choice",
+    "code": "code",
+    "exact": "exact",
+    "groundedness": "groundedness",
+    "json_schema": "json_schema",
+    "language": "language",
+    "instructions": "instructions",
+    "math": "math",
+    "number": "number",
+    "overlap": "overlap",
+    "pii": "pii",
+    "refusal": "refusal",
+    "regex": "regex",
+    "sentiment": "sentiment",
+    "sql": "sql",
+    "tool_calls": "tool_calls",
+}
+"""The kinds there are, by name, and the module of each in this package."""
+
+EXTRA = "verifiers"
+"""The optional dependencies that some kinds need."""
+
+
+class Check(Struct, frozen=True, kw_only=True):
+    """What a verifier found.
+
+    score: in [0, 1], finite; `None` when the sample could not be verified, which is no bad answer.
+    reason: a word of `values.UNSCORED_REASONS` exactly when score is `None`.
+    detail: one sentence for a person, without candidate text.
+    """
+
+    score: float | None
+    reason: str | None = None
+    detail: str = ""
+
+
+class Verifier(Protocol):
+    """Checks one sample; raises nothing but `asyncio.CancelledError`."""
+
+    async def __call__(self, sample: Sample, /) -> Check: ...
+
+    async def aclose(self) -> None:
+        """Ends what it started; it can be called twice."""
+        ...
+
+
+class Pure:
+    """A verifier of a plain function that is quick and starts nothing."""
+
+    def __init__(self, check: Callable[[Sample], Check]) -> None:
+        self._check = check
+
+    async def __call__(self, sample: Sample, /) -> Check:
+        return self._check(sample)
+
+    async def aclose(self) -> None:
+        """Nothing was started."""
+
+
+def open_verifier(kind: str, options: Mapping[str, Any], where: str = "options") -> Verifier:
+    """The verifier of that kind.
+
+    where: how the options are called in an error.
+
+    Raises RubricError for a kind or an option that there is not, or a package that is missing.
+    """
+    if kind not in MODULES:
+        raise RubricError(f"there is no verifier `{kind}`; there are {', '.join(sorted(MODULES))}")
+    try:
+        module = import_module(f"judge_service.verifiers.{MODULES[kind]}")
+    except ImportError as missing:
+        raise RubricError(
+            f"the verifier `{kind}` needs the package {missing.name}:"
+            f" pip install 'judge-service[{EXTRA}]'"
+        ) from None
+    try:
+        chosen = msgspec.convert(dict(options), module.Options)
+    except msgspec.ValidationError as problem:
+        raise RubricError(f"`{where}`: {problem}") from None
+    verifier: Verifier = module.make(chosen)
+    return verifier

@@ -1,0 +1,67 @@
+"""The comparisons that need no algebra: texts that are the same but for layout, and plain numbers.
+
+They answer most rows without a worker, and only where the library would answer the same.
+"""
+
+import re
+from fractions import Fraction
+
+MAX_CHARS = 200
+"""Longer texts are left to the library."""
+
+ROUNDING = Fraction(1, 100_000)
+"""The library takes decimals as equal that round to the same; closer than this is left to it."""
+
+NUMBER = re.compile(r"([+-]?)(\d{1,3}(?:,\d{3}){1,9}|\d{1,40})?(\.\d{1,40})?")
+FRACTION = re.compile(r"([+-]?)(?:\\frac\{(\d{1,40})\}\{(\d{1,40})\}|(\d{1,40})/(\d{1,40}))")
+BASED = re.compile(r"([0-9A-Fa-f]{1,40})_(?:\{(\d{1,2})\}|(\d{1,2}))")
+"""A number with its base, which the library does not look at."""
+
+LAYOUT = re.compile(r"\\(?:left|right)(?![a-zA-Z])|\\[!,;:]|\$|(?<!\d)\s+|\s+(?!\d)")
+"""What a text can have or lack without another meaning; a space between digits is kept."""
+
+SYNONYMS = ((r"\dfrac", r"\frac"), (r"\tfrac", r"\frac"))
+
+
+def compare(answer: str, reference: str, tolerance: float) -> bool | None:
+    """Whether they are equal, `None` when that takes algebra. tolerance: relative, of numbers."""
+    if len(answer) > MAX_CHARS or len(reference) > MAX_CHARS:
+        return None
+    said, gold = _bare(answer), _bare(reference)
+    if said and said == gold:
+        return True
+    if (one := BASED.fullmatch(said)) and (other := BASED.fullmatch(gold)):
+        return _based(one) == _based(other)
+    numbers = _number(said), _number(gold)
+    if numbers[0] is None or numbers[1] is None:
+        return None
+    return _near(numbers[0], numbers[1], Fraction(tolerance))
+
+
+def _near(said: Fraction, gold: Fraction, tolerance: Fraction) -> bool | None:
+    apart = abs(said - gold)
+    if apart <= abs(gold) * tolerance:
+        return True
+    whole = said.denominator == gold.denominator == 1
+    return False if whole or apart > ROUNDING else None
+
+
+def _number(text: str) -> Fraction | None:
+    """A number written in digits or as a simple fraction."""
+    if (found := NUMBER.fullmatch(text)) and (found[2] or found[3]):
+        return Fraction(text.replace(",", ""))
+    if found := FRACTION.fullmatch(text):
+        sign, *digits = (group for group in found.groups() if group is not None)
+        over, under = map(int, digits)
+        return Fraction(-over if sign == "-" else over, under) if under else None
+    return None
+
+
+def _based(number: re.Match[str]) -> tuple[str, int]:
+    return number[1].lstrip("0").upper(), int(number[2] or number[3])
+
+
+def _bare(text: str) -> str:
+    for name, other in SYNONYMS:
+        text = text.replace(name, other)
+    return LAYOUT.sub("", text).rstrip(".")

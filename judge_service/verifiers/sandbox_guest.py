@@ -1,0 +1,159 @@
+"""The program inside a CPython room (WASI, bare process): answers requests, one line of JSON each.
+
+It is sent to the room as text and must import nothing of ours. `pack` and `unpack` are used on both sides.
+
+Every line it writes begins with the session's nonce; what the code under test prints goes nowhere or into
+a string of bounded length. A line that the code forges can only be a value it might have returned anyway.
+"""
+
+from __future__ import annotations
+
+import builtins
+import io
+import json
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `typing` takes longer to import than all else here
+    from collections.abc import Callable
+    from typing import Any
+
+DEPTH = 60
+
+
+class Unfit(Exception):
+    """The value is unfit to leave."""
+
+
+def pack(value: Any, depth: int = DEPTH) -> Any:  # noqa: PLR0911  one line per type
+    """A value as JSON, with the types that JSON lacks in objects of one key."""
+    if value is None or isinstance(value, (bool, str)):
+        return value if type(value) in (type(None), bool) else str.__str__(value)
+    if depth < 0:
+        raise Unfit
+    if isinstance(value, int):
+        value = int(value)
+        return value if value.bit_length() < 10_000 else {"hex": hex(value)}
+    if isinstance(value, float):
+        return {"float": float.__repr__(value)}
+    if isinstance(value, complex):
+        return {"complex": [float.__repr__(value.real), float.__repr__(value.imag)]}
+    if isinstance(value, (bytes, bytearray)):
+        return {"bytes": bytes(value).hex()}
+    if isinstance(value, dict):
+        return {"dict": [[pack(k, depth - 1), pack(v, depth - 1)] for k, v in value.items()]}
+    for kind in (list, tuple, set, frozenset):
+        if isinstance(value, kind):
+            return {kind.__name__: [pack(one, depth - 1) for one in value]}
+    raise Unfit
+
+
+def unpack(value: Any) -> Any:
+    """What was packed; raises ValueError, TypeError, RecursionError for anything else."""
+    if not isinstance(value, dict):
+        if value is None or isinstance(value, (bool, str, int)):
+            return value
+        raise ValueError
+    ((kind, held),) = value.items()
+    if kind == "dict":
+        return {unpack(k): unpack(v) for k, v in held}
+    if kind == "complex":
+        return complex(*map(float, held))
+    if kind in SCALARS:
+        return SCALARS[kind](held)
+    return CONTAINERS[kind](map(unpack, held))
+
+
+SCALARS: dict[str, Callable[[Any], Any]] = {
+    "float": float,
+    "bytes": bytes.fromhex,
+    "hex": lambda text: int(text, 16),
+}
+CONTAINERS: dict[str, Callable[[Any], Any]] = {
+    "list": list,
+    "tuple": tuple,
+    "set": set,
+    "frozenset": frozenset,
+}
+
+
+class Output(io.StringIO):
+    """What is printed; more than `room` characters raise MemoryError."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def write(self, text: str) -> int:
+        self.room -= len(text)
+        if self.room < 0:
+            raise MemoryError
+        return super().write(text)
+
+
+def serve(nonce: str, output_bytes: int) -> None:
+    """Answers until the other side closes."""
+    requests, replies = sys.stdin, sys.stdout
+
+    def say(line: dict[str, Any]) -> None:
+        replies.write(nonce + json.dumps(line) + "\n")
+        replies.flush()
+
+    def ask(expression: str, args: Any = None, kwargs: Any = None) -> Any:
+        say({"ask": [expression, pack(args), pack(kwargs or {})]})
+        reply = json.loads(requests.readline())
+        if "error" in reply:
+            raise getattr(builtins, reply["error"])
+        return unpack(reply["value"])
+
+    room = {"__name__": "solution", "_ask_": ask}
+    say({"ready": True})
+    for line in iter(requests.readline, ""):
+        request = json.loads(line)
+        sys.stdout = sys.stderr = Output(output_bytes)
+        sys.stdin = io.StringIO(request.get("stdin", ""))
+        try:
+            say({"value": pack(answer(request, room))})
+        except Unfit:
+            say({"unfit": True})
+        except BaseException as problem:  # noqa: BLE001  `SystemExit` too is only news here
+            say({"error": type(problem).__name__})
+
+
+def answer(request: dict[str, Any], room: dict[str, Any]) -> Any:
+    """One request: statements to run, a program to run, or an expression."""
+    if "load" in request:
+        exec(compile(request["load"], "<code>", "exec"), room)  # noqa: S102  it is what the room is for
+        return None
+    if "run" in request:
+        printed = sys.stdout
+        try:
+            exec(compile(request["run"], "<code>", "exec"), {"__name__": "__main__"})  # noqa: S102  see above
+        except SystemExit as leave:
+            if leave.code not in (None, 0):
+                raise
+        return printed.getvalue()  # type: ignore[union-attr]  # `serve` put an Output there
+    value = eval(request["ask"], room)  # noqa: S307  see above
+    if request["args"] is None:
+        return value
+    return value(*unpack(request["args"]), **unpack(request["kwargs"]))
+
+
+def limit(memory_bytes: int, cpu_s: float) -> None:
+    """Bounds of a bare process; a room of WASI has its own."""
+    import resource  # noqa: PLC0415  WASI has none
+
+    for what, most in (
+        (resource.RLIMIT_AS, memory_bytes + 2**28),  # the interpreter's own
+        (resource.RLIMIT_CPU, int(cpu_s) + 1),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, 32),
+    ):
+        resource.setrlimit(what, (most, most))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 3:
+        limit(int(sys.argv[3]), float(sys.argv[4]))
+    serve(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,131 @@
+"""JSON Schemas of users, bounded: no network, no `re`, no recursion, and a size that is known.
+
+A schema that says the same in fewer words twice over again (`$ref` to `$ref` to `$ref`) can cost more
+than there is time; it is written out here as far as `MAX_STEPS`.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from jsonschema import Draft202012Validator, ValidationError  # type: ignore[import-untyped]  # it ships no types
+from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped]  # it ships no types
+from jsonschema.protocols import Validator  # type: ignore[import-untyped]  # it ships no types
+from jsonschema.validators import extend  # type: ignore[import-untyped]  # it ships no types
+from referencing import Registry
+
+from judge_service.errors import RubricError
+from judge_service.verifiers.json_text import MAX_JSON_CHARS, MAX_NODES, NOTHING, read
+from judge_service.verifiers.pattern import MAX_TEXT_CHARS, compiled
+
+MAX_STEPS = 5_000
+"""Nodes of the schema, each reference written out."""
+
+MAX_DEPTH = 60
+
+REFUSED = (
+    "$id",
+    "$anchor",
+    "$dynamicRef",
+    "$dynamicAnchor",
+    "$recursiveRef",
+    "patternProperties",
+    "unevaluatedProperties",
+    "unevaluatedItems",
+)
+"""They point elsewhere, or run patterns on `re`, or cost more than the schema shows."""
+
+
+def encoded(schema: Any, where: str) -> bytes:
+    """The schema as JSON. Raises RubricError for what is none."""
+    try:
+        return msgspec.json.encode(schema)
+    except (TypeError, ValueError, ArithmeticError, RecursionError) as problem:
+        raise RubricError(f"`{where}` is no JSON: {problem}") from None
+
+
+def validator(schema: Mapping[str, Any], where: str) -> Validator:
+    """What checks values against the schema.
+
+    Raises RubricError for a schema that is none, is too large, recursive, or refers elsewhere.
+    """
+    if read(encoded(schema, where).decode()) is NOTHING:
+        raise RubricError(
+            f"`{where}` is larger than {MAX_JSON_CHARS} characters or {MAX_NODES} values, nested deeper"
+            " than 64, or has an integer of more than 64 bits"
+        )
+    left = MAX_STEPS
+    for node in _written_out(schema, schema, where, 0):
+        left -= 1
+        if not left:
+            raise RubricError(f"`{where}` has more than {MAX_STEPS} parts when written out")
+        _refuse(node, where)
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as problem:
+        raise RubricError(f"`{where}` is no JSON Schema: {problem.message[:200]}") from None
+    return Bounded(schema, registry=Registry())
+
+
+def _written_out(node: Any, root: Any, where: str, depth: int) -> Iterator[Mapping[str, Any]]:
+    if depth > MAX_DEPTH:
+        raise RubricError(f"`{where}` is recursive, or nested deeper than {MAX_DEPTH}")
+    if isinstance(node, list):
+        for inner in node:
+            yield from _written_out(inner, root, where, depth + 1)
+    if not isinstance(node, dict):
+        return
+    yield node
+    if isinstance(reference := node.get("$ref"), str):
+        yield from _written_out(_target(reference, root, where), root, where, depth + 1)
+    for name, inner in node.items():
+        if name not in {"$defs", "definitions", "const", "enum", "default", "examples"}:
+            yield from _written_out(inner, root, where, depth + 1)
+
+
+def _target(reference: str, root: Any, where: str) -> Any:
+    if not reference.startswith("#"):
+        raise RubricError(f"`{where}` refers to `{reference[:100]}`; only `#/...` is followed")
+    for step in reference.removeprefix("#").split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        if not isinstance(root, dict) or name not in root:
+            raise RubricError(f"`{where}` refers to `{reference[:100]}`, which is not there")
+        root = root[name]
+    return root
+
+
+def _refuse(node: Mapping[str, Any], where: str) -> None:
+    for name in REFUSED:
+        if name in node and not _is_a_property(node, name):
+            raise RubricError(f"`{where}` uses `{name}`, which is not supported")
+    if isinstance(pattern := node.get("pattern"), str):
+        _pattern(pattern)
+
+
+def _is_a_property(node: Mapping[str, Any], name: str) -> bool:
+    """A table of properties may have one of that name, whose value is a schema and no keyword's."""
+    return name.startswith("$") and not isinstance(node[name], str)
+
+
+@lru_cache(maxsize=1024)
+def _pattern(pattern: str) -> Any:
+    return compiled(pattern, "pattern")
+
+
+def _on_re2(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[ValidationError]:
+    if not isinstance(instance, str):
+        return
+    if len(instance) > MAX_TEXT_CHARS or _pattern(pattern).search(instance) is None:
+        yield ValidationError("does not fit the pattern")
+
+
+def _unique(_: Any, wanted: Any, instance: Any, __: Any) -> Iterator[ValidationError]:
+    """By canonical text: the library's own comparison is quadratic for lists of objects."""
+    if wanted and isinstance(instance, list):
+        texts = {msgspec.json.encode(item, order="sorted") for item in instance}
+        if len(texts) < len(instance):
+            yield ValidationError("has items that are alike")
+
+
+Bounded = extend(Draft202012Validator, {"pattern": _on_re2, "uniqueItems": _unique})

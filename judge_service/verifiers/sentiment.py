@@ -1,0 +1,78 @@
+"""A label out of a fixed set: sentiment polarity, toxicity, topic.
+
+The label is looked for in a box, then in the other marks, and at last as a word of the text; there
+it counts only when it is the only label named.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from judge_service.errors import RubricError
+from judge_service.values import Sample
+from judge_service.verifiers import Check, Pure
+from judge_service.verifiers.answers import AnswerOptions, Outcome, grade
+from judge_service.verifiers.extract import MAX_LOOK_CHARS, extract
+from judge_service.verifiers.plain import plain, unwrapped
+
+Label = Annotated[str, Meta(min_length=1, max_length=100)]
+
+
+class Options(AnswerOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Options of the verifier `sentiment`."""
+
+    labels: Annotated[
+        tuple[Label, ...], Meta(min_length=2, max_length=100, description="The labels there are.")
+    ] = ("positive", "negative", "neutral")
+    synonyms: Annotated[
+        dict[Label, Label],
+        Meta(max_length=1000, description="Other words for a label, such as another language's."),
+    ] = msgspec.field(default_factory=dict)
+
+
+class Labels:
+    """Finds the labels that a text names."""
+
+    def __init__(self, options: Options) -> None:
+        self._labels: Mapping[str, str] = {
+            **{plain(label): label for label in options.labels},
+            **{plain(word): label for word, label in options.synonyms.items()},
+        }
+        words = sorted(self._labels, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(_whole_word, words)))
+
+    def named(self, text: str) -> str | None:
+        """The label that a text is, or the only one in it."""
+        said = plain(unwrapped(text))
+        if said in self._labels:
+            return self._labels[said]
+        found = {self._labels[word] for word in self._pattern.findall(said)}
+        return found.pop() if len(found) == 1 else None
+
+
+def _whole_word(word: str) -> str:
+    """Scripts without spaces have no word ends."""
+    return rf"\b{re.escape(word)}\b" if word.isascii() else re.escape(word)
+
+
+def make(options: Options) -> Pure:
+    """The verifier. Raises RubricError for a synonym of a label that there is not."""
+    if strange := set(options.synonyms.values()) - set(options.labels):
+        raise RubricError(f"`synonyms` leads to {sorted(strange)}, which are none of the `labels`")
+    labels = Labels(options)
+
+    def compare(answer: str, gold: str) -> Outcome:
+        label = labels.named(answer)
+        if label is None:
+            return "malformed"
+        return "right" if label == gold else "wrong"
+
+    def check(sample: Sample) -> Check:
+        found = extract(sample.reference, options.strategies) if sample.reference else None
+        gold = labels.named(found.text) if found else None
+        return grade(sample, options, gold, compare, MAX_LOOK_CHARS)
+
+    return Pure(check)

@@ -1,0 +1,60 @@
+import pytest
+
+from judge_service.errors import RubricError
+from judge_service.verifiers import open_verifier
+from tests.verifiers.checking import check
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "positive",
+        "Positive!",
+        r"\boxed{positive}",
+        r"negative?<|begin_of_solution|>\boxed{positive}<|end_of_solution|>",
+        "<|begin_of_solution|>The sentiment is positive.<|end_of_solution|>",
+        "The review praises the soup, so its polarity is positive.",
+    ],
+)
+def test_a_label_is_found_where_it_is_stated(response: str) -> None:
+    assert check("sentiment", response, "positive").score == 1.0
+
+
+@pytest.mark.parametrize(
+    "response",
+    ["negative", "positively surprised", "no idea", "POS"],
+)
+def test_another_label_or_none_scores_nothing(response: str) -> None:
+    assert check("sentiment", response, "positive").score == 0.0
+
+
+@pytest.mark.parametrize("label", ["positive", "negative", "neutral"])
+@pytest.mark.parametrize(
+    "response", ["positive, negative or neutral", "\\boxed{neutral/positive/negative}"]
+)
+def test_listing_the_labels_earns_nothing(response: str, label: str) -> None:
+    assert check("sentiment", response, label, format_score=0.2).score == 0.0
+
+
+def test_a_wrong_label_in_the_right_form_earns_the_form() -> None:
+    assert check("sentiment", r"\boxed{neutral}", "positive", format_score=0.2).score == 0.2
+    assert check("sentiment", r"\boxed{splendid}", "positive", format_score=0.2).score == 0.0
+
+
+def test_labels_and_their_synonyms_are_options() -> None:
+    options = {
+        "labels": ["toxic", "fine"],
+        "synonyms": {"harmless": "fine", "\u6709\u5bb3": "toxic"},
+    }
+
+    assert check("sentiment", "harmless", "fine", **options).score == 1.0
+    assert (
+        check("sentiment", "\u3053\u308c\u306f\u6709\u5bb3\u3067\u3059", "toxic", **options).score
+        == 1.0
+    )
+    assert check("sentiment", "positive", "positive", **options).reason == "no_reference"
+
+
+def test_a_synonym_of_no_label_is_refused() -> None:
+    with pytest.raises(RubricError, match="none of the `labels`"):
+        open_verifier("sentiment", {"synonyms": {"good": "great"}})
