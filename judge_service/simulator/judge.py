@@ -17,6 +17,7 @@ from judge_service.simulator.answers import (
 )
 from judge_service.simulator.config import SimulatorConfig
 from judge_service.simulator.faults import ApiError, Fault, spoil
+from judge_service.simulator.items import answer_items
 from judge_service.simulator.likelihood import likelihoods
 from judge_service.simulator.wishes import wished_schema
 
@@ -59,14 +60,15 @@ def count_tokens(characters: int, config: SimulatorConfig) -> int:
 
 
 def _answer(question: Question, digest: int, config: SimulatorConfig) -> Answer:
+    listed = answer_items(question.prompt, question.schema, config.seed)
     if question.channel == "tool":
-        made = instance(question.schema or {"type": "object"}, digest)
+        made = listed or instance(question.schema or {"type": "object"}, digest)
         return Answer(tool=question.tool, tool_input=made, stop="tool_use")
     if question.schema is not None:
-        return Answer(text=_json(instance(question.schema, digest)))
+        return Answer(text=_json(listed or instance(question.schema, digest)))
     if config.text_answer is not None:
         return Answer(text=config.text_answer(question.prompt, unit(digest)))
-    made = instance(wished_schema(question.prompt), digest)
+    made = listed or instance(wished_schema(question.prompt), digest)
     return Answer(text=f"{made:.2f}" if isinstance(made, float) else _json(made))
 
 
