@@ -13,7 +13,7 @@ from judge_service.api.access import Caller
 from judge_service.api.errors import HttpError
 from judge_service.api.jobs.file import Facts, JobFile, JobFileError, NotWhole, Result
 from judge_service.api.jobs.intake import MAX_ROW_BYTES, Bounds, Intake
-from judge_service.api.jobs.shelf import Shelf
+from judge_service.api.jobs.shelf import Hold, Shelf
 from judge_service.errors import SettingsError
 
 NOW = 1_790_000_000.0
@@ -112,6 +112,25 @@ def test_what_nobody_receives_any_more_is_swept_and_the_rest_stays(
     with pytest.raises(FileNotFoundError):
         shelf.facts(torso)
     assert {path.stem for path in tmp_path.glob("*.sqlite")} == {waiting, received}
+
+
+def test_a_job_accepted_while_another_worker_sweeps_stays(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = put(shelf, state="receiving")
+    other = Shelf(tmp_path, kept_s=60.0)
+    take = other.take
+
+    def take_late(wanted: str) -> Hold | None:
+        """Its receiver accepts it between the look and the lock."""
+        with shelf.open(wanted) as job:
+            job.change(lambda facts: replace(facts, state="queued"))
+        return take(wanted)
+
+    monkeypatch.setattr(other, "take", take_late)
+    other.sweep(NOW)
+
+    assert shelf.facts(job_id).state == "queued"
 
 
 def test_a_file_that_cannot_be_read_is_never_swept(shelf: Shelf, tmp_path: Path) -> None:

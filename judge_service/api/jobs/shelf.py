@@ -132,8 +132,20 @@ class Shelf:
         for job_id in [*torsos, *old, *self._not_whole()]:
             hold = self.take(job_id)
             if hold is not None:  # nobody receives it, nobody works on it
-                self.remove(job_id)
+                if self._is_over(job_id, now):  # it may have been accepted since it was looked at
+                    self.remove(job_id)
                 hold.release()
+
+    def _is_over(self, job_id: str, now: float) -> bool:
+        """Whether a job that is held can be forgotten."""
+        try:
+            facts = self.facts(job_id)
+        except NotWhole:
+            return True
+        except (FileNotFoundError, JobFileError):
+            return False
+        is_old = facts.is_finished and facts.finished_at + self._kept_s <= now
+        return facts.state == "receiving" or is_old
 
     def remove(self, job_id: str) -> None:
         """Deletes a job's files. Only for whoever holds it."""
