@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,6 +20,7 @@ from judge_service.api.jobs import desk as desk_module
 from judge_service.api.jobs import foreman, intake
 from judge_service.api.jobs.desk import Desk
 from judge_service.api.jobs.file import JobFile, JobFileError
+from judge_service.api.jobs.intake import Intake
 from judge_service.api.jobs.run import Run
 from judge_service.backends.scripted import Scripted
 from tests.api.conftest import Talk, quiet, row, running, talking
@@ -553,3 +555,66 @@ async def test_a_body_that_comes_too_slowly_is_refused_and_leaves_no_job(tmp_pat
 
     assert b"408" in status
     assert not files(tmp_path)
+
+
+async def test_a_request_cancelled_twice_while_the_disk_is_slow_leaves_no_lock_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unhurried = Intake.open
+
+    def slowly(self: Intake) -> None:
+        time.sleep(0.05)
+        unhurried(self)
+
+    monkeypatch.setattr(Intake, "open", slowly)
+    async with office(tmp_path) as jobs:
+        desk: Desk = jobs.talk.app.state.desk
+        task = asyncio.create_task(desk.take(ANYBODY, pieces(), is_lines=True, reasons=False))
+        for _ in range(2):
+            await asyncio.sleep(0.01)
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        job = await jobs.submit(row())  # behind the other on the one thread
+        await jobs.ended(job["id"])
+
+    assert files(tmp_path, "*.sqlite") == [f"{job['id']}.sqlite"]
+    assert sorted(files(tmp_path, "*.lock")) == sorted([f"{job['id']}.lock", "intake.lock"])
+
+
+async def test_a_job_that_cannot_be_opened_does_not_hold_up_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = Run.take
+    ids: list[str] = []
+
+    def fail_for_the_first(self: Run) -> bool:
+        ids.append(self.id)
+        if self.id == ids[0]:
+            raise JobFileError("the disk is failing")
+        return take(self)
+
+    monkeypatch.setattr(Run, "take", fail_for_the_first)
+    async with office(tmp_path) as jobs:
+        first = await jobs.submit(row())
+        await jobs.until(first["id"], lambda _: bool(ids))
+        second = await jobs.submit(row())
+        status = await jobs.ended(second["id"])
+
+    assert status["state"] == "done"
+    assert ids.count(first["id"]) == 1
+
+
+async def test_a_job_may_be_larger_than_the_bodies_that_fit_into_memory(tmp_path: Path) -> None:
+    async with office(tmp_path, max_held_bytes=600_000, max_body_bytes=2_000) as jobs:
+        big = [row(number, response="x" * 900_000) for number in range(2)]
+        answer = await jobs.talk.client.post(
+            "/v1/jobs", content=in_pieces(lines(*big)), headers=LINES
+        )
+
+    assert answer.status_code == 202
+    assert jobs.talk.app.state.capacity.statistics().held_bytes == 0
+
+
+async def in_pieces(body: bytes) -> AsyncIterator[bytes]:
+    for first in range(0, len(body), 65_536):
+        yield body[first : first + 65_536]
