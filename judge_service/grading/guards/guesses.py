@@ -45,8 +45,9 @@ def _lists_options(response: str, reference: str | None) -> bool:
     if len(response) > MAX_CHARS:
         return False
     text = " ".join(response.split())
-    options = _EACH.findall(_START.sub("", text, count=1).casefold())
-    if len(set(options)) < MIN_OPTIONS or _LIST.fullmatch(text) is None:
+    if _LIST.fullmatch(text) is None:  # nearly always, and at the first word
+        return False
+    if len(set(_EACH.findall(_START.sub("", text, count=1).casefold()))) < MIN_OPTIONS:
         return False
     reference = (reference or "").strip()[: MAX_CHARS + 1]
     if _ONE.fullmatch(reference) is not None:
