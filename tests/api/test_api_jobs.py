@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema
 import pytest
 from fastapi import FastAPI
 
@@ -618,3 +619,19 @@ async def test_a_job_may_be_larger_than_the_bodies_that_fit_into_memory(tmp_path
 async def in_pieces(body: bytes) -> AsyncIterator[bytes]:
     for first in range(0, len(body), 65_536):
         yield body[first : first + 65_536]
+
+
+async def test_the_document_shows_what_comes_and_goes(tmp_path: Path) -> None:
+    async with office(tmp_path) as jobs:
+        document = jobs.talk.app.openapi()
+        submitting = document["paths"]["/v1/jobs"]["post"]
+        for kind, content in submitting["requestBody"]["content"].items():
+            body = content["example"]
+            sent = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+            answer = await jobs.talk.post("/v1/jobs", sent, headers={"content-type": kind})
+            assert answer.status_code == 202
+            shown = submitting["responses"]["202"]["content"]["application/json"]
+            schema = {**shown["schema"], "components": document["components"]}
+            jsonschema.Draft202012Validator(schema).validate(answer.json())
+            jsonschema.Draft202012Validator(schema).validate(shown["example"])
+            assert answer.json().keys() == shown["example"].keys()
