@@ -133,6 +133,23 @@ def test_a_job_accepted_while_another_worker_sweeps_stays(
     assert shelf.facts(job_id).state == "queued"
 
 
+def test_two_workers_that_sweep_at_once_leave_no_lock_behind(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(shelf, state="receiving")
+    other = Shelf(tmp_path, kept_s=60.0)
+    take = other.take
+
+    def take_late(wanted: str) -> Hold | None:
+        shelf.sweep(NOW)
+        return take(wanted)
+
+    monkeypatch.setattr(other, "take", take_late)
+    other.sweep(NOW)
+
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_that_cannot_be_read_is_never_swept(shelf: Shelf, tmp_path: Path) -> None:
     job_id = put(shelf)
     (tmp_path / f"{job_id}.sqlite").write_bytes(b"no database" * 100)

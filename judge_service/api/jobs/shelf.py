@@ -140,9 +140,12 @@ class Shelf:
         """Whether a job that is held can be forgotten."""
         try:
             facts = self.facts(job_id)
-        except NotWhole:
+        except (
+            NotWhole,
+            FileNotFoundError,
+        ):  # another worker has swept it: the lock is of our making
             return True
-        except (FileNotFoundError, JobFileError):
+        except JobFileError:
             return False
         is_old = facts.is_finished and facts.finished_at + self._kept_s <= now
         return facts.state == "receiving" or is_old
