@@ -118,17 +118,13 @@ def test_the_judge_reads_what_can_be_seen_and_the_policys_text_is_not_changed() 
     ]
 
 
-def test_each_sample_is_counted_once_however_often_it_is_asked_about() -> None:
+async def test_each_sample_is_counted_once_however_often_it_is_asked_about() -> None:
     sink = RecordingSink()
-
-    async def scenario() -> Any:
-        settings = Settings(pack=PackSettings(max_samples=4))
-        async with open_service(settings, environ={}, model=Scripted("?"), sink=sink) as service:
-            await service.score([sample("Solution:"), sample("A real answer, if a short one.")])
-            await service.rank([sample("Solution:"), sample("Another.")])
-            return service.watched()
-
-    guards = run_virtual(scenario()).guards
+    settings = Settings(pack=PackSettings(max_samples=4))
+    async with open_service(settings, environ={}, model=Scripted("?"), sink=sink) as service:
+        await service.score([sample("Solution:"), sample("A real answer, if a short one.")])
+        await service.rank([sample("Solution:"), sample("Another.")])
+        guards = service.watched().guards
 
     assert (guards.looked, guards.found) == (4, {"degenerate": 2})
     assert len(sink.of(GuardFired)) == 2

@@ -68,10 +68,14 @@ class Guards:
         if not self._lowest or not sample.response:
             return None
         if self._last[0] is not sample:  # the service looks, then the grader asks
-            text = clean(sample.response).strip()
-            fired = (name for name, fires in self._lowest.items() if fires(text, sample))
-            self._last = (sample, next(fired, None))
+            self._last = (sample, self._first_of(clean(sample.response).strip(), sample))
         return self._last[1]
+
+    def _first_of(self, text: str, sample: Sample) -> str | None:
+        for name, fires in self._lowest.items():
+            if fires(text, sample):
+                return name
+        return None
 
     def look(self, sample: Sample) -> tuple[str, ...]:
         """Counts and tells what there is to find in a response, once for each sample."""

@@ -34,6 +34,9 @@ _CUT = re.compile(
 FIRST_CHARS = 100
 """More than any opener; a longer first phrase is none, and most answers are known by it."""
 
+_FIRST_WORD = re.compile(r"([a-zA-Z0-9][a-zA-Z0-9']*)(?=[\s,.:;!?]|\Z)")
+"""At the very start of a text and plain; how other texts begin is seen when they are folded."""
+
 _JOINED = str.maketrans({"'": None, "\u2019": None, "`": None, "\u02bc": None, "-": " ", "_": " "})
 
 
@@ -67,6 +70,9 @@ def _is_punctuation(text: str) -> bool:
 
 
 def _is_opener(text: str) -> bool:
+    word = _FIRST_WORD.match(text) if text.isascii() else None
+    if word is not None and word[1].replace("'", "").casefold() not in _first_words():
+        return False  # as nearly all
     known, fillers = _known()
     first = phrases(text[:FIRST_CHARS])
     if first and first[0] not in known:
@@ -87,6 +93,11 @@ def phrases(text: str) -> list[str]:
 def _alike(text: str) -> object:
     text = text.strip()
     return (phrases(text[:MAX_CHARS]) or text[:MAX_CHARS]), len(text) > MAX_CHARS
+
+
+@cache
+def _first_words() -> frozenset[str]:
+    return frozenset(phrase.split()[0] for phrase in _known()[0])
 
 
 @cache

@@ -57,7 +57,9 @@ def clean(text: str) -> str:
 
 def _is_special(text: str) -> bool:
     if text.isascii():
-        return _SPECIAL_ASCII.search(text) is not None
+        # printable but for line ends: nearly all, and four times as fast to see
+        plain = text if text.isprintable() else text.replace("\n", "")
+        return not plain.isprintable() and _SPECIAL_ASCII.search(text) is not None
     return _SPECIAL.search(text) is not None or _SPECIAL_ABOVE.search(text) is not None
 
 

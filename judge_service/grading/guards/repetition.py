@@ -21,6 +21,9 @@ MAX_SHARE = 0.8
 
 NGRAM = 4
 
+MANY_WORDS = 20
+"""Of so many, half of them different, no phrase of four can be most of the text."""
+
 
 def is_repetitive(response: str, reference: str | None) -> bool:
     """Whether most of the answer was said before in it, and the reference is not of that kind."""
@@ -32,6 +35,9 @@ def _repeats(text: str) -> bool:
         return False
     if len(text) > MAX_CHARS:
         text = text[: MAX_CHARS // 2] + text[-MAX_CHARS // 2 :]
+    words = text.split()
+    if MANY_WORDS <= len(words) <= 2 * len(set(words)) and len(text) < 12 * len(words):
+        return False  # then neither ratio nor share can be reached, and packing is dear
     ratio = compression_ratio(text)
     if ratio < MIN_RATIO:
         return False
