@@ -140,10 +140,7 @@ class Shelf:
         """Whether a job that is held can be forgotten."""
         try:
             facts = self.facts(job_id)
-        except (
-            NotWhole,
-            FileNotFoundError,
-        ):  # another worker has swept it: the lock is of our making
+        except (NotWhole, FileNotFoundError):  # if another worker has swept it the lock is ours
             return True
         except JobFileError:
             return False
