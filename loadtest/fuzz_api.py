@@ -4,6 +4,7 @@ python loadtest/fuzz_api.py            # 2,000 cases or more, valid and invalid,
 """
 
 import sys
+import tempfile
 from collections import Counter
 from contextlib import suppress
 
@@ -89,7 +90,10 @@ def _note(found: Found, problem: str) -> None:
 def main() -> int:
     options = sizes(__doc__, cases_each=(520, 20))
     say("sending cases to the embedded judge")
-    with service(logs_enabled="false") as served:
+    with (
+        tempfile.TemporaryDirectory() as jobs,
+        service(logs_enabled="false", service_jobs_dir=jobs) as served,
+    ):
         found = fuzz(served.url, int(options.cases_each))
     for problem in found.problems:
         print(problem)
