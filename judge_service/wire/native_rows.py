@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from judge_service.values import NO_METADATA, Message, Sample
 from judge_service.wire.rows import group_key_of
@@ -27,11 +27,11 @@ class PlainRow(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A row with one prompt or one conversation, one response and one reference, all of them strings."""
 
     id: Id = None
-    prompt: str | None = None
-    messages: list[PlainMessage] | None = None
-    response: str | None = None
-    reference: str | None = None
-    reference_answer: str | None = None
+    prompt: str | UnsetType = UNSET  # null is something else than nothing: it stays in the metadata
+    messages: list[PlainMessage] | UnsetType = UNSET
+    response: str | None | UnsetType = UNSET
+    reference: str | UnsetType = UNSET
+    reference_answer: str | UnsetType = UNSET
 
 
 class PlainBatch(Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,25 +61,26 @@ def read_plain_batch(data: bytes) -> tuple[tuple[Sample, ...], bool] | None:
 
 def _sample(row: PlainRow) -> Sample | None:
     """`None` for a row whose fields have to be weighed against each other."""
-    if row.messages is None:
-        if row.prompt is None:
+    if row.messages is UNSET:
+        if row.prompt is UNSET:
             return None
         turns: tuple[Message, ...] = (Message("user", row.prompt),)
-        response = row.response
-    elif row.prompt is None and row.response is None and _alternate(row.messages):
+        response = None if row.response is UNSET else row.response
+    elif row.prompt is UNSET and row.response is UNSET and _alternate(row.messages):
         turns = tuple([Message(turn.role, turn.content) for turn in row.messages[:-1]])
         response = row.messages[-1].content
     else:
         return None
-    reference = row.reference
-    if reference is not None:
-        if row.reference_answer is not None:
+    reference: str | None = None
+    metadata: Mapping[str, str] = NO_METADATA
+    if row.reference is not UNSET:
+        if row.reference_answer is not UNSET:
             return None
-        metadata: Mapping[str, str] = {"reference": reference}
-    elif (reference := row.reference_answer) is not None:
+        reference = row.reference
+        metadata = {"reference": reference}
+    elif row.reference_answer is not UNSET:
+        reference = row.reference_answer
         metadata = {"reference_answer": reference}
-    else:
-        metadata = NO_METADATA
     return Sample(
         id=row.id,
         messages=turns,

@@ -102,6 +102,7 @@ async def test_no_escape_succeeds_and_each_ends_in_time_with_a_reason(  # noqa: 
         async with turns:
             return await run(suite, source, monty, sandbox, LIMITS)
 
+    before = children()  # servers of other tests
     outcomes = await asyncio.gather(*map(tried, ESCAPES[part].values()))
     seen = dict(zip(ESCAPES[part], outcomes, strict=True))
     await sandbox.aclose()
@@ -114,7 +115,7 @@ async def test_no_escape_succeeds_and_each_ends_in_time_with_a_reason(  # noqa: 
     late_s = LIMITS.total_s + MARGIN_S
     assert {name: one.spent_s for name, one in seen.items() if one.spent_s > late_s} == {}
     assert not touched.exists()
-    assert children() == set()
+    assert children() <= before
 
 
 async def test_the_corpus_gets_out_of_a_process_without_a_sandbox(

@@ -62,6 +62,8 @@ def test_the_usual_forms_take_the_short_way(row: dict[str, Any]) -> None:
         {"prompt": "a", "reference": "b", "reference_answer": "c"},
         {"id": 10**400, "prompt": "a"},
         {"response": "b"},
+        {"prompt": "a", "reference": None},
+        {"messages": None, "prompt": "a"},
     ],
 )
 def test_a_row_with_something_to_weigh_takes_the_long_way(row: dict[str, Any]) -> None:
