@@ -1,5 +1,6 @@
 # One command each; CI calls the same ones. `make help` lists them.
 PYTHON ?= python3
+PYTEST ?= -q
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
@@ -22,7 +23,7 @@ run: install ## judge examples/rollouts.jsonl with the embedded judge
 	$(BIN)/judge score examples/rollouts.jsonl -o rewards.jsonl --restart
 
 test: install ## every test; starts what it needs by itself
-	$(BIN)/pytest -q
+	$(BIN)/pytest $(PYTEST)
 
 check: install ## lint, format, types
 	$(BIN)/ruff check .
@@ -60,6 +61,16 @@ trainers: install ## what the tests of trainers' own clients run in, in .venv-tr
 image: install ## build the images and start them (root, Debian's buildah and debootstrap); writes loadtest/results/image.json
 	$(BIN)/python loadtest/image.py
 
+bench-function: install ## the Lambda function's figures (twenty minutes, ten of them frozen)
+	$(BIN)/python loadtest/function.py
+	$(BIN)/python loadtest/function_fleet.py
+	$(BIN)/python loadtest/function_memory.py
+	$(BIN)/python loadtest/function_freeze.py
+
+bench-verifiers: install ## speed and accuracy of the verifiers (accuracy needs JUDGE_TEST_DATA)
+	$(BIN)/python loadtest/verifiers_speed.py
+	$(BIN)/python loadtest/verifiers_accuracy.py
+
 soak: install ## a million evaluations (ten minutes); writes loadtest/results/soak.json
 	$(BIN)/python loadtest/soak.py
 
@@ -77,4 +88,4 @@ lock: install ## resolve requirements.lock and deploy/tools.txt anew
 clean: ## remove .venv and what tools leave behind
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build rewards.jsonl*
 
-.PHONY: help install run test check format bench bench-service bench-peers load load-ui deploy-tools trainers image soak docs lock clean
+.PHONY: help install run test check format bench bench-service bench-function bench-verifiers bench-peers load load-ui deploy-tools trainers image soak docs lock clean

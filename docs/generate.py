@@ -181,6 +181,10 @@ FIGURES: dict[str, Callable[[], str]] = {
             "shared_quota",
             "soak",
             "load",
+            "function",
+            "function_fleet",
+            "function_memory",
+            "function_freeze",
             "image",
             "service_single",
             "service_batch",
@@ -215,6 +219,7 @@ def pages() -> dict[Path, str]:
         docs / "performance.md",
         docs / "loadtest.md",
         docs / "verifiers.md",
+        docs / "lambda" / "index.md",
     )
     return {
         ROOT / "docs" / "settings.md": settings_page(),

@@ -13,6 +13,7 @@ calls boto3 for one sample after the other, at the same latencies.
 import asyncio
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,11 @@ from typing import Any
 from environments import BATCH, Invocations, configured, fleet, invoke, rows
 from measuring import at_least, at_most, report, say, sizes, spread
 
+from judge_service.packaging.inputs import inputs_of
+from judge_service.packaging.package import build
+from judge_service.packaging.target import Target
+from judge_service.packaging.wheels import default_cache
+from judge_service.settings import Settings
 from judge_service.simulator import Simulator, SimulatorConfig, simulate
 
 LATENCY_MEDIAN_S = 0.3
@@ -57,8 +63,14 @@ def unpacked(directory: Path) -> tuple[Path, float]:
     """The package as Lambda lays it out, and the size of its zip."""
     built = directory / "judge.zip"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    command = [sys.executable, "-m", "judge_service", "package", "lambda", "-o", str(built)]
-    subprocess.run([*command, "--arch", "x86_64", "--python", version], check=True)
+    build(  # what `judge package lambda` does; called here, because Lambda has no Python 3.11 to choose
+        built,
+        "lambda",
+        Target(python=version, architecture=platform.machine()),
+        Settings(),
+        inputs_of(None, Settings(), []),
+        cache=default_cache(),
+    )
     package = directory / "package"
     with zipfile.ZipFile(built) as archive:
         archive.extractall(package)

@@ -40,7 +40,7 @@ class Pattern(Struct, frozen=True):
 
 
 TRAINING_JOB = Pattern("SageMaker training job", 12, BATCH, 24_000)
-HYPERPOD = Pattern("HyperPod", 100, 1, 9_000)
+HYPERPOD = Pattern("HyperPod", 100, 1, 4_800)
 
 
 def main() -> None:

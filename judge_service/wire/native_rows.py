@@ -29,7 +29,7 @@ class PlainRow(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     id: Id = None
     prompt: str | UnsetType = UNSET  # null is something else than nothing: it stays in the metadata
     messages: list[PlainMessage] | UnsetType = UNSET
-    response: str | None | UnsetType = UNSET
+    response: str | UnsetType | None = UNSET
     reference: str | UnsetType = UNSET
     reference_answer: str | UnsetType = UNSET
 
