@@ -17,7 +17,7 @@ import pytest
 from judge_service.cli.journal import Journal, journal_path
 from tests.cli.conftest import read_lines, row, write_rows
 
-ROWS = 400
+ROWS = 1_200
 IN_FLIGHT = 16
 JUDGE = [sys.executable, "-m", "judge_service"]
 
@@ -86,7 +86,7 @@ def test_a_stopped_run_goes_on_where_it_was(
     command = ["score", str(source), "-o", str(output), "--quiet"]
 
     with started(*command, env=environment, stderr=subprocess.PIPE) as process:
-        wait_for_calls(simulator, ROWS // 4)
+        wait_for_calls(simulator, ROWS // 12)
         process.send_signal(stop)
         _, said = process.communicate(timeout=20)
     kept = acknowledged(output)

@@ -16,7 +16,7 @@ from tests.cli.test_cli_crash import (  # noqa: F401 - fixtures
     wait_for_calls,
 )
 
-ROWS = 200
+ROWS = 600
 
 
 def test_a_terminated_run_loses_nothing_it_acknowledged(
@@ -29,7 +29,7 @@ def test_a_terminated_run_loses_nothing_it_acknowledged(
     command = ["score", str(source), "-o", str(output), "--quiet"]
 
     with started(*command, env=environment, stderr=subprocess.PIPE) as process:
-        wait_for_calls(simulator, ROWS // 4)
+        wait_for_calls(simulator, ROWS // 12)
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=10)
     assert process.returncode == 130
