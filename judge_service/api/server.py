@@ -31,8 +31,8 @@ ANSWER_S = 1.5
 
 
 YOUNG_OBJECTS = 20_000
-"""New objects before the collector looks at them. With Python's 700 it takes a twelfth of the time of a
-batch, for nothing: what an evaluation makes is gone when it ends, without the collector."""
+"""New objects before the collector looks at them. With Python's 700 it looks many times a batch, for
+nothing: what an evaluation makes is gone when it ends, without the collector (docs/performance.md)."""
 
 
 class Server(uvicorn.Server):
