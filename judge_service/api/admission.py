@@ -5,14 +5,16 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from fastapi import FastAPI, Request
+from fastapi import Request
 
-from judge_service.api.access import ANYBODY, Caller, Lane
-from judge_service.api.errors import HttpError
+from judge_service.api.access import Lane
+from judge_service.api.capacity import Capacity
+from judge_service.api.visit import visit_of
 
-TIMEOUT_HEADER = "x-judge-timeout-s"
-SHORTEST_WISH_S = 0.01
-"""Less could only be a mistake: no judge is that fast."""
+LEAVING = "judge_service.leaving"
+"""The scope's extension by which a server tells of a caller that leaves. Its `tell` is called then. Where
+the server has none, a task waits for that, which makes 30 objects of garbage a request that only the
+collector can find, and it stops everybody for that."""
 
 
 class ClientGone(Exception):
@@ -27,10 +29,13 @@ class Stay:
 
     def __init__(self, request: Request, samples: int) -> None:
         self._request = request
-        self._app: FastAPI = request.app
+        state = request.app.state
+        self._capacity: Capacity = state.capacity
+        self._stays: set[Stay] = state.stays
         self._samples = samples
-        self._caller = caller_of(request)
-        self.deadline_s = deadline_of(request)
+        visit = visit_of(request)
+        self._caller = visit.caller
+        self.deadline_s = visit.left_s(state.judge.settings.deadline_s)
         self.tenant = self._caller.tenant
         self.lane: Lane = self._caller.lane
         self._task: asyncio.Task[Any] | None = None
@@ -41,12 +46,14 @@ class Stay:
         return f"<Stay of {self._samples} samples, {self.deadline_s:.1f} s>"
 
     async def __aenter__(self) -> Self:
-        self._app.state.capacity.enter(
-            self._caller, samples=self._samples, deadline_s=self.deadline_s
-        )
-        self._app.state.stays.add(self)
+        self._capacity.enter(self._caller, samples=self._samples, deadline_s=self.deadline_s)
+        self._stays.add(self)
         self._task = asyncio.current_task()
-        self._watch = asyncio.create_task(self._watch_caller())
+        leaving = self._request.scope.get("extensions", {}).get(LEAVING)
+        if leaving is None:
+            self._watch = asyncio.create_task(self._watch_caller())
+        else:
+            leaving.tell = self._caller_left
         return self
 
     async def __aexit__(
@@ -55,10 +62,12 @@ class Stay:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        if self._watch is not None:
+        if self._watch is None:
+            self._request.scope["extensions"][LEAVING].tell = None
+        else:
             self._watch.cancel()
-        self._app.state.stays.discard(self)
-        self._app.state.capacity.leave(self._caller, samples=self._samples, finished=kind is None)
+        self._stays.discard(self)
+        self._capacity.leave(self._caller, samples=self._samples, finished=kind is None)
         if self._ending is not None:
             await self._absorb_cancellation(kind)
             raise self._ending from None
@@ -80,6 +89,9 @@ class Stay:
     async def _watch_caller(self) -> None:
         while (await self._request.receive())["type"] != "http.disconnect":
             pass
+        self._caller_left()
+
+    def _caller_left(self) -> None:
         self.end(ClientGone())
 
 
@@ -97,39 +109,6 @@ def admit(request: Request, *, samples: int) -> Stay:
 
 def refuse_early(request: Request) -> None:
     """Raises what `admit` would raise for one sample, before the body is read."""
-    request.app.state.capacity.check(caller_of(request), samples=1, deadline_s=deadline_of(request))
-
-
-def caller_of(request: Request) -> Caller:
-    """Who is calling."""
-    caller: Caller = getattr(request.state, "caller", ANYBODY)
-    return caller
-
-
-def deadline_of(request: Request) -> float:
-    """Seconds left for this request: `deadline_s` or the caller's own shorter wish, from its arrival.
-
-    Raises HttpError 400 if the wish is no such number.
-    """
-    seconds: float = request.app.state.judge.settings.deadline_s
-    wish = request.headers.get(TIMEOUT_HEADER)
-    if wish is not None:
-        seconds = min(seconds, _read_wish(wish))
-    arrived: float | None = getattr(request.state, "arrived", None)
-    if arrived is None:
-        return seconds
-    return max(0.0, seconds - (asyncio.get_running_loop().time() - arrived))
-
-
-def _read_wish(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not seconds >= SHORTEST_WISH_S:
-        raise HttpError(
-            400,
-            "bad_request",
-            f"{TIMEOUT_HEADER} must be a number of seconds, at least {SHORTEST_WISH_S}",
-        )
-    return seconds
+    state, visit = request.app.state, visit_of(request)
+    left_s = visit.left_s(state.judge.settings.deadline_s)
+    state.capacity.check(visit.caller, samples=1, deadline_s=left_s)

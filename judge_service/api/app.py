@@ -29,8 +29,9 @@ from judge_service.api.dashboard import Panel
 from judge_service.api.errors import HttpError
 from judge_service.api.jobs.desk import open_desk
 from judge_service.api.loop_lag import LoopLag
-from judge_service.api.observation import ids_of, observe
+from judge_service.api.observation import observe
 from judge_service.api.plain_route import short_ways
+from judge_service.api.visit import Visit
 from judge_service.errors import JudgeServiceError
 from judge_service.service import JudgeService, open_service
 from judge_service.settings import Settings
@@ -76,19 +77,22 @@ class JudgeApp(FastAPI):
             await super().__call__(scope, receive, send)
             return
         scope["app"] = self
-        state = scope.setdefault("state", {})
-        state["arrived"] = asyncio.get_running_loop().time()
+        visit = Visit(scope["headers"], asyncio.get_running_loop().time())
+        scope.setdefault("state", {})["visit"] = visit
         try:
-            state["caller"] = self._admit_caller(scope)
-            with carry(**ids_of(scope["headers"])):
+            visit.caller = self._admit_caller(scope)
+            if ids := visit.ids():
+                with carry(**ids):
+                    await self._route(scope, receive, send)
+            else:
                 await self._route(scope, receive, send)
         except ClientGone:
             pass
         except Exception as error:  # noqa: BLE001 - the last place where it can become an answer
             await self._answer_error(error, scope, receive, send)
         finally:
-            if held := state.get("held_bytes"):
-                self.state.capacity.release_bytes(held)
+            if visit.held_bytes:
+                self.state.capacity.release_bytes(visit.held_bytes)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         handler = self._short_ways.get((scope["method"], scope["path"]))

@@ -8,6 +8,7 @@ from fastapi import Request
 
 from judge_service.api.admission import ClientGone, refuse_early
 from judge_service.api.errors import HttpError
+from judge_service.api.visit import CONTENT_ENCODING, CONTENT_LENGTH, visit_of
 from judge_service.wire import read_json
 
 PIECE_BYTES = 262_144
@@ -40,7 +41,7 @@ async def read_body(request: Request) -> bytes:
     limits = request.app.state.judge.settings.service
     _refuse_headers(request, limits.max_body_bytes)
     message = await _receive(request)
-    first: bytes = message["body"]
+    first: bytes = message.get("body", b"")
     _hold(request, len(first), len(first), limits.max_body_bytes)
     if not message.get("more_body"):
         return first  # the usual case, without a timer
@@ -64,9 +65,10 @@ async def read_pieces(request: Request, *, max_bytes: int) -> AsyncGenerator[byt
         piece = bytearray()
         while more and len(piece) < PIECE_BYTES:
             message = await _receive_until(request, until, timeout_s)
-            size += len(message["body"])
-            _hold(request, len(message["body"]), size, max_bytes)
-            piece += message["body"]
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            _hold(request, len(chunk), size, max_bytes)
+            piece += chunk
             more = message.get("more_body", False)
         yield bytes(piece)
         _release(request, len(piece))
@@ -81,10 +83,10 @@ async def _receive_until(request: Request, until: float, timeout_s: float) -> An
 
 
 def _refuse_headers(request: Request, max_bytes: int) -> None:
-    headers = request.headers
-    if headers.get("content-encoding", "").lower() not in PLAIN:
+    visit = visit_of(request)
+    if visit.header(CONTENT_ENCODING).lower() not in PLAIN:
         raise HttpError(415, "unsupported_encoding", "the body is compressed; send it plain")
-    declared = headers.get("content-length", "0")
+    declared = visit.header(CONTENT_LENGTH)
     if declared.isdecimal() and int(declared[:20]) > max_bytes:
         raise _too_large(max_bytes)
 
@@ -93,7 +95,7 @@ async def _collect(request: Request, first: bytes, max_bytes: int) -> bytes:
     chunks, size, more = [first], len(first), True
     while more:
         message = await _receive(request)
-        chunk: bytes = message["body"]
+        chunk: bytes = message.get("body", b"")
         size += len(chunk)
         _hold(request, len(chunk), size, max_bytes)
         chunks.append(chunk)
@@ -105,7 +107,7 @@ async def _receive(request: Request) -> Any:
     message = await request.receive()
     if message["type"] == "http.disconnect":
         raise ClientGone
-    return {"body": b"", **message}
+    return message
 
 
 def _hold(request: Request, grown: int, size: int, max_bytes: int) -> None:
@@ -113,12 +115,12 @@ def _hold(request: Request, grown: int, size: int, max_bytes: int) -> None:
     if size > max_bytes:
         raise _too_large(max_bytes)
     request.app.state.capacity.hold_bytes(grown)
-    request.state.held_bytes = getattr(request.state, "held_bytes", 0) + grown
+    visit_of(request).held_bytes += grown
 
 
 def _release(request: Request, amount: int) -> None:
     request.app.state.capacity.release_bytes(amount)
-    request.state.held_bytes -= amount
+    visit_of(request).held_bytes -= amount
 
 
 def _too_slow(timeout_s: float) -> HttpError:

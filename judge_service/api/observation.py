@@ -1,7 +1,7 @@
 """What is told while the service runs: a line for each sample, and the numbers for scrapes and the page."""
 
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,19 +13,6 @@ from judge_service.telemetry.workers import Workers
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the directory all workers share, the same as the Prometheus client's."""
-
-REQUEST_ID = b"x-request-id"
-TRACE_IDS = (b"x-amzn-trace-id", b"traceparent")
-"""Headers with ids for the lines of a request's samples; X-Ray's goes before the W3C's."""
-
-WANTED = frozenset({REQUEST_ID, *TRACE_IDS})
-
-
-def ids_of(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """What `telemetry.trace.carry` takes, of a request's headers (ASGI's, names in lower case)."""
-    found = {name: value.decode("latin-1") for name, value in headers if name in WANTED}
-    trace_id = next((found[name] for name in TRACE_IDS if name in found), "")
-    return {"request_id": found.get(REQUEST_ID, ""), "trace_id": trace_id}
 
 
 class Observation:

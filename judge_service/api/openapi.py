@@ -12,9 +12,9 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from msgspec import Struct
 
-from judge_service.api.admission import SHORTEST_WISH_S
 from judge_service.api.errors import SCHEMA
 from judge_service.api.jobs.status import JobStatus
+from judge_service.api.visit import SHORTEST_WISH_S
 from judge_service.wire.native import NativeReply
 from judge_service.wire.nemo_gym_metrics import AggregateMetrics
 from judge_service.wire.ranking import RankReply

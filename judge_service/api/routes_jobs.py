@@ -7,7 +7,6 @@ from contextlib import aclosing
 from fastapi import Request
 from starlette.responses import Response
 
-from judge_service.api.admission import caller_of
 from judge_service.api.bodies import read_body, read_pieces
 from judge_service.api.errors import HttpError, documented
 from judge_service.api.jobs import examples
@@ -19,6 +18,7 @@ from judge_service.api.json_response import encode, json_response
 from judge_service.api.ndjson import NdjsonResponse
 from judge_service.api.openapi import json_reply
 from judge_service.api.plain_route import plain_router
+from judge_service.api.visit import visit_of
 
 ROUTER = plain_router("jobs")
 LINES = ("application/x-ndjson", "application/jsonl")
@@ -44,7 +44,7 @@ async def submit(request: Request) -> Response:
     is_lines = kind in LINES
     async with aclosing(_pieces(request, is_lines=is_lines)) as pieces:
         facts = await desk.take(
-            caller_of(request), pieces, is_lines=is_lines, reasons=_flag(request, "reasons")
+            visit_of(request).caller, pieces, is_lines=is_lines, reasons=_flag(request, "reasons")
         )
     headers = {"location": f"/v1/jobs/{facts.id}"}
     return Response(_status(facts), 202, headers, media_type="application/json")
@@ -96,7 +96,7 @@ async def events(request: Request) -> Response:
 )
 async def end(request: Request) -> Response:
     """Cancels a job, whose results so far stay; forgets one that has ended, with its results."""
-    return _answer(await _desk(request).end(_id(request), caller_of(request).tenant))
+    return _answer(await _desk(request).end(_id(request), visit_of(request).caller.tenant))
 
 
 async def _pieces(request: Request, *, is_lines: bool) -> AsyncGenerator[bytes]:
@@ -119,7 +119,7 @@ async def _lines(request: Request, after: int, limit: int) -> AsyncGenerator[byt
 
 
 async def _facts(request: Request) -> Facts:
-    return await _desk(request).facts(_id(request), caller_of(request).tenant)
+    return await _desk(request).facts(_id(request), visit_of(request).caller.tenant)
 
 
 def _desk(request: Request) -> Desk:

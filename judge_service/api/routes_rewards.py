@@ -14,6 +14,7 @@ from judge_service.api.json_response import encode, json_response
 from judge_service.api.ndjson import NdjsonResponse
 from judge_service.api.openapi import json_body, json_reply
 from judge_service.api.plain_route import plain_router
+from judge_service.api.visit import ACCEPT, visit_of
 from judge_service.service import JudgeService
 from judge_service.values import Reward
 from judge_service.wire.native import (
@@ -42,7 +43,7 @@ async def rewards(request: Request) -> Response:
     its `index`; the last line is `{"totals": ...}`, or `{"error": ...}` when the stream broke off.
     """
     batch = decode_native_json(await read_judged_body(request))
-    if NDJSON in request.headers.get("accept", ""):
+    if NDJSON in visit_of(request).header(ACCEPT):
         return NdjsonResponse(_lines(request, batch))
     judge: JudgeService = request.app.state.judge
     async with admit(request, samples=len(batch.samples)) as stay:

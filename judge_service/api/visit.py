@@ -1,0 +1,85 @@
+"""What is known of one request from its arrival on: since when, who calls, and the headers that matter."""
+
+import asyncio
+from collections.abc import Iterable
+
+from fastapi import Request
+
+from judge_service.api.access import ANYBODY, Caller
+from judge_service.api.errors import HttpError
+
+REQUEST_ID = b"x-request-id"
+TRACE_IDS = (b"x-amzn-trace-id", b"traceparent")
+"""Headers with ids for the lines of a request's samples; X-Ray's goes before the W3C's."""
+
+TIMEOUT = b"x-judge-timeout-s"
+SHORTEST_WISH_S = 0.01
+"""Less could only be a mistake: no judge is that fast."""
+
+ACCEPT = b"accept"
+CONTENT_ENCODING = b"content-encoding"
+CONTENT_LENGTH = b"content-length"
+
+WANTED = frozenset({REQUEST_ID, *TRACE_IDS, TIMEOUT, ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH})
+
+
+class Visit:
+    """Of one request. The headers are gone through once.
+
+    headers: ASGI's, names in lower case. now: the loop's time of its arrival, seconds.
+
+    caller: set when the door has let it in. held_bytes: of its body, counted in the books.
+    """
+
+    __slots__ = ("_deadline", "_headers", "arrived", "caller", "held_bytes")
+
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]], now: float) -> None:
+        self._headers = {name: value for name, value in headers if name in WANTED}
+        self._deadline: float | None = None
+        self.arrived = now
+        self.caller: Caller = ANYBODY
+        self.held_bytes = 0
+
+    def __repr__(self) -> str:
+        return f"<Visit of {self.caller.tenant or 'anybody'}, holds {self.held_bytes} bytes>"
+
+    def header(self, name: bytes) -> str:
+        """One of `WANTED`; empty where there is none."""
+        found = self._headers.get(name)
+        return "" if found is None else found.decode("latin-1")
+
+    def ids(self) -> dict[str, str]:
+        """What `telemetry.trace.carry` takes; empty where the caller sent none."""
+        request_id = self.header(REQUEST_ID)
+        trace_id = next((found for name in TRACE_IDS if (found := self.header(name))), "")
+        return {"request_id": request_id, "trace_id": trace_id} if request_id or trace_id else {}
+
+    def left_s(self, deadline_s: float) -> float:
+        """Seconds left of `deadline_s` or of the caller's own shorter wish, from its arrival.
+
+        Raises HttpError 400 if the wish is no such number.
+        """
+        if self._deadline is None:
+            wish = self.header(TIMEOUT)
+            self._deadline = self.arrived + (min(deadline_s, _wish_s(wish)) if wish else deadline_s)
+        return max(0.0, self._deadline - asyncio.get_running_loop().time())
+
+
+def visit_of(request: Request) -> Visit:
+    """The request's own."""
+    visit: Visit = request.scope["state"]["visit"]
+    return visit
+
+
+def _wish_s(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not seconds >= SHORTEST_WISH_S:
+        raise HttpError(
+            400,
+            "bad_request",
+            f"{TIMEOUT.decode()} must be a number of seconds, at least {SHORTEST_WISH_S}",
+        )
+    return seconds
