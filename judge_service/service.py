@@ -53,7 +53,7 @@ from judge_service.telemetry.state import ServiceState
 from judge_service.throughput import Throughput, expect
 from judge_service.values import Prompt, Ranking, Reward, Sample
 from judge_service.verifiers import MODULES
-from judge_service.window import work_through
+from judge_service.window import work_off, work_through
 from judge_service.wire import Answer, Batch, Door, Late, decode_event, encode_reply
 
 if TYPE_CHECKING:  # imported where they are used: a cold start pays for every module
@@ -139,19 +139,13 @@ class JudgeService:
     ) -> list[Reward]:
         if len(samples) == 1:  # no window of workers is needed, which saves a third of the cost
             return [await self._grade(Request(samples[0], deadline, lane, job))]
-        rewards: list[Reward | None] = [None] * len(samples)
 
         def grade(sample: Sample) -> Awaitable[Reward]:
             return self._grade(Request(sample, deadline, lane, job))
 
-        async with aclosing(
-            work_through(enumerate(samples), grade, window=self._window(len(samples)))
-        ) as finished:
-            async for position, reward in finished:
-                rewards[position] = reward
-        found = [reward for reward in rewards if reward is not None]
-        self._note_groups(samples, found)
-        return found
+        rewards = await work_off(samples, grade, window=self._widest())
+        self._note_groups(samples, rewards)
+        return rewards
 
     def _note_groups(self, samples: Sequence[Sample], rewards: Sequence[Reward]) -> None:
         for one in spreads(samples, rewards):
@@ -379,9 +373,6 @@ class JudgeService:
             output_tokens=-(-sum(one.max_output_tokens for one in prompts) // len(prompts)),
             calls_each=self.settings.vote.draws * len(prompts),
         )
-
-    def _window(self, samples: int) -> int:
-        return max(1, min(samples, self._widest()))
 
     def _widest(self) -> int:
         """Samples at work that keep every slot busy, packs and draws included."""

@@ -53,37 +53,55 @@ class Deadline:
         if late_s >= 0:
             self._refused += 1
             raise DeadlineExceeded(f"the deadline had passed {late_s:.3f} s before the call began")
-        scope = asyncio.timeout(None)
-        timer = _Timer(scope, request.deadline)
+        bell = _Bell(request.deadline)
         try:
-            async with scope:
-                return await call_next(request)
-        except TimeoutError as error:
-            if not (scope.expired() and isinstance(error.__cause__, asyncio.CancelledError)):
-                raise  # a time-out of the handler's own
+            return await call_next(request)
+        except asyncio.CancelledError:
+            if not bell.answers_for_it():
+                raise
             self._cut_off += 1
             raise DeadlineExceeded("the deadline came before the judge's answer") from None
         finally:
-            timer.cancel()
+            bell.put_away()
 
 
-class _Timer:
-    """Ends a scope at a time, or a little after it when the loop stood still."""
+class _Bell:
+    """Cancels the task it was made in at a time, or a little after it when the loop stood still.
 
-    __slots__ = ("_handle", "_loop", "_scope")
+    What `asyncio.timeout_at` does, at half the cost: every sample passes here.
+    """
 
-    def __init__(self, scope: asyncio.Timeout, when: float) -> None:
+    __slots__ = ("_before", "_handle", "_has_rung", "_loop", "_task")
+
+    def __init__(self, when: float) -> None:
         self._loop = asyncio.get_running_loop()
-        self._scope = scope
+        task = asyncio.current_task(self._loop)
+        if task is None:
+            raise RuntimeError("a deadline needs a task to cancel")
+        self._task = task
+        self._before = task.cancelling()
+        self._has_rung = False
         self._handle = self._loop.call_at(when, self._ring, when)
 
-    def cancel(self) -> None:
+    def answers_for_it(self) -> bool:
+        """Whether the cancellation is this bell's and nobody else's; takes it back then."""
+        if not self._has_rung:
+            return False
+        self._has_rung = False
+        return self._task.uncancel() <= self._before
+
+    def put_away(self) -> None:
         self._handle.cancel()
+        if self._has_rung:  # it came with the answer, or with another error
+            self._task.uncancel()
 
     def _ring(self, when: float) -> None:
         now = self._loop.time()
-        late = now - when > STALLED_S
-        if late:
-            self._handle = self._loop.call_at(now + GRACE_S, self._scope.reschedule, now)
+        if now - when > STALLED_S:
+            self._handle = self._loop.call_at(now + GRACE_S, self._cancel)
         else:
-            self._scope.reschedule(now)
+            self._cancel()
+
+    def _cancel(self) -> None:
+        self._has_rung = True
+        self._task.cancel()

@@ -139,12 +139,14 @@ def _form(rubric: Rubric, channel: Channel) -> _Form:
 
 def digest_question(settings: str, question: Question) -> bytes:
     """SHA-256 over the parts, each with its length, so that no two sets of parts look alike."""
-    sha = hashlib.sha256(settings.encode())
+    pieces = [settings.encode()]
     for part in (question.task, question.response, question.reference):
-        content = b"" if part is None else part.encode()
-        sha.update(b"\n-" if part is None else b"\n%d:" % len(content))
-        sha.update(content)
-    return sha.digest()
+        if part is None:
+            pieces.append(b"\n-")
+        else:
+            content = part.encode()
+            pieces += (b"\n%d:" % len(content), content)
+    return hashlib.sha256(b"".join(pieces)).digest()
 
 
 def _conversation(messages: Sequence[Message]) -> str:

@@ -18,6 +18,11 @@ _LEAD = (
 )
 _HEDGE = r"(?:either\s)?"
 _JOIN = r"(?:\s?[,;/|]\s?(?:or\s|and\s)?|\s(?:or|and|oder|ou|o|und|и|или|或|或者)\s|\s)"
+_FIRST = re.compile(
+    r"\s*(?:the|final|correct|answers?|choices?|options?|either|\(?[a-j]|\(?[-+]?\d+)(?![a-z])",
+    re.IGNORECASE,
+)
+"""How every list of options begins; few other texts do."""
 _LIST = re.compile(rf"{_LEAD}{_HEDGE}{_OPTION}(?:{_JOIN}{_OPTION})+\.?", re.IGNORECASE)
 _ONE = re.compile(rf"{_LEAD}({_OPTION})\.?", re.IGNORECASE)
 _OR = re.compile(r"[a-j]\)?\s?[/|]|\b(?:or|oder|ou|или)\b|或", re.IGNORECASE)
@@ -38,11 +43,11 @@ def is_guessing(response: str, reference: str | None) -> bool:
 
 
 def _boxes(text: str) -> set[str]:
-    return {found.strip() for found in _BOX.findall(text)}
+    return {found.strip() for found in _BOX.findall(text)} if "\\boxed" in text else set()
 
 
 def _lists_options(response: str, reference: str | None) -> bool:
-    if len(response) > MAX_CHARS:
+    if len(response) > MAX_CHARS or _FIRST.match(response) is None:
         return False
     text = " ".join(response.split())
     if _LIST.fullmatch(text) is None:  # nearly always, and at the first word
