@@ -97,7 +97,7 @@ def _tool_config(schema: Mapping[str, Any], model: str) -> dict[str, Any]:
     """One tool, forced. Only Claude and Nova take a tool by its name; to the others `any` of one
     tool means the same. `strict` is not sent: models that know it take the schema channel first.
     """
-    by_name = re.search(r"claude|nova", model) is not None
+    by_name = "claude" in model or "nova" in model
     spec = {"name": TOOL, "description": "Gives the verdict.", "inputSchema": {"json": schema}}
     return {
         "tools": [{"toolSpec": spec}],

@@ -34,6 +34,17 @@ MIN_SPAN_S = 0.25
 ALONE_SHARE = Rules().alone_share
 """Part of the own share that is spent while the store is lost, since the others are not seen."""
 
+KNOWN_S = 10.0
+"""How long the number of the others is believed: a round of all clients takes no longer."""
+
+PATIENCE_S = 1.5
+"""How long the store is asked again before a process that knows nothing of the others goes on alone. When
+many start or are thawed at once, all connect and compute at once, and answers are late for a moment; each
+would then take what it takes for its share, which may be nearly the whole."""
+
+GIVE_BACK_S = 1.0
+"""How long after its end a lease can still be handed in: its time was not used, and is over then."""
+
 RETRY_S = (0.1, 1.0)
 """A lost store is asked after a random time between these, which keeps the way back under 2 s."""
 
@@ -111,6 +122,7 @@ class Shared:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._clients, self._pace, self._is_alone = expected_clients, 1.0, False
+        self._known_until_s = self._returned_until_s = 0.0
         self._asked = self._failed = self._leased = self._throttled = 0
         self._least = dict.fromkeys(per_minute, 1)
         self._held = dict.fromkeys(per_minute, 0.0)
@@ -154,6 +166,8 @@ class Shared:
         self._ahead = {}
         self._limiter.drop()
         self._held = dict.fromkeys(self._per_minute, 0.0)
+        self._returned = {}
+        self._known_until_s = 0.0
         self._need.set()
         self._task = asyncio.create_task(self._serve(), name=f"lease {self._quota}")
 
@@ -191,9 +205,8 @@ class Shared:
                 self._fill({})
 
     async def _await_lease(self, want: Mapping[str, int]) -> None:
-        asked_at_s = _now_s()
         try:
-            lease = await self._lease(self._ask(want))
+            asked_at_s, lease = await self._lease_patiently(want)
         except StoreFailed as problem:
             asked_at_s, lease = await self._go_alone(problem)
         begins_at_s = _now_s() + lease.delay_s
@@ -211,6 +224,18 @@ class Shared:
         else:
             self._need.set()
 
+    async def _lease_patiently(self, want: Mapping[str, int]) -> tuple[float, Lease]:
+        """A lease, and when it was asked for. Asks again while the others are not known."""
+        until_s = _now_s() + PATIENCE_S
+        while True:
+            asked_at_s = _now_s()
+            try:
+                return asked_at_s, await self._lease(self._ask(want))
+            except StoreFailed:
+                if asked_at_s < self._known_until_s or _now_s() >= until_s:
+                    raise
+            await asyncio.sleep(random.uniform(*RETRY_S))
+
     async def _lease(self, ask: Ask) -> Lease:
         self._asked += 1
         try:
@@ -222,6 +247,7 @@ class Shared:
             self._failed += 1
             raise StoreFailed(f"{self._store!r} failed: {problem!r}") from problem
         self._clients, self._pace = lease.clients, lease.pace
+        self._known_until_s = _now_s() + KNOWN_S
         return lease
 
     def _has_news(self) -> bool:
@@ -236,7 +262,7 @@ class Shared:
             per_minute=self._per_minute,
             want=want,
             least={name: min(self._least[name], units) for name, units in want.items()},
-            returned=self._returned,
+            returned=self._returned if _now_s() < self._returned_until_s else {},
             throttled=throttled > self._throttled,
             lost_clients=lost,
             leaving=leaving,
@@ -300,6 +326,10 @@ class Shared:
         self._held = {name: max(0.0, n) for name, n in self._limiter.statistics().level.items()}
 
     def _hand_in(self, levels: Mapping[str, float]) -> None:
+        now_s = _now_s()
+        if now_s >= self._returned_until_s:
+            self._returned = {}
+        self._returned_until_s = now_s + GIVE_BACK_S
         for name, level in levels.items():
             if level >= 1:
                 self._returned[name] = self._returned.get(name, 0) + int(level)
@@ -323,6 +353,7 @@ class Shared:
         finally:
             begin.cancel()
         self._limiter.set_rates(dict.fromkeys(self._per_minute, 0.0))
+        self._limiter.drop()  # no lease: handed in, it would be taken out of what others have leased
         self._is_alone = False
         lost_s = _now_s() - lost_at_s
         _log.warning("the store of quota %s is back after %.1f s", self._quota, lost_s)

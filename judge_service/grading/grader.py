@@ -91,6 +91,7 @@ class Grader:
         )
         self.rewards = Rewards(rubric, price)
         self._guards = guards
+        self._needs_reference = rubric.needs_reference
         self._max_reasks = max_reasks
         self._max_sample_chars = max_sample_chars
         self._reasked = self._scored = 0
@@ -150,7 +151,7 @@ class Grader:
         """The reward of a sample that no judge needs to see, or cannot; `None` for all others."""
         if sample.response is None:
             return self.rewards.failed(spent, "no_response", "the row has no response")
-        if self.rubric.needs_reference and question.reference is None:
+        if self._needs_reference and question.reference is None:
             return self.rewards.failed(spent, "no_reference", "the rubric needs a reference answer")
         chars = count_chars(question)
         if chars > self._max_sample_chars:

@@ -235,7 +235,8 @@ class Monitors:
         """A sample has its reward. chars: the length of its response."""
         if reward.score is None:
             return
-        judged, verified = mean_of(reward.parts, "judge"), mean_of(reward.parts, "verify")
+        verified = mean_of(reward.parts, "verify")  # first, because few rubrics have both kinds
+        judged = None if verified is None else mean_of(reward.parts, "judge")
         if judged is not None and verified is not None:
             yield from self._see(GENEROUS, self._disagreement.note(group_key, judged - verified))
         trend = self._trend.note(score=reward.score, chars=chars)

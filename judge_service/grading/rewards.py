@@ -1,6 +1,6 @@
 """From what came of asking to the reward a trainer gets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -80,12 +80,11 @@ class Rewards:
 
     def _judged(self, spent: Spent, verdict: Verdict) -> Reward:
         score, parts = aggregate(verdict, self._rubric)
-        reason = next((part.reason for part in parts if part.score is None), None)
-        missing = ", ".join(part.name for part in parts if part.score is None)
+        missing = [part for part in parts if part.score is None]
         return Reward(
             score=score,
-            reason=reason,
-            detail=f"this judge cannot judge {missing}" if missing else "",
+            reason=missing[0].reason if missing else None,
+            detail=_cannot_judge(missing) if missing else "",
             parts=parts,
             usage=spent.usage,
             cost_usd=self._price(spent.usage),
@@ -98,6 +97,10 @@ class Rewards:
             Part(criterion.name, score, criterion.weight, reason, kind=criterion.kind)
             for criterion in self._rubric.criteria
         )
+
+
+def _cannot_judge(parts: Sequence[Part]) -> str:
+    return f"this judge cannot judge {', '.join([part.name for part in parts])}"
 
 
 def printable(text: str) -> str:

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from judge_service.grading.guards import GUARDS, UNGUARDED, Guards
+from judge_service.grading.guards.forgeries import FORGERIES, Forgery
 from judge_service.grading.guards.invisible import clean
 from judge_service.settings import GuardSettings
 from judge_service.telemetry.events import ALARMS, FINDINGS, GuardFired
@@ -158,6 +161,13 @@ def test_forgeries_are_told_of_and_score_what_they_score(response: str, found: l
     assert Guards(frozenset()).look(one) == ()
 
 
+@pytest.mark.parametrize("kind", [kind for kind in FORGERIES if kind.marks])
+@given(st.data())
+def test_no_forgery_is_without_a_mark_of_its_kind(kind: Forgery, data: st.DataObject) -> None:
+    forged = data.draw(st.from_regex(kind.pattern, fullmatch=True))
+    assert any(mark in forged for mark in kind.marks)
+
+
 @pytest.mark.parametrize(
     ("text", "seen"),
     [
@@ -198,6 +208,12 @@ def test_the_judge_is_shown_what_a_person_sees(text: str, seen: str) -> None:
 )
 def test_what_can_be_seen_stays_as_it_is(text: str) -> None:
     assert clean(text) == text
+
+
+def test_of_ascii_all_controls_go_but_tabs_and_line_ends() -> None:
+    for char in map(chr, range(128)):
+        left = "\n" if char in "\n\r\v\f" else char if char.isprintable() or char == "\t" else ""
+        assert clean(f"a{char}b\n") == f"a{left}b\n"
 
 
 def rows(path: str) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ _JOINERS = re.compile(
     "[\u200c\u200d](?=[\x00-\x7f\\s\u200c\u200d]|\\Z)|(?<![^\x00-\x7f\\s])[\u200c\u200d]"
 )
 
-_SPECIAL_ASCII = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_SPECIAL_ASCII = bytes([*range(0x09), *range(0x0B, 0x20), 0x7F])
 _SPECIAL = re.compile(f"[\r\v\f\u2028\u2029\u200c\u200d{_WIDE}{_HIDDEN}{_OTHERS}]")
 _SPECIAL_ABOVE = re.compile(f"[{_HIDDEN_ABOVE}]")
 """Few texts have any. Those above U+FFFF stand apart, because they would make the others ten times slower."""
@@ -57,9 +57,8 @@ def clean(text: str) -> str:
 
 def _is_special(text: str) -> bool:
     if text.isascii():
-        # printable but for line ends: nearly all, and four times as fast to see
-        plain = text if text.isprintable() else text.replace("\n", "")
-        return not plain.isprintable() and _SPECIAL_ASCII.search(text) is not None
+        data = text.encode()  # bytes, whose `translate` is many times as fast as a search
+        return len(data.translate(None, _SPECIAL_ASCII)) < len(data)
     return _SPECIAL.search(text) is not None or _SPECIAL_ABOVE.search(text) is not None
 
 
