@@ -24,6 +24,7 @@ from measuring import (
     Stolen,
     at_least,
     at_most,
+    calmest,
     percentile,
     report,
     say,
@@ -65,7 +66,7 @@ def main() -> None:
             f"{per_core:.0f} evaluations/s of a core, {per_s:.0f}/s in all; now {ASKED_PER_S // 2}/s"
         )
         ours, direct = uvloop.run(alternate(served, simulated, options.rounds))
-    counted = sorted(ours, key=lambda one: one.stolen_percent)[: -(-len(ours) // 3)]
+    counted = calmest(ours, lambda one: one.stolen_percent)
     p99s_ms = [one.p99_ms() for one in counted]
     figures = [
         at_least("evaluations/s per core, one sample a request", per_core, ASKED_PER_S, "/s"),
