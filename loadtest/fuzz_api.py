@@ -88,7 +88,7 @@ def _note(found: Found, problem: str) -> None:
 
 
 def main() -> int:
-    options = sizes(__doc__, cases_each=(520, 20))
+    options = sizes(__doc__, cases_each=(130, 5))
     say("sending cases to the embedded judge")
     with (
         tempfile.TemporaryDirectory() as jobs,
