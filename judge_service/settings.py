@@ -5,7 +5,6 @@ Order: defaults, then the TOML file, then `JUDGE_...` variables (`[limits] token
 refused with the nearest known one. Units are in the names. `docs/settings.md` is written from this file.
 """
 
-import difflib
 import math
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -294,6 +293,8 @@ def _from_text(key: Key, text: str) -> Any:
 
 
 def _nearest(name: str, known: Any) -> str:
+    import difflib  # noqa: PLC0415 - for mistakes only
+
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     if not close:
         close = [full for full in known if full.rpartition(".")[2] == name.rpartition(".")[2]][:1]

@@ -2,7 +2,6 @@
 
 import re
 import time
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from httptools import HttpParserError, HttpResponseParser
@@ -46,6 +45,8 @@ class Reply(Struct, frozen=True):
 
 def timestamp(text: str | None) -> float | None:
     """An HTTP date as seconds since 1970, `None` when it is none."""
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - for refusals only
+
     try:
         return parsedate_to_datetime(text).timestamp() if text else None
     except (ValueError, OverflowError):

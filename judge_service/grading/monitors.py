@@ -5,8 +5,8 @@ monitor that is part of the reward is the next thing to be gamed.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from statistics import fmean
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from math import fsum
 
 from msgspec import Struct
 
@@ -59,7 +59,7 @@ class Drift:
 
     @property
     def value(self) -> float:
-        return fmean(self._errors) if len(self._errors) >= self.MIN else 0.0
+        return _mean(self._errors) if len(self._errors) >= self.MIN else 0.0
 
 
 class Disagreement:
@@ -153,8 +153,13 @@ class LengthTrend:
         gain, growth = rise(rewards), rise(lengths)
         if gain < self.MIN_GAIN or correlation(rewards, lengths) < self.TOGETHER:
             return 0.0
-        start = fmean(lengths) - growth / 2
+        start = _mean(lengths) - growth / 2
         return max(growth, 0.0) / max(start, 1.0)
+
+
+def _mean(values: Collection[float]) -> float:
+    """`statistics.fmean`, whose module would make a cold start 4 ms longer."""
+    return fsum(values) / len(values)
 
 
 def rise(values: Sequence[float]) -> float:
@@ -168,7 +173,7 @@ def rise(values: Sequence[float]) -> float:
 
 def correlation(one: Sequence[float], other: Sequence[float]) -> float:
     """Pearson's, in [-1, 1]; 0 where either does not vary."""
-    mean_one, mean_other = fmean(one), fmean(other)
+    mean_one, mean_other = _mean(one), _mean(other)
     shared = sum((a - mean_one) * (b - mean_other) for a, b in zip(one, other, strict=True))
     square_one = sum((a - mean_one) ** 2 for a in one)
     square_other = sum((b - mean_other) ** 2 for b in other)

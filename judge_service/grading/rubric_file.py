@@ -1,6 +1,5 @@
 """Reads the TOML of a rubric, and refuses everything that can be wrong with it."""
 
-import difflib
 import itertools
 import math
 import tomllib
@@ -108,6 +107,8 @@ def _refuse_unknown_keys(table: Any, form: type[Struct], where: str) -> None:
 
 
 def _nearest(name: str, known: tuple[str, ...]) -> str:
+    import difflib  # noqa: PLC0415 - for mistakes only
+
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean `{close[0]}`?" if close else f"; known are {', '.join(known)}"
 

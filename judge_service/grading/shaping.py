@@ -3,10 +3,11 @@
 Each part is a factor from `1 - weight` to 1, so a reward is never raised and stays in [0, 1].
 """
 
-import re
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
+
+from judge_service.grading.lazy_pattern import LazyPattern
 
 LENGTH, REPETITION = "length_factor", "repetition_factor"
 """Names of the metrics."""
@@ -17,7 +18,7 @@ MAX_READ_CHARS = 50_000
 MIN_PHRASES = 10
 """In fewer phrases a repetition is chance."""
 
-_WORD = re.compile(
+_WORD = LazyPattern(
     r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+"
 )
 """A word; in scripts that set no spaces between words, a character."""
@@ -79,7 +80,7 @@ def repeated_share(text: str, ngram: int) -> float:
     """Share of the phrases of `ngram` words that stood there before, in [0, 1). Linear in the text."""
     if len(text) > MAX_READ_CHARS:
         text = f"{text[: MAX_READ_CHARS // 2]} {text[-MAX_READ_CHARS // 2 :]}"
-    words: Sequence[str] = _WORD.findall(text.casefold())
+    words: Sequence[str] = _WORD.compiled.findall(text.casefold())
     count = len(words) - ngram + 1
     if count < MIN_PHRASES:
         return 0.0

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from statistics import fmean
+from math import fsum
 from typing import Literal
 
 from msgspec import Struct
@@ -219,7 +219,10 @@ def _sound(score: float | None) -> float | None:
 def _metrics(rewards: Sequence[Reward]) -> list[tuple[Metric, ...]]:
     """The numbers beside the scores: a row without one gets the mean of those that have it."""
     names = dict.fromkeys(name for reward in rewards for name in reward.metrics)
-    means = {name: fmean(r.metrics[name] for r in rewards if name in r.metrics) for name in names}
+    means = {}
+    for name in names:
+        known = [reward.metrics[name] for reward in rewards if name in reward.metrics]
+        means[name] = fsum(known) / len(known)
     return [
         tuple(
             [Metric(name, reward.metrics.get(name, mean), "Metric") for name, mean in means.items()]

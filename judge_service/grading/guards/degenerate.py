@@ -5,6 +5,7 @@ import unicodedata
 from functools import cache
 
 from judge_service.grading.guards.openers import FILLERS, OPENERS
+from judge_service.grading.lazy_pattern import LazyPattern
 
 MAX_CHARS = 400
 """A longer text with a letter in it is more than an opener."""
@@ -16,15 +17,15 @@ _LETTER = re.compile(r"[^\W_]")
 _TAGS = (
     "answer|response|reasoning|solution|reflection|scratchpad|thinking|think|output|analysis|final"
 )
-_MARKUP = re.compile(
+_MARKUP = LazyPattern(
     rf"</?(?:{_TAGS})>|\\(?:boxed|text|textbf|mathrm)(?=\s*\{{\s*\}})|```[a-z0-9+#]*", re.IGNORECASE
 )
-_PLACEHOLDER = re.compile(
+_PLACEHOLDER = LazyPattern(
     r"[\[{<($%\s]+(?:(?:insert|your|the|reference|ground|gold|correct|final|expected|model|ref)[\s_-]{1,3}){0,4}"
     r"(?:answer|reference|response|solution|truth|completion|output|text|label)(?:[\s_-]here)?[\]}>)%\s]*",
     re.IGNORECASE,
 )
-_CUT = re.compile(
+_CUT = LazyPattern(
     r"[!-/:-@\[-`{-~\n\r\t\u00a1-\u00bf\u00d7\u00f7\u037e\u0387\u055a-\u055f\u0589\u05be\u05c0\u05c3\u060c\u061b\u061f"
     r"\u06d4\u0964\u0965\u0e2f\u0e5a\u0e5b\u1800-\u180a\u2010-\u2bff\u2e00-\u2e7f\u3001-\u3003\u3008-\u3020\u3030"
     r"\u30fb\ufe10-\ufe6f\U0001f000-\U0001faff]"
@@ -55,7 +56,7 @@ def _is_idle(text: str) -> bool:
         return _is_punctuation(text)
     if len(text) > MAX_CHARS:
         return False
-    return _PLACEHOLDER.fullmatch(text) is not None or _is_opener(text)
+    return _PLACEHOLDER.compiled.fullmatch(text) is not None or _is_opener(text)
 
 
 def _is_punctuation(text: str) -> bool:
@@ -85,9 +86,9 @@ def phrases(text: str) -> list[str]:
     """What stands between punctuation marks and line ends, in one spelling."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     if any(mark in folded for mark in ("<", "\\", "```")):
-        folded = _MARKUP.sub("\n", folded)
+        folded = _MARKUP.compiled.sub("\n", folded)
     folded = folded.translate(_JOINED)
-    return [phrase for piece in _CUT.split(folded) if (phrase := " ".join(piece.split()))]
+    return [phrase for piece in _CUT.compiled.split(folded) if (phrase := " ".join(piece.split()))]
 
 
 def _alike(text: str) -> object:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
+from judge_service.grading.lazy_pattern import LazyPattern
+
 MAX_CHARS = 20_000
 """Looked at: the first and the last half of this. Most forgeries stand at an end, and nothing hangs on it."""
 
@@ -19,23 +21,23 @@ class Forgery(Struct, frozen=True):
 
     name: str
     words: tuple[str, ...]
-    pattern: re.Pattern[str]
+    pattern: LazyPattern
     marks: str = ""
 
 
-_FENCE = re.compile(
+_FENCE = LazyPattern(
     r"</?\s{0,3}(?:response|reference|task|item|criteria)\b[^<>\n]{0,40}>"
     r"|<[|\uff5c][a-z_\uff5c|\u2581 ]{1,40}[|\uff5c]>|\[/?inst\]|<</?sys>>|</?(?:start|end)_of_turn>"
     r"|^[#* ]{0,6}(?:system|assistant|human|user|developer)[* ]{0,3}:",
     re.MULTILINE,
 )
-_VERDICT = re.compile(
+_VERDICT = LazyPattern(
     r"[\"'](?:score|rating|grade|verdict|reward|similarity|correctness|overall)[\"']\s{0,3}:\s{0,3}[\"']?\d"
     r"|\b(?:score|rating|grade|verdict|reward)\b(?:\sis|\sof)?\s{0,3}[:=]?\s{0,3}\**(?:1\.0|10/10|5/5|100/100|10\b)"
     r"|\boutput\s(?:only\s)?(?:1\.0|1\b|10\b)|\[\[(?:10|5|1|a|b)\]\]"
 )
 _ALL = r"(?:all\s|any\s|the\s|of\s){0,3}"
-_ORDER = re.compile(
+_ORDER = LazyPattern(
     rf"\b(?:ignore|disregard|forget|override)\s{_ALL}(?:previous|prior|above|earlier|preceding|your)\b"
     r"|\bignor(?:a|e|iere|ez|er|iamo)\s(?:todas\s|toutes\s|alle\s|tutte\s)?"
     r"(?:las\s|les\s|le\s|as\s)?(?:instru[ck]|anweisungen|vorherigen|istruzioni)"
@@ -68,7 +70,7 @@ def forgeries(text: str) -> Iterator[str]:
     for kind in FORGERIES:
         if kind.marks and not _has_any(text, kind.marks):
             continue
-        if _has_any(text, kind.words) and kind.pattern.search(text) is not None:
+        if _has_any(text, kind.words) and kind.pattern.compiled.search(text) is not None:
             yield kind.name
 
 

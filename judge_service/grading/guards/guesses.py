@@ -2,6 +2,8 @@
 
 import re
 
+from judge_service.grading.lazy_pattern import LazyPattern
+
 MIN_BOXES = 4
 """Different boxed answers; a problem with parts has two or three."""
 
@@ -10,7 +12,7 @@ MIN_OPTIONS = 3
 MAX_CHARS = 300
 """Of a list of options and nothing else."""
 
-_BOX = re.compile(r"\\boxed\s*\{([^{}]{0,100})")
+_BOX = LazyPattern(r"\\boxed\s*\{([^{}]{0,100})")
 _OPTION = r"\(?(?:[A-Ja-j]|[-+]?\d{1,9}(?:\.\d{1,9})?)\)?"
 _LEAD = (
     r"(?:(?:the\s)?(?:final\s)?(?:correct\s)?(?:answer|choice|option)s?"
@@ -23,11 +25,11 @@ _FIRST = re.compile(
     re.IGNORECASE,
 )
 """How every list of options begins; few other texts do."""
-_LIST = re.compile(rf"{_LEAD}{_HEDGE}{_OPTION}(?:{_JOIN}{_OPTION})+\.?", re.IGNORECASE)
-_ONE = re.compile(rf"{_LEAD}({_OPTION})\.?", re.IGNORECASE)
-_OR = re.compile(r"[a-j]\)?\s?[/|]|\b(?:or|oder|ou|или)\b|或", re.IGNORECASE)
-_EACH = re.compile(_OPTION)
-_START = re.compile(_LEAD + _HEDGE, re.IGNORECASE)
+_LIST = LazyPattern(rf"{_LEAD}{_HEDGE}{_OPTION}(?:{_JOIN}{_OPTION})+\.?", re.IGNORECASE)
+_ONE = LazyPattern(rf"{_LEAD}({_OPTION})\.?", re.IGNORECASE)
+_OR = LazyPattern(r"[a-j]\)?\s?[/|]|\b(?:or|oder|ou|или)\b|或", re.IGNORECASE)
+_EACH = LazyPattern(_OPTION)
+_START = LazyPattern(_LEAD + _HEDGE, re.IGNORECASE)
 
 
 def is_guessing(response: str, reference: str | None) -> bool:
@@ -43,18 +45,21 @@ def is_guessing(response: str, reference: str | None) -> bool:
 
 
 def _boxes(text: str) -> set[str]:
-    return {found.strip() for found in _BOX.findall(text)} if "\\boxed" in text else set()
+    return {found.strip() for found in _BOX.compiled.findall(text)} if "\\boxed" in text else set()
 
 
 def _lists_options(response: str, reference: str | None) -> bool:
     if len(response) > MAX_CHARS or _FIRST.match(response) is None:
         return False
     text = " ".join(response.split())
-    if _LIST.fullmatch(text) is None:  # nearly always, and at the first word
+    if _LIST.compiled.fullmatch(text) is None:  # nearly always, and at the first word
         return False
-    if len(set(_EACH.findall(_START.sub("", text, count=1).casefold()))) < MIN_OPTIONS:
+    if (
+        len(set(_EACH.compiled.findall(_START.compiled.sub("", text, count=1).casefold())))
+        < MIN_OPTIONS
+    ):
         return False
     reference = (reference or "").strip()[: MAX_CHARS + 1]
-    if _ONE.fullmatch(reference) is not None:
+    if _ONE.compiled.fullmatch(reference) is not None:
         return True
-    return _OR.search(text) is not None and _LIST.fullmatch(reference) is None
+    return _OR.compiled.search(text) is not None and _LIST.compiled.fullmatch(reference) is None

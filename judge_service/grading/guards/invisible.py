@@ -3,13 +3,13 @@
 Nothing visible is changed. No compatibility folding: it would turn x squared into x2.
 """
 
-import re
+from judge_service.grading.lazy_pattern import LazyPattern
 
-_BREAKS = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
+_BREAKS = LazyPattern("\r\n|[\r\v\f\x85\u2028\u2029]")
 """Line ends of every kind, which become `\\n`."""
 
 _WIDE = "\u115f\u1160\u3164\uffa0\u2800\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
-_BLANKS = re.compile(f"[{_WIDE}]")
+_BLANKS = LazyPattern(f"[{_WIDE}]")
 """White space and letters without a shape (Hangul fillers, blank braille), which become a space."""
 
 _HIDDEN = (
@@ -25,22 +25,22 @@ _HIDDEN_ABOVE = (
 _OTHERS = (
     "\x00-\x08\x0e-\x1f\x7f-\x9f\u180b-\u180d\u180f\ufe00-\ufe0f"  # controls, variation selectors
 )
-_GONE = re.compile(f"[{_HIDDEN}{_HIDDEN_ABOVE}{_OTHERS}]")
-_JOINERS = re.compile(
+_GONE = LazyPattern(f"[{_HIDDEN}{_HIDDEN_ABOVE}{_OTHERS}]")
+_JOINERS = LazyPattern(
     # They shape Persian, Indic scripts and emoji; beside ASCII, white space or one another they hide.
     "[\u200c\u200d](?=[\x00-\x7f\\s\u200c\u200d]|\\Z)|(?<![^\x00-\x7f\\s])[\u200c\u200d]"
 )
 
 _SPECIAL_ASCII = bytes([*range(0x09), *range(0x0B, 0x20), 0x7F])
-_SPECIAL = re.compile(f"[\r\v\f\u2028\u2029\u200c\u200d{_WIDE}{_HIDDEN}{_OTHERS}]")
-_SPECIAL_ABOVE = re.compile(f"[{_HIDDEN_ABOVE}]")
+_SPECIAL = LazyPattern(f"[\r\v\f\u2028\u2029\u200c\u200d{_WIDE}{_HIDDEN}{_OTHERS}]")
+_SPECIAL_ABOVE = LazyPattern(f"[{_HIDDEN_ABOVE}]")
 """Few texts have any. Those above U+FFFF stand apart, because they would make the others ten times slower."""
 
-_SUSPECT = re.compile(f"[{_HIDDEN}{_HIDDEN_ABOVE}]")
+_SUSPECT = LazyPattern(f"[{_HIDDEN}{_HIDDEN_ABOVE}]")
 _HARMLESS = str.maketrans("", "", "\u00ad\ufeff\u200e\u200f\u061c\u2060")
 """Honest texts have these: hyphenation, byte order marks, marks beside right-to-left words."""
 
-_TOKENS = re.compile(
+_TOKENS = LazyPattern(
     r"<(?=[|\uff5c][^<>\n]{1,60}[|\uff5c]>)|<(?=/?(?:s|start_of_turn|end_of_turn)>|</?SYS>>)"
     r"|\[(?=/?INST\])"
 )
@@ -50,20 +50,23 @@ _TOKENS = re.compile(
 def clean(text: str) -> str:
     """`text` without what cannot be seen, and with control tokens of chats broken by a space."""
     if _is_special(text):
-        text = _GONE.sub("", _BLANKS.sub(" ", _BREAKS.sub("\n", text)))
-        text = _JOINERS.sub("", text)  # last, because what stood between them is gone now
-    return _TOKENS.sub(r"\g<0> ", text) if "<" in text or "[" in text else text
+        text = _GONE.compiled.sub("", _BLANKS.compiled.sub(" ", _BREAKS.compiled.sub("\n", text)))
+        text = _JOINERS.compiled.sub("", text)  # last, because what stood between them is gone now
+    return _TOKENS.compiled.sub(r"\g<0> ", text) if "<" in text or "[" in text else text
 
 
 def _is_special(text: str) -> bool:
     if text.isascii():
         data = text.encode()  # bytes, whose `translate` is many times as fast as a search
         return len(data.translate(None, _SPECIAL_ASCII)) < len(data)
-    return _SPECIAL.search(text) is not None or _SPECIAL_ABOVE.search(text) is not None
+    return (
+        _SPECIAL.compiled.search(text) is not None
+        or _SPECIAL_ABOVE.compiled.search(text) is not None
+    )
 
 
 def hides_text(text: str) -> bool:
     """Whether there is something that honest texts do not have: overrides, tags, zero-width spaces."""
     if text.isascii() or not _is_special(text):
         return False
-    return _SUSPECT.search(text.translate(_HARMLESS)) is not None
+    return _SUSPECT.compiled.search(text.translate(_HARMLESS)) is not None
