@@ -4,12 +4,12 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from judge_service.api import create_app
-from judge_service.api.protocol import MAX_HEAD_BYTES
+from judge_service.api.protocol import MAX_HEAD_BYTES, JoinedWrites
 from judge_service.backends.scripted import Scripted
 from tests.api.conftest import Running, post, quiet, row, running
 
@@ -168,6 +168,68 @@ async def test_a_caller_that_hangs_up_cancels_its_work(server: Running, judge: S
     began = time.monotonic()
     await _until(lambda: capacity.statistics().held_samples == 0)
     assert time.monotonic() - began < 1.0  # the judge would have taken 3
+
+
+async def test_a_caller_that_hangs_up_is_noticed_behind_a_request_that_waits_its_turn(
+    server: Running, judge: Scripted
+) -> None:
+    judge._latency_s = 3.0
+    _, writer = await server.connect()
+    writer.write(
+        post("/v1/rewards", BODY) * 2
+    )  # the second is not at work before the first is done
+    capacity = server.server._app.state.capacity
+    await _until(lambda: capacity.statistics().held_samples == 1)
+
+    writer.transport.abort()
+
+    began = time.monotonic()
+    await _until(lambda: capacity.statistics().held_samples == 0)
+    assert time.monotonic() - began < 1.0
+    await asyncio.sleep(0.1)
+    assert capacity.statistics().admitted == 1  # and nobody works for one who has left
+
+
+class Wire:
+    """A transport that notes what is written, and when it is closed."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.pause_reading = self.resume_reading = self.is_closing = self.get_extra_info = (
+            self.close
+        )
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def close(self, *_: object) -> None:
+        self.written.append(b"(closed)")
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
+
+
+async def test_head_and_body_leave_together() -> None:
+    wire = Wire()
+    writes = JoinedWrites(cast("Any", wire))
+    writes.write(HEAD)
+    writes.write(b"ok")
+    writes.write(b"more")
+    await asyncio.sleep(0)
+
+    assert wire.written == [HEAD + b"ok", b"more"]
+
+
+@pytest.mark.parametrize("closes", [False, True])
+async def test_a_head_without_a_body_is_not_kept(closes: bool) -> None:
+    wire = Wire()
+    writes = JoinedWrites(cast("Any", wire))
+    writes.write(HEAD)
+    if closes:
+        writes.close()
+    await asyncio.sleep(0)
+
+    assert wire.written == [HEAD, *([b"(closed)"] if closes else [])]
 
 
 @bounded(header_timeout_s=2.0)
