@@ -67,7 +67,7 @@ bench-function: install ## the Lambda function's figures (twenty minutes, ten of
 	$(BIN)/python loadtest/function_memory.py
 	$(BIN)/python loadtest/function_freeze.py
 
-bench-verifiers: install ## speed and accuracy of the verifiers (accuracy needs JUDGE_TEST_DATA)
+bench-verifiers: install ## speed and accuracy of the verifiers (accuracy needs TEST_DATA)
 	$(BIN)/python loadtest/verifiers_speed.py
 	$(BIN)/python loadtest/verifiers_accuracy.py
 

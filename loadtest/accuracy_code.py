@@ -1,6 +1,6 @@
 """The `code` verifier on MBPP and HumanEval: reference solutions accepted, their mutants rejected.
 
-    JUDGE_TEST_DATA=DIRECTORY python loadtest/accuracy_code.py [--problems 400] [--mutants 2]
+    TEST_DATA=DIRECTORY python loadtest/accuracy_code.py [--problems 400] [--mutants 2]
 
 A mutant is a reference solution with one small change: an operator or comparison exchanged, a number off
 by one, a condition turned round, a returned value dropped. It is wrong if the tests fail under plain CPython,
@@ -66,9 +66,9 @@ class Candidate(Struct, frozen=True):
 
 def main() -> None:
     options = sizes(__doc__, problems=(400, 6), mutants=(2, 1), seed=(1, 1))
-    data = os.environ.get("JUDGE_TEST_DATA")
+    data = os.environ.get("TEST_DATA")
     if not data:
-        sys.exit("set JUDGE_TEST_DATA to the directory with the data sets (CONTRIBUTING.md)")
+        sys.exit("set TEST_DATA to the directory with the data sets (CONTRIBUTING.md)")
     figures: list[dict[str, Any]] = []
     details: dict[str, Any] = {"problems_at_most": options.problems, "seed": options.seed}
     for name, read in (("humaneval", humaneval), ("mbpp", mbpp)):

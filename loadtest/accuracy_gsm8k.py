@@ -1,6 +1,6 @@
 """The verifiers of a stated number on GSM8K: its own checker's verdicts, gold accepted, wrong rejected.
 
-    JUDGE_TEST_DATA=DIRECTORY python loadtest/accuracy_gsm8k.py [--problems 660]
+    TEST_DATA=DIRECTORY python loadtest/accuracy_gsm8k.py [--problems 660]
 
 `number` judges the recorded solutions of four models, whose verdicts by GSM8K's own checker are in the data.
 `number`, `boxed` and `exact` judge the gold answer, and wrong ones (off by one, ten times as much, the
@@ -67,9 +67,9 @@ class Row(Struct, frozen=True):
 
 def main() -> None:
     options = sizes(__doc__, problems=(660, 10))
-    data = os.environ.get("JUDGE_TEST_DATA")
+    data = os.environ.get("TEST_DATA")
     if not data:
-        sys.exit("set JUDGE_TEST_DATA to the directory with the data sets (CONTRIBUTING.md)")
+        sys.exit("set TEST_DATA to the directory with the data sets (CONTRIBUTING.md)")
     folder = Path(data) / "gsm8k"
     recorded = list(recorded_rows(folder / "model_solutions.jsonl", options.problems))
     stated = list(stated_rows(folder / "test.jsonl", options.problems))

@@ -1,6 +1,6 @@
 """The `instructions` verifier on IFEval: agreement with the verdicts recorded by the data set's own checker.
 
-    JUDGE_TEST_DATA=DIRECTORY python loadtest/accuracy_instructions.py [--rows 1000]
+    TEST_DATA=DIRECTORY python loadtest/accuracy_instructions.py [--rows 1000]
 
 Each recorded response has a strict verdict for each instruction. Every disagreement is listed by the row's
 key and the kind of instruction, with why, where it is known; the speed is rows by CPU time.
@@ -25,9 +25,9 @@ WHY = {"change_case:capital_word_frequency": "the checker's tokens split `LIFE'S
 
 def main() -> None:
     options = sizes(__doc__, rows=(1000, 20))
-    data = os.environ.get("JUDGE_TEST_DATA")
+    data = os.environ.get("TEST_DATA")
     if not data:
-        sys.exit("set JUDGE_TEST_DATA to the directory with the data sets (CONTRIBUTING.md)")
+        sys.exit("set TEST_DATA to the directory with the data sets (CONTRIBUTING.md)")
     asked, recorded = (
         [json.loads(line) for line in (Path(data) / "ifeval" / name).read_text().splitlines()]
         for name in ("en_input_data.jsonl", "en_gpt-4o-mini_strict.jsonl")

@@ -1,6 +1,6 @@
 """The `math` verifier on MATH-500: gold accepted, wrong answers rejected, beside math-verify; its speed.
 
-    JUDGE_TEST_DATA=DIRECTORY python loadtest/accuracy_math.py [--problems 500]
+    TEST_DATA=DIRECTORY python loadtest/accuracy_math.py [--problems 500]
 
 Right are a problem's whole solution and its gold answer as sympy's printer writes it, which is another
 notation of the same. Wrong are the solutions of the next two problems, and the gold answer with its last
@@ -49,9 +49,9 @@ START = Row("start", "start", "$1+x$", "x+1", right=True)
 
 def main() -> None:
     options = sizes(__doc__, problems=(500, 10))
-    data = os.environ.get("JUDGE_TEST_DATA")
+    data = os.environ.get("TEST_DATA")
     if not data:
-        sys.exit("set JUDGE_TEST_DATA to the directory with the data sets (CONTRIBUTING.md)")
+        sys.exit("set TEST_DATA to the directory with the data sets (CONTRIBUTING.md)")
     rows = list(rows_of(Path(data), options.problems))
     say(f"{len(rows)} rows")
     began = cpu_s()

@@ -1,6 +1,6 @@
 """The `tool_calls` verifier on BFCL: gold calls accepted in three notations, mutated ones rejected.
 
-    JUDGE_TEST_DATA=DIRECTORY python loadtest/accuracy_tools.py [--rows 1000]
+    TEST_DATA=DIRECTORY python loadtest/accuracy_tools.py [--rows 1000]
 
 Gold is made of the allowed values of each argument, a random one each. A mutated row has a wrong name, or one
 argument that is missing, is too many, or has a wrong value, or one call that is missing or made twice.
@@ -42,9 +42,9 @@ class Row(Struct, frozen=True):
 
 def main() -> None:
     options = sizes(__doc__, rows=(1000, 5), seed=(1, 1))
-    data = os.environ.get("JUDGE_TEST_DATA")
+    data = os.environ.get("TEST_DATA")
     if not data:
-        sys.exit("set JUDGE_TEST_DATA to the directory with the data sets (CONTRIBUTING.md)")
+        sys.exit("set TEST_DATA to the directory with the data sets (CONTRIBUTING.md)")
     rows = list(rows_of(Path(data), options.rows, random.Random(options.seed)))
     scores, spent_s = asyncio.run(judged(rows))
     seen = counted(rows, scores)

@@ -2,7 +2,7 @@
 
     python loadtest/embedded.py [--result loadtest/results/embedded.json]
 
-The data sets are read from the directory in JUDGE_TEST_DATA, by default `../shared/data` beside the
+The data sets are read from the directory in TEST_DATA, by default `../shared/data` beside the
 repository; without them only speed is measured. Takes about three minutes on two cores.
 """
 
@@ -30,7 +30,7 @@ from judge_service.flow import Request
 from judge_service.values import Criterion, Prompt, Question
 
 ROOT = Path(__file__).resolve().parent.parent
-DATA = Path(os.environ.get("JUDGE_TEST_DATA", ROOT.parent / "shared" / "data"))
+DATA = Path(os.environ.get("TEST_DATA", ROOT.parent / "shared" / "data"))
 THREADS = 2
 SEED = 20150917
 

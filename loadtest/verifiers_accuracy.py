@@ -1,6 +1,6 @@
 """Runs the accuracy of the verifiers on every data set, one after the other, and sums it up.
 
-    JUDGE_TEST_DATA=DIRECTORY python loadtest/verifiers_accuracy.py [--smoke] [NAME ...]
+    TEST_DATA=DIRECTORY python loadtest/verifiers_accuracy.py [--smoke] [NAME ...]
 
 Each data set has a script of its own, `accuracy_NAME.py`, that lists its disagreements in
 `results/accuracy_NAME.json`. To add one, add the script.

@@ -67,7 +67,7 @@ def _no_real_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _no_outside_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith(("JUDGE_", "AWS_", "OPENAI_")) and name != "JUDGE_TEST_DATA":
+        if name.startswith(("JUDGE_", "AWS_", "OPENAI_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 

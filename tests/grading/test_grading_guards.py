@@ -19,7 +19,7 @@ from judge_service.testing import RecordingSink
 from judge_service.values import Message, Sample
 
 ON = frozenset(GUARDS)
-DATA = Path(os.environ.get("JUDGE_TEST_DATA", "/nowhere"))
+DATA = Path(os.environ.get("TEST_DATA", "/nowhere"))
 
 
 def sample(response: str, reference: str | None = None, prompt: str = "Why?") -> Sample:
@@ -246,7 +246,7 @@ def gold() -> Iterator[tuple[str, Sample]]:
             yield f"mt_bench {number}", sample(answer, None, prompt)
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="JUDGE_TEST_DATA is not set")
+@pytest.mark.skipif(not DATA.is_dir(), reason="TEST_DATA is not set")
 def test_no_right_answer_of_the_data_sets_is_taken_for_a_hack() -> None:
     guards = Guards(ON)
     answers = list(gold())

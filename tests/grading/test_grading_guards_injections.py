@@ -22,7 +22,7 @@ from judge_service.values import Completion, Prompt
 from tests.grading.corpora import injections, public_injections
 
 QUALITY = str(Path(__file__).parents[2] / "examples" / "rubrics" / "quality.toml")
-DATA = Path(os.environ.get("JUDGE_TEST_DATA", "/nowhere"))
+DATA = Path(os.environ.get("TEST_DATA", "/nowhere"))
 CORPUS = dict(injections())
 PUBLIC = dict(public_injections(DATA)) if DATA.is_dir() else {}
 
@@ -107,7 +107,7 @@ def test_no_injection_changes_the_score_of_a_gullible_judge(
     assert changed(judge, CORPUS) == []
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="JUDGE_TEST_DATA is not set")
+@pytest.mark.skipif(not DATA.is_dir(), reason="TEST_DATA is not set")
 @pytest.mark.parametrize("judge", GULLIBLE)
 def test_no_public_injection_changes_the_score_either(judge: Callable[[Prompt], Any]) -> None:
     assert len(PUBLIC) >= 200

@@ -14,7 +14,7 @@ from judge_service.verifiers.instructions.languages import USUAL, language_of
 from judge_service.verifiers.instructions.lengths import sentences
 from judge_service.verifiers.language import identifier
 
-DATA = os.environ.get("JUDGE_TEST_DATA", "")
+DATA = os.environ.get("TEST_DATA", "")
 RECORDED_SHARE = 0.99
 
 CASES: list[tuple[str, dict[str, Any], list[str], list[str]]] = [
@@ -305,7 +305,7 @@ async def test_a_row_that_cannot_be_verified_has_a_reason(
     assert (found.score, found.reason) == (None, reason)
 
 
-@pytest.mark.skipif(not DATA, reason="JUDGE_TEST_DATA is not set")
+@pytest.mark.skipif(not DATA, reason="TEST_DATA is not set")
 def test_the_verdicts_recorded_with_ifeval_are_reproduced() -> None:
     asked, recorded = (
         [json.loads(row) for row in (Path(DATA) / "ifeval" / name).read_text().splitlines()]

@@ -24,7 +24,7 @@ from judge_service.verifiers.math_library import Mathematics as Library
 from judge_service.verifiers.math_plain import compare
 from judge_service.verifiers.math_worker import Task, Verdict, find
 
-DATA = os.environ.get("JUDGE_TEST_DATA", "")
+DATA = os.environ.get("TEST_DATA", "")
 
 
 def opened(**options: object) -> Mathematics:
@@ -209,7 +209,7 @@ def test_the_verifier_says_what_it_does() -> None:
     assert repr(opened()) == "<Mathematics <Pool 0 busy of 1, 0 tasks>>"
 
 
-@pytest.mark.skipif(not DATA, reason="JUDGE_TEST_DATA is not set")
+@pytest.mark.skipif(not DATA, reason="TEST_DATA is not set")
 def test_every_gold_answer_of_the_data_set_is_accepted_from_its_whole_solution() -> None:
     rows = [json.loads(row) for row in (Path(DATA) / "math500/test.jsonl").read_text().splitlines()]
 

@@ -96,9 +96,9 @@ def test_hostile_texts_end_quickly(unit: str) -> None:
     assert time.thread_time() - started < 2.0
 
 
-@pytest.mark.skipif("JUDGE_TEST_DATA" not in os.environ, reason="needs JUDGE_TEST_DATA")
+@pytest.mark.skipif("TEST_DATA" not in os.environ, reason="needs TEST_DATA")
 def test_solutions_of_gsm8k_have_next_to_no_personal_data() -> None:
-    path = Path(os.environ["JUDGE_TEST_DATA"]) / "gsm8k" / "test.jsonl"
+    path = Path(os.environ["TEST_DATA"]) / "gsm8k" / "test.jsonl"
     answers = [json.loads(line)["answer"] for line in path.read_text().splitlines()]
     kinds = ("email", "phone", "card", "iban", "ssn", "ip")
 

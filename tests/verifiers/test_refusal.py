@@ -103,9 +103,9 @@ def test_the_pattern_is_quick_on_hostile_starts() -> None:
     assert time.thread_time() - started < 0.5
 
 
-@pytest.mark.skipif("JUDGE_TEST_DATA" not in os.environ, reason="needs JUDGE_TEST_DATA")
+@pytest.mark.skipif("TEST_DATA" not in os.environ, reason="needs TEST_DATA")
 def test_no_solution_of_gsm8k_is_taken_for_a_refusal() -> None:
-    path = Path(os.environ["JUDGE_TEST_DATA"]) / "gsm8k" / "test.jsonl"
+    path = Path(os.environ["TEST_DATA"]) / "gsm8k" / "test.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
 
     assert not [row for row in rows if refuses(row["answer"])]

@@ -21,7 +21,7 @@ from judge_service.verifiers.tool_calls_read import (
     calls_in,
 )
 
-DATA = os.environ.get("JUDGE_TEST_DATA", "")
+DATA = os.environ.get("TEST_DATA", "")
 WEATHER = [{"weather.get": {"city": ["Paris", "Paris, France"], "days": [3], "unit": ["C", ""]}}]
 
 
@@ -281,7 +281,7 @@ MUTATIONS: dict[str, Callable[[dict[str, Any]], Any]] = {
 }
 
 
-@pytest.mark.skipif(not DATA, reason="JUDGE_TEST_DATA is not set")
+@pytest.mark.skipif(not DATA, reason="TEST_DATA is not set")
 @pytest.mark.parametrize("kind", ["simple_python", "multiple", "parallel"])
 async def test_gold_calls_of_bfcl_are_accepted_and_mutated_ones_are_not(kind: str) -> None:
     verifier = open_verifier("tool_calls", {})

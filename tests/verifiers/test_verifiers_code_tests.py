@@ -9,7 +9,7 @@ import pytest
 
 from judge_service.verifiers.code_tests import Example, Program, Statement, Suite, read_suite
 
-DATA = os.environ.get("JUDGE_TEST_DATA")
+DATA = os.environ.get("TEST_DATA")
 
 
 def texts(suite: Suite) -> list[str]:
@@ -119,7 +119,7 @@ def test_what_is_no_test_is_said(tests: Any, problem: str) -> None:
         read_suite(tests)
 
 
-@pytest.mark.skipif(DATA is None, reason="needs the data sets (JUDGE_TEST_DATA)")
+@pytest.mark.skipif(DATA is None, reason="needs the data sets (TEST_DATA)")
 def test_every_assertion_of_mbpp_is_a_test_that_asks_once() -> None:
     rows = (Path(str(DATA)) / "mbpp" / "mbpp.jsonl").read_text().splitlines()
     for line in rows:
