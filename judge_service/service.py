@@ -172,8 +172,8 @@ class JudgeService:
             long file waits for its quota as long as it takes.
         lane, job: as in `score`.
 
-        A process that does nothing else should call `gc.freeze()` first, as `judge score` does: it
-        halves the longest stall of the loop (`loadtest/large_job.py`).
+        A process that does nothing else should call `collector.settle_collector` first, as `judge score`
+        does: it halves the longest stall of the loop (`loadtest/large_job.py`).
         """
         size = max(window or self._widest(), self._largest_group)
         loop = asyncio.get_running_loop()

@@ -10,7 +10,6 @@ seen from a fifth of it on, when the cache (10,000 judgements by default) is ful
 """
 
 import asyncio
-import gc
 import sys
 import time
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from measuring import (
 )
 
 from judge_service import Sample, open_service
+from judge_service.collector import settle_collector
 
 BEAT_S = 0.005
 LATENCIES_S = (0.0, 0.05)
@@ -84,7 +84,7 @@ class Job:
         wait = partial(asyncio.sleep, self.latency_s) if self.latency_s else None
         model: Any = InstantJudge(wait)
         async with open_service(settings_for("http://none"), environ={}, model=model) as judge:
-            gc.freeze()  # as `judge score` does: what is there now is not walked through again
+            settle_collector()  # as `judge score` does
             heart = asyncio.create_task(self._beat())
             await asyncio.sleep(20 * BEAT_S)
             self.late_s.clear()

@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "simulator": set(),
     "throughput": {"settings"},
     "window": set(),
+    "collector": set(),
     "testing": {"telemetry.events"},
     "cli": VALUES
     | {
@@ -37,8 +38,9 @@ ALLOWED: dict[str, set[str]] = {
         "packaging",
         "api",
         "configuration",
+        "collector",
     },
-    "api": VALUES | {"service", "wire", "settings", "telemetry"},
+    "api": VALUES | {"service", "wire", "settings", "telemetry", "collector"},
     "configuration": VALUES | {"settings", "backends"},
     "packaging": {"errors", "settings"},
     "lambda_adapter": {"service", "wire", "settings", "errors", "telemetry", "configuration"},

@@ -5,7 +5,6 @@ rest is told to come again. A second signal ends the waiting.
 """
 
 import asyncio
-import gc
 import logging
 import signal
 import socket
@@ -17,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from judge_service.api.protocol import SWEEP_S, Bounds, guarded
+from judge_service.collector import settle_collector
 from judge_service.settings import ServiceSettings
 
 BACKLOG = 4096
@@ -28,11 +28,6 @@ request that crosses our closing it would be lost."""
 
 ANSWER_S = 1.5
 """For the answers of those who are told to come again."""
-
-
-YOUNG_OBJECTS = 20_000
-"""New objects before the collector looks at them. With Python's 700 it looks many times a batch, for
-nothing: what an evaluation makes is gone when it ends, without the collector (docs/performance.md)."""
 
 
 class Server(uvicorn.Server):
@@ -68,9 +63,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        gc.collect()
-        gc.freeze()  # what is there now stays; the collector need not walk through it again and again
-        gc.set_threshold(YOUNG_OBJECTS)
+        settle_collector()
         self._sweeping = asyncio.create_task(self._sweep())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

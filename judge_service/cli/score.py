@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import gc
 import signal
 import sys
 import time
@@ -22,6 +21,7 @@ from judge_service.cli.report import print_json, print_page
 from judge_service.cli.rows import STDIN, Row, Rows, chunks, decode, id_of, open_rows
 from judge_service.cli.summary import RunFacts, Summary, summarise
 from judge_service.cli.writer import Writer
+from judge_service.collector import settle_collector
 from judge_service.errors import SettingsError, TooManyUnscored, WireError
 from judge_service.settings import Settings
 from judge_service.values import Criterion, Part, Reward, Sample
@@ -163,7 +163,7 @@ async def judge_rows(
     async with (opener or _open_service)(work.settings) as judge:
         meta = _meta(work.settings, judge)
         await asyncio.to_thread(journal.claim, meta, restart=work.restart)
-        gc.freeze()  # or the collector walks through every module again and again, 30 ms at a time
+        settle_collector()
         started = time.monotonic()
         reading = Reading(work, judge.rubric.criteria, progress)
         async with Writer(journal, reading.acknowledge) as writer:
