@@ -51,6 +51,9 @@ RETRY_S = (0.1, 1.0)
 LOOK_AGAIN_S = 0.05
 """Between two looks at waiters who have enough units but must not go yet."""
 
+CANCEL_AGAIN_S = 0.5
+"""A client library whose own time-out comes in the moment of a cancellation may turn that into its error."""
+
 FROZEN_S = 0.5
 """A timer that is so late says that the process stood still: what it held is out of date."""
 
@@ -176,10 +179,10 @@ class Shared:
         self._limiter.on_need = None
         if self._task is None:
             return
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
-        self._task = None
+        task, self._task = self._task, None
+        while not task.done():
+            task.cancel()
+            await asyncio.wait((task,), timeout=CANCEL_AGAIN_S)
         self._stop_timer()
         self._hand_in(self._limiter.statistics().level)
         self._hand_in(self._ahead)
@@ -194,7 +197,7 @@ class Shared:
         await self._serve()
 
     async def _serve(self) -> None:
-        while True:
+        while asyncio.current_task() is self._task:  # `thaw` puts another in its place
             await self._need.wait()
             self._need.clear()
             want = self._wanted()

@@ -688,3 +688,31 @@ def test_many_that_are_thawed_at_once_take_no_more_than_the_quota(idle_s: float)
         assert fleet.between(thawed_s, thawed_s + 10) <= 1.02 * 800
 
     virtually(scenario)
+
+
+class DeafStore(FlakyStore):
+    """Its client's time-out comes in the very moment of a cancellation, and hides it."""
+
+    async def lease(self, quota: str, ask: Ask) -> Lease:
+        if ask.leaving:
+            return await super().lease(quota, ask)
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            raise StoreFailed("timed out") from None
+        return await super().lease(quota, ask)
+
+
+def test_it_closes_also_when_a_cancellation_is_swallowed() -> None:
+    async def scenario() -> None:
+        process = Process(DeafStore(), 6_000, "p")
+        process.shared.start()
+        process.saturate(workers=1)
+        await asyncio.sleep(2)
+
+        began_s = asyncio.get_running_loop().time()
+        await process.stop()
+
+        assert asyncio.get_running_loop().time() - began_s < 2
+
+    run_virtual(scenario())
