@@ -13,7 +13,7 @@ from judge_service.api.visit import visit_of
 
 LEAVING = "judge_service.leaving"
 """The scope's extension by which a server tells of a caller that leaves. Its `tell` is called then. Where
-the server has none, a task waits for that, which makes 30 objects of garbage a request that only the
+the server has none, a task waits for that, which leaves cycles at every request that only the garbage
 collector can find, and it stops everybody for that."""
 
 

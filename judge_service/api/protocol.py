@@ -4,7 +4,7 @@ uvicorn waits for ever for a request's headers and puts no limit on their size, 
 connections cost it nothing to accept and everything to keep. One sweep a second looks at all of them,
 which costs less than a timer for each request.
 
-Two more things are done here because they cost a fifth of a request elsewhere: an answer's head and body
+Two more things are done here because they are dear elsewhere (docs/performance.md): an answer's head and body
 leave in one write, and who works on a request is told at once when its caller leaves, without a task that
 waits for that (`Leaving`).
 """

@@ -10,7 +10,7 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from math import ceil
 from typing import Protocol
@@ -50,9 +50,6 @@ RETRY_S = (0.1, 1.0)
 
 LOOK_AGAIN_S = 0.05
 """Between two looks at waiters who have enough units but must not go yet."""
-
-CANCEL_AGAIN_S = 0.5
-"""A client library whose own time-out comes in the moment of a cancellation may turn that into its error."""
 
 FROZEN_S = 0.5
 """A timer that is so late says that the process stood still: what it held is out of date."""
@@ -179,10 +176,10 @@ class Shared:
         self._limiter.on_need = None
         if self._task is None:
             return
-        task, self._task = self._task, None
-        while not task.done():
-            task.cancel()
-            await asyncio.wait((task,), timeout=CANCEL_AGAIN_S)
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+        self._task = None
         self._stop_timer()
         self._hand_in(self._limiter.statistics().level)
         self._hand_in(self._ahead)
@@ -197,7 +194,7 @@ class Shared:
         await self._serve()
 
     async def _serve(self) -> None:
-        while asyncio.current_task() is self._task:  # `thaw` puts another in its place
+        while True:
             await self._need.wait()
             self._need.clear()
             want = self._wanted()
@@ -242,7 +239,7 @@ class Shared:
     async def _lease(self, ask: Ask) -> Lease:
         self._asked += 1
         try:
-            lease = await self._store.lease(self._quota, ask)
+            lease = await _heeding(self._store.lease(self._quota, ask))
         except StoreFailed:
             self._failed += 1
             raise
@@ -369,6 +366,21 @@ class Shared:
             asked_at_s = _now_s()
             with suppress(StoreFailed):
                 return asked_at_s, await self._lease(self._ask(self._wanted(), lost=clients))
+
+
+async def _heeding(call: Awaitable[Lease]) -> Lease:
+    """What comes of a call, or the cancellation that came meanwhile and that a client library hid.
+
+    On Python 3.11 `asyncio.wait_for`, through which redis-py sends, goes on as if nothing had happened when
+    a cancellation comes together with the result. Whoever cancelled us would then wait for ever.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        return await call
+    finally:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 def _now_s() -> float:

@@ -158,7 +158,7 @@ class LengthTrend:
 
 
 def _mean(values: Collection[float]) -> float:
-    """`statistics.fmean`, whose module would make a cold start 4 ms longer."""
+    """`statistics.fmean`, whose module a cold start would pay for."""
     return fsum(values) / len(values)
 
 

@@ -175,9 +175,8 @@ async def test_a_caller_that_hangs_up_is_noticed_behind_a_request_that_waits_its
 ) -> None:
     judge._latency_s = 3.0
     _, writer = await server.connect()
-    writer.write(
-        post("/v1/rewards", BODY) * 2
-    )  # the second is not at work before the first is done
+    # the second is not at work before the first is done
+    writer.write(post("/v1/rewards", BODY) * 2)
     capacity = server.server._app.state.capacity
     await _until(lambda: capacity.statistics().held_samples == 1)
 

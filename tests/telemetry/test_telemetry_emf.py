@@ -120,6 +120,7 @@ def test_a_grader_of_ones_own_with_a_thousand_parts_stays_within_the_format(
         emf(graded(number, parts={f"part{number}_{part}": 0.5 for part in range(10)}))
     emf.flush()
 
+    assert written.records()
     for record in written.records():
         hold_to_the_format(record)
 
