@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -9,8 +10,17 @@ from urllib.parse import urlsplit
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import settings
 
 from judge_service.backends.transport import HttpTransport
+
+settings.register_profile("house", deadline=None)  # how long one example takes is the machine's
+settings.load_profile("house")
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # in the background, and what we start would be too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MAY_BLOCK = {
     "judge_service/service.py": {

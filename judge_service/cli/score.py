@@ -5,7 +5,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from pathlib import Path
 from typing import Any
@@ -117,14 +117,27 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _judge(arguments: argparse.Namespace, work: Work, journal: Journal) -> RunFacts:
-    # what stops a container is taken like Ctrl-C: acknowledged work is kept, and how to go on is said
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with show_progress(work.rows.total, quiet=arguments.quiet) as progress:
-            return asyncio.run(judge_rows(work, journal, progress))
-    except KeyboardInterrupt:
+            return asyncio.run(_until_terminated(judge_rows(work, journal, progress)))
+    except (KeyboardInterrupt, asyncio.CancelledError):
         _say_how_to_resume(arguments, journal)
-        raise
+        raise KeyboardInterrupt from None
+
+
+async def _until_terminated(judging: Coroutine[Any, Any, RunFacts]) -> RunFacts:
+    """What stops a container is taken like Ctrl-C: acknowledged work is kept, and how to go on is said.
+
+    It is not handed on as SIGINT, which a script's background jobs are started to ignore.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(judging)
+
+    def terminate(*_: object) -> None:
+        loop.call_soon_threadsafe(task.cancel)
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        return await task
     finally:
         signal.signal(signal.SIGTERM, before)
 

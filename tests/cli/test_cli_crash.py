@@ -36,8 +36,8 @@ def started(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture
 def simulator() -> Iterator[str]:
-    """The URL of a simulator that answers in about 100 ms."""
-    flags = ["--port", "0", "--latency-median-s", "0.1"]
+    """The URL of a simulator that answers in about 20 ms."""
+    flags = ["--port", "0", "--latency-median-s", "0.02"]
     with started("simulate", *flags, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         yield process.stdout.readline().split()[3]

@@ -4,6 +4,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import read_lines, row, write_rows
 from tests.cli.test_cli_crash import (  # noqa: F401 - fixtures
     IN_FLIGHT,
@@ -19,7 +21,9 @@ from tests.cli.test_cli_crash import (  # noqa: F401 - fixtures
 ROWS = 600
 
 
+@pytest.mark.parametrize("is_in_background", [False, True])
 def test_a_terminated_run_loses_nothing_it_acknowledged(
+    is_in_background: bool,
     tmp_path: Path,
     simulator: str,  # noqa: F811 - the fixture
     environment: dict[str, str],  # noqa: F811 - the fixture
@@ -28,7 +32,11 @@ def test_a_terminated_run_loses_nothing_it_acknowledged(
     source, output = write_rows(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
     command = ["score", str(source), "-o", str(output), "--quiet"]
 
-    with started(*command, env=environment, stderr=subprocess.PIPE) as process:
+    def begin() -> None:
+        if is_in_background:  # as a script's `judge score ... &`
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    with started(*command, env=environment, stderr=subprocess.PIPE, preexec_fn=begin) as process:
         wait_for_calls(simulator, ROWS // 12)
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=10)
