@@ -3,8 +3,11 @@
     python loadtest/cpu.py [--calls 2000] [--rounds 7]
 
 Each client is a process of its own (`cpu_worker.py`) and they take turns, so that a disturbance meets
-all of them; a ratio is of one round. They send the same messages to a simulator that answers at once.
-litellm needs `.venv-peers` (`make bench-peers`) and is left out, with a note, where there is none.
+all of them; a ratio is of one round. They send the same messages over plain HTTP to a judge that answers
+at once. aioboto3 and litellm ask the simulator by Bedrock's Converse, as `judge` does. `raw` (an asyncio
+protocol with httptools) and pyreqwest know of no signature, so they and `chat` ask by chat completions,
+where all send the same body, and they ask `cpu_judge.py`, which is quicker than they are. litellm and
+pyreqwest need `.venv-peers` (`make bench-peers`) and are left out, with a note, where there is none.
 """
 
 import asyncio
@@ -39,29 +42,41 @@ from judge_service.values import Completion, Prompt
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
 WORKER = Path(__file__).with_name("cpu_worker.py")
 IN_FLIGHT = 32
-ASKED = {"aioboto3": 1 / 4, "litellm": 1 / 12}
-SHARE_OF_CALLS = {"judge": 1.0, "aioboto3": 0.5, "litellm": 0.15}
-"""Of `--calls` in each round, so that every client takes about a second."""
+ASKED = (
+    ("judge", "aioboto3", 1 / 4, "a aioboto3 call"),
+    ("judge", "litellm", 1 / 12, "a litellm call"),
+    ("chat", "raw", 4.4, "raw asyncio and httptools"),
+    ("chat", "pyreqwest", 2.0, "a pyreqwest call"),
+)
+"""Which client of ours, over which other, at most how many times, and what the figure calls it."""
+
+BY_CHAT = {"chat", "raw", "pyreqwest"}
+"""Clients that ask by chat completions, and `cpu_judge.py`."""
+
+SHARE_OF_CALLS = {"aioboto3": 0.5, "litellm": 0.15, "raw": 2.0, "chat": 2.0, "pyreqwest": 2.0}
+"""Of `--calls` in each round where it is not 1, so that every client takes a few tenths of a second
+at least and none takes much longer than the others."""
 
 
 def main() -> None:
     options = sizes(__doc__, calls=(2_000, 100), rounds=(7, 2))
     messages = asyncio.run(messages_of_ours())
     with ExitStack() as open_until_end:
-        url = open_until_end.enter_context(simulator()).url
+        converse = open_until_end.enter_context(simulator()).url
+        chat = open_until_end.enter_context(chat_judge())
         clients = {
-            kind: open_until_end.enter_context(worker(kind, python, url, messages))
+            kind: open_until_end.enter_context(
+                worker(kind, python, chat if kind in BY_CHAT else converse, messages)
+            )
             for kind, python in pythons().items()
         }
         us = take_turns(clients, options.calls, options.rounds)
     figures = []
-    for peer, asked in ASKED.items():
+    for ours, peer, asked, name in ASKED:
         if peer in us:
-            ratios = [mine / other for mine, other in zip(us["judge"], us[peer], strict=True)]
+            ratios = [mine / other for mine, other in zip(us[ours], us[peer], strict=True)]
             figures.append(
-                at_most(
-                    f"CPU of an evaluation over a {peer} call", statistics.median(ratios), asked
-                )
+                at_most(f"CPU of an evaluation over {name}", statistics.median(ratios), asked)
             )
     details = {
         "calls_a_round": options.calls,
@@ -78,11 +93,13 @@ def main() -> None:
 
 def pythons() -> dict[str, Path]:
     """Which interpreter runs which client."""
-    found = {"judge": Path(sys.executable), "aioboto3": Path(sys.executable)}
+    found = dict.fromkeys(("judge", "aioboto3", "chat", "raw"), Path(sys.executable))
     if PEERS.exists():
-        found["litellm"] = PEERS
+        found |= dict.fromkeys(("pyreqwest", "litellm"), PEERS)
     else:
-        say("litellm is left out: there is no .venv-peers; `make bench-peers` makes it")
+        say(
+            "litellm and pyreqwest are left out: there is no .venv-peers; `make bench-peers` makes it"
+        )
     return found
 
 
@@ -102,6 +119,17 @@ async def messages_of_ours() -> list[dict[str, str]]:
         {"role": message.role, "content": message.content.replace("1234567", "{number}")}
         for message in asked[0].messages
     ]
+
+
+@contextmanager
+def chat_judge() -> Iterator[str]:
+    """`cpu_judge.py` in a process of its own; its URL."""
+    command = [sys.executable, str(Path(__file__).with_name("cpu_judge.py"))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process.stdout.readline().strip() if process.stdout else ""
+        finally:
+            process.terminate()
 
 
 @contextmanager
@@ -126,7 +154,7 @@ def take_turns(
     us: dict[str, list[float]] = {kind: [] for kind in clients}
     for number in range(rounds + 1):
         for kind, process in clients.items():
-            share = max(IN_FLIGHT, int(calls * SHARE_OF_CALLS[kind]))
+            share = max(IN_FLIGHT, int(calls * SHARE_OF_CALLS.get(kind, 1.0)))
             spent_us = order(process, kind, share) / share * 1e6
             if number:
                 us[kind].append(spent_us)
@@ -150,9 +178,11 @@ def versions() -> dict[str, str]:
     script = (
         "import importlib.metadata as m, sys; print(*(m.version(name) for name in sys.argv[1:]))"
     )
-    wanted: dict[Path, tuple[str, ...]] = {Path(sys.executable): ("aioboto3", "botocore")}
+    wanted: dict[Path, tuple[str, ...]] = {
+        Path(sys.executable): ("aioboto3", "botocore", "httptools")
+    }
     if PEERS.exists():
-        wanted[PEERS] = ("litellm",)
+        wanted[PEERS] = ("litellm", "pyreqwest")
     found: dict[str, str] = {"model": MODEL}
     for python, names in wanted.items():
         said = subprocess.run(

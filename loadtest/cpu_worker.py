@@ -1,10 +1,13 @@
 """One client of `cpu.py` in a process of its own: makes as many calls as told, says what CPU they took.
 
-    python loadtest/cpu_worker.py {judge,aioboto3,litellm} URL IN_FLIGHT MESSAGES
+    python loadtest/cpu_worker.py {judge,aioboto3,litellm,chat,raw,pyreqwest} URL IN_FLIGHT MESSAGES
 
 Reads a number of calls a line, answers with CPU seconds a line (user and system, all threads), and
-ends with its input. litellm runs in another environment, so nothing of ours is imported up here.
-MESSAGES is JSON: what the judge is sent, in which `{number}` makes every call another one.
+ends with its input. litellm and pyreqwest run in another environment, so nothing of ours is imported
+up here. MESSAGES is JSON: what the judge is sent, in which `{number}` makes every call another one.
+
+`judge`, `aioboto3` and `litellm` ask by Bedrock's Converse, which is signed. `chat`, `raw` and
+`pyreqwest` ask by OpenAI chat completions, where the body is all that is sent.
 """
 
 import asyncio
@@ -18,7 +21,7 @@ from typing import Any
 MODEL = "us.amazon.nova-lite-v1:0"
 REGION = "us-east-1"
 KEYS = {"aws_access_key_id": "simulated", "aws_secret_access_key": "simulated"}
-MAX_OUTPUT_TOKENS = 16
+MAX_OUTPUT_TOKENS = 10
 Call = Callable[[int], Awaitable[str]]
 Make = Callable[[range], Awaitable[float]]
 """Makes the calls of these numbers; gives the CPU seconds they took."""
@@ -59,18 +62,45 @@ def cpu_s() -> float:
 
 @asynccontextmanager
 async def judge_client(url: str, in_flight: int, _messages: Any) -> AsyncIterator[Make]:
-    """The whole service: limits in force, cache off, one reward a call."""
-    from measuring import ENVIRON, sample, settings_for  # noqa: PLC0415  not in every environment
+    """The whole service in front of Bedrock."""
+    from measuring import ENVIRON, settings_for  # noqa: PLC0415  not in every environment
 
-    from judge_service import open_service  # noqa: PLC0415  as above
+    settings = settings_for(url, **sections(in_flight))
+    async with service(settings, ENVIRON, in_flight) as make:
+        yield make
 
+
+@asynccontextmanager
+async def chat_client(url: str, in_flight: int, _messages: Any) -> AsyncIterator[Make]:
+    """The whole service in front of a server that speaks chat completions."""
+    import msgspec  # noqa: PLC0415  not in every environment
+
+    from judge_service.settings import Settings  # noqa: PLC0415  as above
+
+    asked = {"backend": "openai", "model": MODEL, "openai": {"base_url": f"{url}/v1"}}
+    settings = msgspec.convert({**asked, **sections(in_flight)}, Settings)
+    async with service(settings, {}, in_flight) as make:
+        yield make
+
+
+def sections(in_flight: int) -> dict[str, Any]:
+    """Limits in force, which never bind, and no cache."""
     limits = {
         "requests_per_minute": 1e9,
         "tokens_per_minute": 1e12,
         "max_in_flight": in_flight,
     }
-    settings = settings_for(url, limits=limits, cache={"max_entries": 0})
-    async with open_service(settings, environ=ENVIRON) as judge:
+    return {"limits": limits, "cache": {"max_entries": 0}}
+
+
+@asynccontextmanager
+async def service(settings: Any, environ: dict[str, str], in_flight: int) -> AsyncIterator[Make]:
+    """One reward a call. No log line is written, because no sink is given to `open_service`."""
+    from measuring import sample  # noqa: PLC0415  not in every environment
+
+    from judge_service import open_service  # noqa: PLC0415  as above
+
+    async with open_service(settings, environ=environ) as judge:
 
         async def make(numbers: range) -> float:
             jobs = [(number, sample(number)) for number in numbers]
@@ -135,11 +165,99 @@ async def litellm_client(url: str, in_flight: int, messages: Any) -> AsyncIterat
     yield many(call, in_flight)
 
 
+class RawConnection(asyncio.Protocol):
+    """The least that a keep-alive client can be: no timeout, no limit, no error that is not a hang."""
+
+    def connection_made(self, transport: Any) -> None:
+        import httptools  # noqa: PLC0415  not in every environment
+
+        self.transport = transport
+        self.parser = httptools.HttpResponseParser(self)
+        self.body = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.parser.feed_data(data)
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        body, self.body = self.body, b""
+        self.answer.set_result(body)
+
+    def ask(self, request: bytes) -> asyncio.Future[bytes]:
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.transport.write(request)
+        return self.answer
+
+
+@asynccontextmanager
+async def raw_client(url: str, in_flight: int, messages: Any) -> AsyncIterator[Make]:
+    """An asyncio protocol and `httptools`, and nothing around them."""
+    loop, netloc = asyncio.get_running_loop(), url.removeprefix("http://")
+    host, _, port = netloc.partition(":")
+    idle = [
+        (await loop.create_connection(RawConnection, host, int(port)))[1] for _ in range(in_flight)
+    ]
+    template = chat_body(messages)
+
+    async def call(number: int) -> str:
+        body = template.replace(b"{number}", b"%d" % number)
+        head = (
+            f"POST /v1/chat/completions HTTP/1.1\r\nhost: {netloc}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        connection = idle.pop()
+        reply = await connection.ask(head.encode() + body)
+        idle.append(connection)
+        return answer_in(reply)
+
+    yield many(call, in_flight)
+    for connection in idle:
+        connection.transport.close()
+
+
+@asynccontextmanager
+async def pyreqwest_client(url: str, in_flight: int, messages: Any) -> AsyncIterator[Make]:
+    """A bare post with the Rust client, over as many connections as there are calls at once."""
+    from pyreqwest.client import ClientBuilder  # noqa: PLC0415  not in every environment
+
+    template, target = chat_body(messages), f"{url}/v1/chat/completions"
+    builder = ClientBuilder().max_connections(in_flight).http1_only()
+    async with builder.build() as client:
+
+        async def call(number: int) -> str:
+            body = template.replace(b"{number}", b"%d" % number)
+            post = client.post(target).header("content-type", "application/json")
+            reply = await post.body_bytes(body).build().send()
+            return answer_in(bytes(await reply.bytes()))
+
+        yield many(call, in_flight)
+
+
+def chat_body(messages: Any) -> bytes:
+    """A chat completion's body, in which `{number}` is still to be replaced."""
+    asked = {"model": MODEL, "messages": messages, "max_tokens": MAX_OUTPUT_TOKENS}
+    return json.dumps({**asked, "temperature": 0.0}, separators=(",", ":")).encode()
+
+
+def answer_in(reply: bytes) -> str:
+    text: str = json.loads(reply)["choices"][0]["message"]["content"]
+    return text
+
+
 def text_of(message: dict[str, str], number: int) -> str:
     return message["content"].replace("{number}", str(number))
 
 
-CLIENTS = {"judge": judge_client, "aioboto3": aioboto3_client, "litellm": litellm_client}
+CLIENTS = {
+    "judge": judge_client,
+    "aioboto3": aioboto3_client,
+    "litellm": litellm_client,
+    "chat": chat_client,
+    "raw": raw_client,
+    "pyreqwest": pyreqwest_client,
+}
 
 if __name__ == "__main__":
     asyncio.run(main())
