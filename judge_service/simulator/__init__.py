@@ -10,6 +10,7 @@ from judge_service.simulator.faults import FAULTS, Fault
 from judge_service.simulator.ledger import CallLogged, Statistics
 from judge_service.simulator.quota import QuotaStatistics
 from judge_service.simulator.server import Simulator, run, simulate
+from judge_service.simulator.spells import Spell
 
 __all__ = [
     "FAULTS",
@@ -18,6 +19,7 @@ __all__ = [
     "QuotaStatistics",
     "Simulator",
     "SimulatorConfig",
+    "Spell",
     "Statistics",
     "run",
     "simulate",

@@ -23,6 +23,7 @@ from judge_service.simulator.judge import Judgement, judge
 from judge_service.simulator.ledger import CallLogged, Ledger
 from judge_service.simulator.protocol import Connection, HttpRequest
 from judge_service.simulator.quota import Quota, Reservation
+from judge_service.simulator.spells import Spells
 
 
 class Call(Struct, eq=False):
@@ -57,7 +58,8 @@ class Calls:
 
     def reset(self) -> None:
         """Fresh quotas, draws and counts; calls in flight end on the old quotas."""
-        self.chance = Chance(self._config)
+        self._spells = Spells(self._config.spells)
+        self.chance = Chance(self._config, self._spells)
         self.quotas: dict[str, Quota] = {}
         self.ledger.reset()
 
@@ -65,12 +67,13 @@ class Calls:
         self, dialect: Dialect, model: str, request: HttpRequest, connection: Connection
     ) -> None:
         """Admits the call and lets its latency begin, or refuses it at once."""
+        now_s = self._clock()
         call = Call(
-            self.ledger.arrived(),
-            self._clock(),
+            self.ledger.arrived(now_s),
+            now_s,
             dialect,
             connection,
-            self.chance.draw(),
+            self.chance.draw(now_s),
             Question(model=model, prompt=""),
         )
         try:
@@ -113,7 +116,7 @@ class Calls:
         if quota is None:
             if len(self.quotas) >= self._config.max_models:
                 raise AT_THE_DOOR["not_found"].error()
-            quota = self.quotas[model] = Quota(self._config)
+            quota = self.quotas[model] = Quota(self._config, self._spells)
         return quota
 
     def _finish(self, call: Call) -> None:
@@ -165,6 +168,7 @@ class Calls:
                 status=status,
                 code=code,
                 fault=call.draw.fault,
+                in_spell=call.draw.in_spell,
                 channel=call.question.channel,
                 prompt_digest=call.judgement.digest if call.judgement else 0,
                 input_tokens=usage[0],

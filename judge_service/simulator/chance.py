@@ -11,36 +11,40 @@ from msgspec import Struct
 
 from judge_service.simulator.config import SimulatorConfig, fault_rates
 from judge_service.simulator.faults import Fault
+from judge_service.simulator.spells import Spells
 
 
 class Draw(Struct, frozen=True, gc=False):
-    """What happens to one call."""
+    """What happens to one call. in_spell: its fault is that of a spell."""
 
     fault: Fault | None
     latency_s: float
+    in_spell: bool = False
 
 
 class Chance:
     """The fate of every call, in the order of their arrival.
 
     Each call takes the same number of draws whatever happens to it, so that changing one rate does
-    not reshuffle the latencies. Scripted faults come first.
+    not reshuffle the latencies. Scripted faults come first, then those of a spell, then chance.
     """
 
-    def __init__(self, config: SimulatorConfig) -> None:
+    def __init__(self, config: SimulatorConfig, spells: Spells | None = None) -> None:
         self._config = config
         self._random = Random(config.seed)
         rates = fault_rates(config)
         self._faults: list[Fault] = list(rates)
         self._thresholds = list(accumulate(rates.values()))
         self._script: deque[Fault | None] = deque(config.faults)
+        self._spells = spells or Spells(config.spells)
         self._draws = 0
 
     def script(self, faults: Iterable[Fault | None]) -> None:
         """The next calls meet these faults, in order; `None` is a call without one."""
         self._script.extend(faults)
 
-    def draw(self) -> Draw:
+    def draw(self, now_s: float = 0.0) -> Draw:
+        """What happens to a call that comes now."""
         random = self._random
         self._draws += 1
         normal, tail, fault, coin = (
@@ -49,18 +53,22 @@ class Chance:
             random.random(),
             random.random(),
         )
-        drawn = self._script.popleft() if self._script else self._fault(fault)
+        befallen, fault = self._spells.fault(fault, now_s)
+        scripted = bool(self._script)
+        drawn = self._script.popleft() if scripted else befallen or self._fault(fault)
         if drawn == "error_5xx":
             drawn = "internal_error" if coin < 0.5 else "unavailable"
-        return Draw(drawn, self._latency_s(normal, tail))
+        median_s = self._spells.latency_median_s(self._config.latency_median_s, now_s)
+        latency_s = self._latency_s(median_s, normal, tail)
+        return Draw(drawn, latency_s, befallen is not None and not scripted)
 
     def _fault(self, drawn: float) -> Fault | None:
         place = bisect_right(self._thresholds, drawn)
         return self._faults[place] if place < len(self._faults) else None
 
-    def _latency_s(self, normal: float, tail: float) -> float:
+    def _latency_s(self, median_s: float, normal: float, tail: float) -> float:
         config = self._config
-        latency_s = config.latency_median_s * math.exp(config.latency_sigma * normal)
+        latency_s = median_s * math.exp(config.latency_sigma * normal)
         return latency_s * config.tail_factor if tail < config.tail_probability else latency_s
 
     def __repr__(self) -> str:

@@ -7,7 +7,9 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from judge_service.simulator import spells
 from judge_service.simulator.faults import FAULTS, Fault
+from judge_service.simulator.spells import Spell
 
 
 class SimulatorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -18,7 +20,10 @@ class SimulatorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     requests_per_minute, tokens_per_minute, tokens_per_day: quota of each model, `None` for none.
     refill: `continuous` refills all the time and holds `burst_s` seconds of the quota; `minute`
-        begins every minute afresh. AWS does not say which one it does, so test with both.
+        begins every minute afresh. AWS does not say which one it does, so test with both. `window` begins
+        every `refill_window_s` seconds afresh with that part of the quota, as gateways do that shape below
+        the minute.
+    refill_window_s: of `window`, in (0, 60]; 1 lets a sixtieth of the quota pass in each second.
     burst_s: how many seconds of quota may be taken at once, in (0, 60]. 1 is strict: any 60 s
         carry at most 61 s of quota.
     output_burndown: tokens of quota that one output token costs in the end (5 for Claude 3.7 to 4.x).
@@ -32,6 +37,7 @@ class SimulatorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ..._rate: share of the calls that meet this fault, in [0, 1], together at most 1; the fault of
         the same name is described in `faults.FAULTS`.
     faults: faults of the first calls, in order, before any is drawn; `None` is a call without one.
+    spells: storms, outages, slow spells and other tenants on the quota, each for a while; see `Spell`.
     slow_byte_s: pause between the bytes of a `slow_body`, seconds.
 
     refuses_schema, refuses_tool, refuses_logprobs: the models refuse structured output, a forced
@@ -54,7 +60,8 @@ class SimulatorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     tokens_per_day: float | None = None
-    refill: Literal["continuous", "minute"] = "continuous"
+    refill: Literal["continuous", "minute", "window"] = "continuous"
+    refill_window_s: float = 1.0
     burst_s: float = 1.0
     output_burndown: float = 1.0
     model_max_output_tokens: int = 64_000
@@ -101,6 +108,7 @@ class SimulatorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     malformed_output_rate: float = 0.0
     context_full_rate: float = 0.0
     faults: tuple[Fault | None, ...] = ()
+    spells: tuple[Spell, ...] = ()
     slow_byte_s: float = 1.0
 
     refuses_schema: bool = False
@@ -174,10 +182,24 @@ def _problems(config: SimulatorConfig) -> list[str]:
         found.append("the fault rates sum to more than 1")
     if not 0 < config.burst_s <= 60:
         found.append(f"burst_s is {config.burst_s}, use more than 0 and at most 60")
+    found += _window_problems(config)
     found += [f"{fault} is no fault" for fault in config.faults if fault not in (None, *FAULTS)]
+    found += spells.problems(config.spells)
     if config.verify_sigv4 and not (config.access_key and config.secret_key):
         found.append("verify_sigv4 needs access_key and secret_key")
     return found
+
+
+def _window_problems(config: SimulatorConfig) -> list[str]:
+    window_s = config.refill_window_s
+    if not 0 < window_s <= 60:
+        return [f"refill_window_s is {window_s}, use more than 0 and at most 60"]
+    per_minute = config.requests_per_minute
+    if config.refill == "window" and per_minute and 0 < per_minute * window_s < 60:
+        return [
+            f"refill_window_s is {window_s}, too short for one of {per_minute:g} requests a minute"
+        ]
+    return []
 
 
 def _above(value: float | None, lowest: float) -> bool:

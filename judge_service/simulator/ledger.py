@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from judge_service.simulator.config import SimulatorConfig
-from judge_service.simulator.quota import QuotaStatistics
+from judge_service.simulator.quota import QuotaStatistics, WorstWindow
 
 
 class CallLogged(Struct, frozen=True, kw_only=True, gc=False):
@@ -15,7 +15,7 @@ class CallLogged(Struct, frozen=True, kw_only=True, gc=False):
     started_s: on the simulator's clock. latency_s: as drawn; 0 for a call refused at the door.
     status: of the reply, 0 when there was none to read (`reset`, `hang`).
     prompt_digest: identity of the prompt (see `answers`), 0 when the request could not be read.
-    heard: somebody was still there to be answered.
+    in_spell: the fault is that of a spell. heard: somebody was still there to be answered.
     """
 
     number: int
@@ -26,6 +26,7 @@ class CallLogged(Struct, frozen=True, kw_only=True, gc=False):
     status: int
     code: str = ""
     fault: str | None = None
+    in_spell: bool = False
     channel: str = ""
     prompt_digest: int = 0
     input_tokens: int = 0
@@ -37,8 +38,11 @@ class CallLogged(Struct, frozen=True, kw_only=True, gc=False):
 class Statistics(Struct, frozen=True, kw_only=True):
     """What `GET /simulator/statistics` answers.
 
-    calls: that arrived. by_status: of ended calls; 0 is a call without a readable reply.
-    by_fault: injected faults. in_flight: admitted and not ended.
+    calls: that arrived, whatever became of them. worst_window_calls: the most of them in any 60 s.
+    by_status: of ended calls; 0 is a call without a readable reply.
+    by_fault: faults that were drawn at their rates or scripted. by_spell: faults of spells. What a quota
+        refused is in neither, see `QuotaStatistics`.
+    in_flight: admitted and not ended.
     answered: well-formed, complete answers that found their client.
     unheard: answers whose client had gone; they cost quota all the same.
     distinct_prompts, answered_again: how many prompts were answered, and how often one was answered
@@ -47,6 +51,7 @@ class Statistics(Struct, frozen=True, kw_only=True):
     """
 
     calls: int
+    worst_window_calls: float
     answered: int
     unheard: int
     in_flight: int
@@ -55,6 +60,7 @@ class Statistics(Struct, frozen=True, kw_only=True):
     output_tokens: int
     by_status: Mapping[int, int]
     by_fault: Mapping[str, int]
+    by_spell: Mapping[str, int]
     distinct_prompts: int
     answered_again: int
     open_connections: int
@@ -84,16 +90,19 @@ class Ledger:
         """Forgets everything but the calls in flight."""
         self.events.clear()
         self.calls = 0
+        self._arrivals = WorstWindow()
         self._answered = self._unheard = self._answered_again = 0
         self._input_tokens = self._output_tokens = 0
         self._peak_in_flight = self._in_flight
         self._by_status: Counter[int] = Counter()
         self._by_fault: Counter[str] = Counter()
+        self._by_spell: Counter[str] = Counter()
         self._prompts: set[int] = set()
 
-    def arrived(self) -> int:
+    def arrived(self, now_s: float) -> int:
         """A call came in; its number, from 1."""
         self.calls += 1
+        self._arrivals.add(1.0, now_s)
         return self.calls
 
     def admitted(self) -> None:
@@ -113,7 +122,7 @@ class Ledger:
         self._output_tokens += event.output_tokens
         self._unheard += not event.heard
         if event.fault is not None:
-            self._by_fault[event.fault] += 1
+            (self._by_spell if event.in_spell else self._by_fault)[event.fault] += 1
         elif event.status == 200 and event.heard:
             self._remember(event.prompt_digest)
 
@@ -129,6 +138,7 @@ class Ledger:
     ) -> Statistics:
         return Statistics(
             calls=self.calls,
+            worst_window_calls=self._arrivals.worst,
             answered=self._answered,
             unheard=self._unheard,
             in_flight=self._in_flight,
@@ -137,6 +147,7 @@ class Ledger:
             output_tokens=self._output_tokens,
             by_status=dict(sorted(self._by_status.items())),
             by_fault=dict(sorted(self._by_fault.items())),
+            by_spell=dict(sorted(self._by_spell.items())),
             distinct_prompts=len(self._prompts),
             answered_again=self._answered_again,
             open_connections=open_connections,

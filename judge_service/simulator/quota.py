@@ -7,6 +7,7 @@ caller tells the time.
 """
 
 from collections import deque
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -17,6 +18,7 @@ from judge_service.simulator.faults import (
     TOO_MANY_TOKENS_PER_DAY,
     Refusal,
 )
+from judge_service.simulator.spells import Spells
 
 MINUTE_S = 60.0
 DAY_S = 86_400.0
@@ -24,15 +26,25 @@ SLACK = 1e-6
 """Rounding must not refuse what fits exactly."""
 
 
+Taken = Callable[[float, float], float]
+"""How many seconds' worth of quota others take between two readings of the clock."""
+
+
+def nobody(_begin_s: float, _end_s: float) -> float:
+    """The quota is ours alone."""
+    return 0.0
+
+
 class Bucket:
-    """Refills all the time and holds `burst_s` seconds of the limit.
+    """Refills all the time, by what others leave, and holds `burst_s` seconds of the limit.
 
     An amount above that is admitted when the bucket is full, and leaves a debt: a strict burst must
     not forbid what the minute allows. An amount above the limit itself never fits.
     """
 
-    def __init__(self, limit: float, burst_s: float) -> None:
+    def __init__(self, limit: float, burst_s: float, taken_s: Taken = nobody) -> None:
         self._limit = limit
+        self._taken_s = taken_s
         self._per_s = limit / MINUTE_S
         self._capacity = self._level = self._per_s * burst_s
         self._at_s: float | None = None
@@ -50,24 +62,29 @@ class Bucket:
         self._level = min(self._level + amount, self._capacity)
 
     def _refill(self, now_s: float) -> None:
-        elapsed_s = now_s - (now_s if self._at_s is None else self._at_s)
-        self._level = min(self._level + elapsed_s * self._per_s, self._capacity)
+        at_s = now_s if self._at_s is None else self._at_s
+        left_s = now_s - at_s - self._taken_s(at_s, now_s)
+        self._level = min(self._level + left_s * self._per_s, self._capacity)
         self._at_s = now_s
 
 
 class FixedWindow:
-    """Begins afresh every `window_s` seconds, counted from the first call."""
+    """Begins afresh every `window_s` seconds, counted from the first call.
 
-    def __init__(self, limit: float, window_s: float) -> None:
-        self._limit = limit
+    What others take of a window is set aside when it begins.
+    """
+
+    def __init__(self, limit: float, window_s: float, taken_s: Taken = nobody) -> None:
+        self._limit = self._left = limit
         self._window_s = window_s
+        self._taken_s = taken_s
         self._start_s: float | None = None
         self._window = 0.0
         self._used = 0.0
 
     def fits(self, amount: float, now_s: float) -> bool:
         self._roll(now_s)
-        return self._used + amount <= self._limit + SLACK
+        return self._used + amount <= self._left + SLACK
 
     def take(self, amount: float) -> float:
         self._used += amount
@@ -82,9 +99,15 @@ class FixedWindow:
     def _roll(self, now_s: float) -> None:
         if self._start_s is None:
             self._start_s = now_s
+            self._begin(0.0)
         window = (now_s - self._start_s) // self._window_s
         if window != self._window:
-            self._window, self._used = window, 0.0
+            self._begin(window)
+
+    def _begin(self, window: float) -> None:
+        begin_s = (self._start_s or 0.0) + window * self._window_s
+        share = self._taken_s(begin_s, begin_s + self._window_s) / self._window_s
+        self._window, self._used, self._left = window, 0.0, self._limit * (1 - share)
 
 
 class WorstWindow:
@@ -137,18 +160,19 @@ class QuotaStatistics(Struct, frozen=True, kw_only=True):
 
 
 class Quota:
-    """The quota of one model."""
+    """The quota of one model. spells: who else takes of it, by default those of the configuration."""
 
-    def __init__(self, config: SimulatorConfig) -> None:
+    def __init__(self, config: SimulatorConfig, spells: Spells | None = None) -> None:
+        taken_s = (spells or Spells(config.spells)).taken_s
         self._meters: list[tuple[Refusal, Bucket | FixedWindow, bool]] = []
         if config.requests_per_minute is not None:
-            meter = _per_minute(config.requests_per_minute, config)
+            meter = _per_minute(config.requests_per_minute, config, taken_s)
             self._meters.append((TOO_MANY_REQUESTS, meter, False))
         if config.tokens_per_minute is not None:
-            meter = _per_minute(config.tokens_per_minute, config)
+            meter = _per_minute(config.tokens_per_minute, config, taken_s)
             self._meters.append((TOO_MANY_TOKENS, meter, True))
         if config.tokens_per_day is not None:
-            day = FixedWindow(config.tokens_per_day, DAY_S)
+            day = FixedWindow(config.tokens_per_day, DAY_S, taken_s)
             self._meters.append((TOO_MANY_TOKENS_PER_DAY, day, True))
         self._requests = WorstWindow()
         self._tokens = WorstWindow()
@@ -199,7 +223,8 @@ class Quota:
         return f"<Quota admitted={self._admitted} reserved={self._reserved:g} tokens>"
 
 
-def _per_minute(limit: float, config: SimulatorConfig) -> Bucket | FixedWindow:
-    if config.refill == "minute":
-        return FixedWindow(limit, MINUTE_S)
-    return Bucket(limit, config.burst_s)
+def _per_minute(limit: float, config: SimulatorConfig, taken_s: Taken) -> Bucket | FixedWindow:
+    if config.refill == "continuous":
+        return Bucket(limit, config.burst_s, taken_s)
+    window_s = MINUTE_S if config.refill == "minute" else config.refill_window_s
+    return FixedWindow(limit * window_s / MINUTE_S, window_s, taken_s)
