@@ -193,8 +193,13 @@ class Simulated:
 
     def statistics(self) -> Any:
         """What happened there so far, as JSON."""
+        return json.loads(self.read())
+
+    def read(self) -> bytes:
+        """The same as it came."""
         with urlopen(f"{self.url}/simulator/statistics", timeout=10) as reply:
-            return json.load(reply)
+            content: bytes = reply.read()
+        return content
 
 
 @contextmanager

@@ -1,0 +1,218 @@
+"""What the world does to a quota, and what the service makes of it: refusals, tenants, storms, slow spells.
+
+    python loadtest/world.py                       (all, ten minutes; `make bench-world`)
+    python loadtest/world.py --virtual             (all in virtual time, some minutes of CPU)
+    python loadtest/world.py --virtual --only _6000$ --only random_latency_17$
+
+`scenario.py` has the scenarios. Storms and what is sent after slow spells are always measured in virtual
+time; everything else over real sockets, with the simulator in a process of its own, unless `--virtual`
+is given. Figures are made of the judge's own counts. `--only` takes patterns of names and, like
+`--virtual`, writes no result. A scenario that fails is run again by its name, in virtual time exactly so.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import re
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import aclosing
+from itertools import count, groupby
+from typing import Any
+
+import msgspec
+from measuring import ENVIRON, MODEL, report, sample, say, simulator
+from msgspec import Struct
+from scenario import Scenario, in_virtual_time, on_sockets
+from world_figures import Reading, Run, details_of, figures_of
+from world_judge import WorldJudge
+
+from judge_service import JudgeService, Sample, open_service
+from judge_service.service import Lane
+from judge_service.simulator import Statistics
+from judge_service.telemetry.events import Event, SampleGraded
+from judge_service.testing import run_virtual
+
+ALONE_PER_MINUTE = 30_000
+"""A judge of more calls a minute needs both cores: it is measured alone."""
+SOCKETS_AT_ONCE = 8
+SMOKE_SECONDS, SMOKE_SEEDS, SMOKE_RANDOM = 8, 1, 3
+
+Read = Callable[[], Awaitable[Statistics]]
+
+
+class Task(Struct, frozen=True):
+    """One run that is to be made."""
+
+    scenario: Scenario
+    seed: int
+    is_virtual: bool
+
+
+def main() -> None:
+    options = read_options()
+    tasks = [task for task in planned(options) if wanted(task.scenario.name, options.only)]
+    if not tasks:
+        sys.exit("no scenario is called like that; `--list` shows them")
+    if options.list:
+        print("\n".join(dict.fromkeys(task.scenario.name for task in tasks)))
+        return
+    runs = list(run_all(tasks, options.workers))
+    figures: list[dict[str, Any]] = []
+    details: dict[str, Any] = {}
+    for name, of_name in groupby(runs, key=lambda run: run.scenario.name):
+        group = list(of_name)
+        figures += figures_of(group)
+        details[name] = details_of(group)
+    if options.show:
+        for name, measured in details.items():
+            print(f"{name}: {json.dumps(measured)}")
+    is_partial = options.smoke or options.virtual or bool(options.only)
+    report("world", figures, details, smoke=is_partial)
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes; writes no result")
+    parser.add_argument("--virtual", action="store_true", help="everything in virtual time")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="PATTERN", help="of names, may be repeated"
+    )
+    parser.add_argument("--list", action="store_true", help="the names, and nothing else")
+    parser.add_argument("--show", action="store_true", help="print the details as well")
+    parser.add_argument("--seeds", type=int, help="of each scenario, instead of its own")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes at work")
+    return parser.parse_args()
+
+
+def planned(options: argparse.Namespace) -> Iterator[Task]:
+    virtual = in_virtual_time()
+    for scenario in (*on_sockets(), *(virtual[: 8 + SMOKE_RANDOM] if options.smoke else virtual)):
+        is_virtual = options.virtual or scenario in virtual
+        seeds = options.seeds or (SMOKE_SEEDS if options.smoke else scenario.seeds)
+        seconds = SMOKE_SECONDS if options.smoke else scenario.seconds
+        sized = msgspec.structs.replace(scenario, seconds=seconds)
+        for seed in range(seeds):
+            yield Task(sized, seed, is_virtual)
+
+
+def wanted(name: str, patterns: list[str]) -> bool:
+    return not patterns or any(re.search(pattern, name) for pattern in patterns)
+
+
+def run_all(tasks: list[Task], workers: int) -> Iterable[Run]:
+    """Every run, in the order of the tasks: real time first, small quotas beside each other."""
+    small = [task for task in tasks if not task.is_virtual and not is_large(task)]
+    large = [task for task in tasks if not task.is_virtual and is_large(task)]
+    virtual = [task for task in tasks if task.is_virtual]
+    runs: dict[tuple[str, int], Run] = {}
+    for group, at_once in ((small, SOCKETS_AT_ONCE), (large, 1), (virtual, workers)):
+        with ProcessPoolExecutor(at_once) as pool:
+            for task, run in zip(group, pool.map(run_one, group), strict=True):
+                runs[task.scenario.name, task.seed] = run
+                say(f"{task.scenario.name}, seed {task.seed}: done")
+    return [runs[task.scenario.name, task.seed] for task in tasks]
+
+
+def is_large(task: Task) -> bool:
+    return task.scenario.per_minute > ALONE_PER_MINUTE
+
+
+def run_one(task: Task) -> Run:
+    random.seed(task.seed)  # the jitter of the service's own waits
+    scenario, seed = task.scenario, task.seed
+    if task.is_virtual:
+        return run_virtual(in_virtual(scenario, seed))
+    with simulator(**scenario.config(seed)) as judge:
+        return asyncio.run(over_sockets(scenario, seed, judge))
+
+
+async def in_virtual(scenario: Scenario, seed: int) -> Run:
+    world = WorldJudge(scenario.simulator(seed))
+
+    async def read() -> Statistics:
+        return world.read()
+
+    model: Any = world
+    counts, settings = Counts(), scenario.settings("http://none")
+    async with open_service(settings, environ={}, sink=counts, model=model) as judge:
+        return await drive(judge, scenario, seed, counts, read)
+
+
+async def over_sockets(scenario: Scenario, seed: int, simulated: Any) -> Run:
+    async def read() -> Statistics:
+        return msgspec.json.decode(await asyncio.to_thread(simulated.read), type=Statistics)
+
+    counts = Counts()
+    async with open_service(
+        scenario.settings(simulated.url), environ=ENVIRON, sink=counts
+    ) as judge:
+        return await drive(judge, scenario, seed, counts, read)
+
+
+class Counts:
+    """A sink that counts what was graded and what was not scored."""
+
+    def __init__(self) -> None:
+        self.graded = self.unscored = 0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, SampleGraded):
+            self.graded += 1
+            self.unscored += event.reward.score is None
+
+
+async def drive(
+    judge: JudgeService, scenario: Scenario, seed: int, counts: Counts, read: Read
+) -> Run:
+    """Judges as fast as it may, and reads the judge's counts every second."""
+    loop = asyncio.get_running_loop()
+    started_s = loop.time()
+    numbers = count()
+    loads = [asyncio.create_task(load(judge, scenario, lane, numbers)) for lane in scenario.lanes]
+    readings = []
+    for second in range(scenario.seconds + 1):
+        await asyncio.sleep(started_s + second - loop.time())
+        at_s = loop.time() - started_s
+        readings.append(reading_of(at_s, await read()))
+    for task in loads:
+        if task.done():
+            raise RuntimeError("the load ended before its time") from task.exception()
+        task.cancel()
+    await asyncio.wait(loads)
+    worst = (await read()).worst_window_calls
+    return Run(scenario, seed, readings, worst, counts.graded, counts.unscored)
+
+
+async def load(judge: JudgeService, scenario: Scenario, lane: Lane, numbers: Iterator[int]) -> None:
+    """Samples without an end."""
+
+    def jobs() -> Iterator[tuple[int, Sample]]:
+        for number in numbers:
+            yield number, sample(number)
+
+    async with aclosing(judge.stream(jobs(), window=scenario.waiting, lane=lane)) as rewards:
+        async for _ in rewards:
+            pass
+
+
+def reading_of(at_s: float, seen: Statistics) -> Reading:
+    quota = seen.quotas.get(MODEL)
+    return Reading(
+        at_s=at_s,
+        sent=seen.calls,
+        answered=seen.answered,
+        accepted=quota.admitted if quota else 0,
+        refused_by_quota=quota.refused_requests if quota else 0,
+        refused_at_random=seen.by_fault.get("throttle", 0),
+        refused_in_storm=seen.by_spell.get("throttle", 0),
+    )
+
+
+if __name__ == "__main__":
+    main()
