@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
-from judge_service.grading.rubric_schema import rubric_schema
+from judge_service.grading.rubric.schema import rubric_schema
 from judge_service.settings import Key, keys
 from judge_service.verifiers import MODULES
 
@@ -26,7 +26,7 @@ RESULTS = ROOT / "loadtest" / "results"
 
 INTRODUCTION = """# Settings
 
-<!-- Written by `make docs` from judge_service/settings.py and sections/; edit those. -->
+<!-- Written by `make docs` from judge_service/settings/; edit those. -->
 
 Defaults first, then the TOML file (`--config`, or the variable `JUDGE_CONFIG`), then the environment.
 An unknown key is refused with the nearest known one. In the environment `-` stands for "not set".

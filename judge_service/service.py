@@ -32,6 +32,7 @@ from judge_service.backends import Backend
 from judge_service.backends.unasked import Unasked
 from judge_service.errors import SettingsError
 from judge_service.flow import Request
+from judge_service.flow.workers import work_off, work_through
 from judge_service.grading import (
     DRAW_STEP,
     GUARDS,
@@ -53,7 +54,6 @@ from judge_service.telemetry.state import ServiceState
 from judge_service.throughput import Throughput, expect
 from judge_service.values import Prompt, Ranking, Reward, Sample
 from judge_service.verifiers import MODULES
-from judge_service.window import work_off, work_through
 from judge_service.wire import Answer, Batch, Door, Late, decode_event, encode_reply
 
 if TYPE_CHECKING:  # imported where they are used: a cold start pays for every module
@@ -446,7 +446,7 @@ async def open_service(
     own = None
     async with AsyncExitStack() as closing:
         if settings.grader:
-            from judge_service.grading.own import open_own  # noqa: PLC0415 - only what is used
+            from judge_service.grading.custom.grader import open_own  # noqa: PLC0415 - only what is used
 
             own = await open_own(settings.grader, timeout_s=settings.grader_timeout_s)
             closing.callback(own.close)
@@ -495,7 +495,7 @@ def open_rehearsal(
 
 def schema_of_rubrics() -> dict[str, Any]:
     """The JSON Schema of a rubric file, with the verifiers there are."""
-    from judge_service.grading.rubric_schema import rubric_schema  # noqa: PLC0415 - only what is used
+    from judge_service.grading.rubric.schema import rubric_schema  # noqa: PLC0415 - only what is used
 
     return rubric_schema(list(MODULES))
 

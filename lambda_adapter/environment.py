@@ -17,7 +17,7 @@ from judge_service.settings import Settings
 from judge_service.telemetry.sinks import Sinks, open_sinks
 from judge_service.telemetry.trace import carry
 from judge_service.wire import decode_event, refuse_larger
-from lambda_adapter.standstill import Watch
+from lambda_adapter.freeze import Watch
 
 CLOSING_S = 5.0
 """How long `close` waits for the judge: for its store and for calls on the wire."""

@@ -17,18 +17,18 @@ from typing import Any
 
 from msgspec import Struct
 
-from judge_service.configuration.aws import AwsClient
+from judge_service.aws.client import AwsClient
 from judge_service.errors import JudgeServiceError, SettingsError, WireError
 from judge_service.service import JudgeService
-from judge_service.wire.rollout_queue import (
+from judge_service.wire.trainers.rollout_queue import (
     GenerateResponse,
     RolloutRequest,
     encode_generate_request,
     encode_rollout_response,
     read_message,
 )
-from lambda_adapter.reply_queue import Outbox, Reply, digest_of, log_unanswered
-from lambda_adapter.rollout_table import Rollouts
+from lambda_adapter.queue.reply_queue import Outbox, Reply, digest_of, log_unanswered
+from lambda_adapter.queue.rollout_table import Rollouts
 
 SENDING_S = 2.0
 """Kept free before the end, to remember and send what was judged."""

@@ -15,8 +15,8 @@ from typing import Any
 
 from measuring import at_least, cpu_s, report, say, sizes
 
-from judge_service.verifiers.instructions import followed, instructions
 from judge_service.verifiers.instructions.languages import language_of
+from judge_service.verifiers.instructions.verifier import followed, instructions
 
 AGREED_PERCENT = 99.0
 WHY = {"change_case:capital_word_frequency": "the checker's tokens split `LIFE'S`, and `'S` counts"}

@@ -23,9 +23,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from judge_service.backends.lexical import negation_factor, normalise, number_factor
-from judge_service.backends.local import ChrF, LocalJudge, Pair, Scorer, score_pairs
-from judge_service.backends.minilm import MiniLM
+from judge_service.backends.embedded.judge import ChrF, LocalJudge, Pair, Scorer, score_pairs
+from judge_service.backends.embedded.lexical import negation_factor, normalise, number_factor
+from judge_service.backends.embedded.minilm import MiniLM
 from judge_service.flow import Request
 from judge_service.values import Criterion, Prompt, Question
 

@@ -17,7 +17,7 @@ from measuring import at_least, at_most, report, say, simulator, sizes
 from rows import row
 from serving import Served, service
 
-from judge_service.api.jobs.file import JobFile
+from judge_service.api.jobs.job_file import JobFile
 
 JUDGE = {"latency_median_s": 0.3}
 MAX_IN_FLIGHT = 256

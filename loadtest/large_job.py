@@ -30,7 +30,7 @@ from measuring import (
 )
 
 from judge_service import Sample, open_service
-from judge_service.collector import settle_collector
+from judge_service.garbage_collection import settle_collector
 
 BEAT_S = 0.005
 LATENCIES_S = (0.0, 0.05)

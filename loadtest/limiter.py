@@ -15,7 +15,7 @@ from measuring import InstantJudge, at_most, report, sample, say, sizes, spread
 
 from judge_service import Settings, open_service
 from judge_service.flow import Handler, Request, stack
-from judge_service.flow.rate_limit import Limit, RateLimit
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.settings import CacheSettings, LimitSettings
 
 PER_MINUTE = 1e12

@@ -33,7 +33,7 @@ from msgspec import Struct
 from judge_service import JudgeService, Sample, Settings, open_service
 from judge_service.errors import Throttled
 from judge_service.flow import Request
-from judge_service.flow.tokens import LearnedRatio
+from judge_service.flow.admission.tokens import LearnedRatio
 from judge_service.simulator import SimulatorConfig, simulate
 from judge_service.simulator.faults import Refusal
 from judge_service.simulator.quota import Quota, QuotaStatistics

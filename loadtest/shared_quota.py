@@ -46,8 +46,8 @@ from msgspec.structs import replace
 
 from judge_service import open_service
 from judge_service.flow import Request
-from judge_service.flow.lease import Shared
-from judge_service.flow.rate_limit import Limit, RateLimit
+from judge_service.flow.admission.lease import QuotaLease
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.flow.stores import Ask, Lease
 from judge_service.flow.stores.redis import RedisStore
 from judge_service.telemetry.events import Event, StoreBack
@@ -262,7 +262,7 @@ async def share(plan: Plan) -> Seen:
             seen.unfinished -= 1
 
     quota = {"requests": plan.requests_per_minute}
-    shared = Shared(limit, store=store, quota="loadtest", per_minute=quota, sink=note)
+    shared = QuotaLease(limit, store=store, quota="loadtest", per_minute=quota, sink=note)
     shared.start()
     await asyncio.sleep(plan.start_s - time.monotonic())
     # what still waits at the end ends too: it takes a round more

@@ -12,7 +12,7 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import settings
 
-from judge_service.backends.transport import HttpTransport
+from judge_service.http.transport import HttpTransport
 
 settings.register_profile("house", deadline=None)  # how long one example takes is the machine's
 settings.load_profile("house")
@@ -26,8 +26,8 @@ MAY_BLOCK = {
     "judge_service/service.py": {
         "open_service"
     },  # reads the rubric and loads the embedded model, once
-    "judge_service/backends/credentials.py": {"_open"},  # botocore reads its profiles, once
-    "judge_service/backends/bedrock_sdk.py": {"_new_client"},  # and its service model
+    "judge_service/aws/credentials.py": {"_open"},  # botocore reads its profiles, once
+    "judge_service/backends/bedrock/sdk.py": {"_new_client"},  # and its service model
 }
 """Where a blocking call is meant. The command line, which has its loop to itself, is not watched."""
 

@@ -7,7 +7,7 @@ import pytest
 from judge_service.assembly.stacks import TokenCost, _judge, base_model
 from judge_service.backends.scripted import Scripted
 from judge_service.errors import SettingsError
-from judge_service.flow.tokens import LearnedRatio
+from judge_service.flow.admission.tokens import LearnedRatio
 from judge_service.service import open_service
 from judge_service.settings import OpenAISettings, SageMakerSettings, Settings, load_settings
 from judge_service.simulator import SimulatorConfig, simulate

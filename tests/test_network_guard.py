@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from judge_service.backends.transport import HttpTransport
+from judge_service.http.transport import HttpTransport
 from judge_service.settings import HttpSettings
 
 ELSEWHERE = "192.0.2.1"  # TEST-NET-1, RFC 5737

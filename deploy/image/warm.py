@@ -13,7 +13,7 @@ from importlib import import_module
 MODULES = {
     "": ("judge_service.cli", "judge_service.service", "judge_service.assembly"),
     "aws": ("aioboto3", "aiobotocore.credentials", "aiohttp"),
-    "embedded": ("judge_service.backends.local", "numpy", "onnxruntime", "tokenizers"),
+    "embedded": ("judge_service.backends.embedded.judge", "numpy", "onnxruntime", "tokenizers"),
     "redis": ("redis.asyncio",),
     "service": ("judge_service.api.app", "uvicorn.protocols.http.httptools_impl", "uvloop"),
 }

@@ -10,28 +10,19 @@ from typing import Any
 from fastapi import FastAPI, Request
 from starlette.types import Receive, Scope, Send
 
-from judge_service.api import (
-    dashboard,
-    errors,
-    openapi,
-    routes_health,
-    routes_invocations,
-    routes_jobs,
-    routes_metrics,
-    routes_rank,
-    routes_rewards,
-    routes_trainers,
-)
+from judge_service.api import dashboard, errors
 from judge_service.api.access import ANYBODY, Caller, Keys, read_keys
-from judge_service.api.admission import ClientGone
-from judge_service.api.capacity import Capacity
+from judge_service.api.admission.admitted_request import ClientGone
+from judge_service.api.admission.capacity import Capacity
+from judge_service.api.admission.loop_lag import LoopLag
 from judge_service.api.dashboard import Panel
 from judge_service.api.errors import HttpError
-from judge_service.api.jobs.desk import open_desk
-from judge_service.api.loop_lag import LoopLag
+from judge_service.api.jobs.service import open_desk
 from judge_service.api.observation import observe
-from judge_service.api.plain_route import short_ways
-from judge_service.api.visit import Visit
+from judge_service.api.openapi import document as openapi
+from judge_service.api.request_context import Visit
+from judge_service.api.routes import health, invocations, jobs, metrics, rank, rewards, trainers
+from judge_service.api.routes.plain import short_ways
 from judge_service.errors import JudgeServiceError
 from judge_service.service import JudgeService, open_service
 from judge_service.settings import Settings
@@ -39,13 +30,13 @@ from judge_service.telemetry.events import Sink, ignore
 from judge_service.telemetry.trace import carry
 
 ROUTERS = (
-    routes_rewards.ROUTER,
-    routes_rank.ROUTER,
-    routes_trainers.ROUTER,
-    routes_invocations.ROUTER,
-    routes_jobs.ROUTER,
-    routes_health.ROUTER,
-    routes_metrics.ROUTER,
+    rewards.ROUTER,
+    rank.ROUTER,
+    trainers.ROUTER,
+    invocations.ROUTER,
+    jobs.ROUTER,
+    health.ROUTER,
+    metrics.ROUTER,
     dashboard.ROUTER,
 )
 """A new router is one line here."""

@@ -6,9 +6,9 @@ from typing import Any
 
 from fastapi import Request
 
-from judge_service.api.admission import ClientGone, refuse_early
+from judge_service.api.admission.admitted_request import ClientGone, refuse_early
 from judge_service.api.errors import HttpError
-from judge_service.api.visit import CONTENT_ENCODING, CONTENT_LENGTH, visit_of
+from judge_service.api.request_context import CONTENT_ENCODING, CONTENT_LENGTH, visit_of
 from judge_service.wire import read_json
 
 PIECE_BYTES = 262_144

@@ -15,7 +15,7 @@ import msgspec
 from fastapi import Request
 from starlette.responses import Response
 
-from judge_service.api.plain_route import plain_router
+from judge_service.api.routes.plain import plain_router
 from judge_service.telemetry.overview import overview
 from judge_service.telemetry.workers import Workers
 

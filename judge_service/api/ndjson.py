@@ -8,7 +8,7 @@ from contextlib import aclosing
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from judge_service.api.admission import ClientGone
+from judge_service.api.admission.admitted_request import ClientGone
 from judge_service.api.errors import error_line
 
 LOG = logging.getLogger("judge_service.api")

@@ -146,7 +146,7 @@ def _asking(
     alone = _alone(settings, grader, assembly)
     if rubric.compare == "pointwise" or not compares:
         return Asking(rubric, grader, alone)
-    from judge_service.grading.siblings import Siblings, relative  # noqa: PLC0415 - only what is used
+    from judge_service.grading.groups.group import Siblings, relative  # noqa: PLC0415 - only what is used
 
     ranker = _ranker(settings, grader, alone, compares=True, combine=relative)
     return Asking(rubric, grader, Siblings(grader, ranker=ranker, alone=alone))
@@ -157,7 +157,7 @@ def _alone(settings: Settings, grader: Grader, assembly: Assembly) -> "Grader | 
     asks = _packed(settings, grader, assembly) if settings.pack.max_samples > 1 else grader
     if settings.vote.draws == 1:
         return asks
-    from judge_service.grading.vote import Vote  # noqa: PLC0415 - only what is used
+    from judge_service.grading.groups.vote import Vote  # noqa: PLC0415 - only what is used
 
     return Vote(
         asks,
@@ -169,7 +169,7 @@ def _alone(settings: Settings, grader: Grader, assembly: Assembly) -> "Grader | 
 
 
 def _packed(settings: Settings, grader: Grader, assembly: Assembly) -> "Pack":
-    from judge_service.grading.pack import Pack  # noqa: PLC0415 - only what is used
+    from judge_service.grading.groups.pack import Pack  # noqa: PLC0415 - only what is used
 
     return Pack(
         grader,
@@ -188,7 +188,7 @@ def _ranker(
     compares: bool,
     combine: "Combine | None" = None,
 ) -> "Ranker":
-    from judge_service.grading.rank import Ranker  # noqa: PLC0415 - only what is used
+    from judge_service.grading.groups.rank import Ranker  # noqa: PLC0415 - only what is used
 
     return Ranker(
         grader,

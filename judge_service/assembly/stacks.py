@@ -12,30 +12,30 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from judge_service.backends import Backend, open_backend
-from judge_service.backends.descriptors import affordable
 from judge_service.errors import SettingsError
 from judge_service.flow import Handler, stack
-from judge_service.flow.adaptive import AdaptiveConcurrency
-from judge_service.flow.breaker import Breaker
+from judge_service.flow.admission.adaptive import AdaptiveConcurrency
+from judge_service.flow.admission.breaker import Breaker
+from judge_service.flow.admission.concurrency import Concurrency
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
+from judge_service.flow.admission.tokens import LearnedRatio, is_wide
 from judge_service.flow.cache import Cache
 from judge_service.flow.coalesce import Coalesce
-from judge_service.flow.concurrency import Concurrency
 from judge_service.flow.deadline import Deadline
 from judge_service.flow.detach import Detach
 from judge_service.flow.latencies import Latencies
 from judge_service.flow.observe import Observe
-from judge_service.flow.rate_limit import Limit, RateLimit
 from judge_service.flow.retry import Retry, RetryBudget
 from judge_service.flow.stores import QuotaStore
-from judge_service.flow.tokens import LearnedRatio, is_wide
 from judge_service.grading import Rubric, has_verdict, panels
+from judge_service.http.descriptors import affordable
 from judge_service.settings import LimitSettings, Settings, logprobs_of
 from judge_service.telemetry.events import Sink
 from judge_service.telemetry.state import QuotaState, TargetState
 from judge_service.values import NO_USAGE, Channel, Completion, Prompt
 
 if TYPE_CHECKING:  # imported where they are used: a cold start pays for every module
-    from judge_service.flow.lease import Shared
+    from judge_service.flow.admission.lease import QuotaLease
 
 DRAIN_S = 2.0
 """How long closing waits for calls that nobody waits for any more."""
@@ -57,7 +57,7 @@ class Target(Struct, frozen=True):
     latencies: Latencies
     breaker: Breaker
     quota: Mapping[str, float]
-    shared: "Shared | None"
+    shared: "QuotaLease | None"
     detach: Detach
     layers: tuple[Any, ...]
 
@@ -323,7 +323,7 @@ def _share(
     closing: AsyncExitStack,
     *,
     environ: Mapping[str, str],
-) -> "Shared":
+) -> "QuotaLease":
     """Puts the limiter under the shared store."""
     quota = per_minute(settings.limits)
     if not quota:
@@ -331,12 +331,12 @@ def _share(
             "`limits.store` shares a quota, but none is set; set `limits.requests_per_minute` or"
             " `limits.tokens_per_minute`"
         )
-    from judge_service.flow.lease import Shared  # noqa: PLC0415 - only what is used
+    from judge_service.flow.admission.lease import QuotaLease  # noqa: PLC0415 - only what is used
 
     store = _open_store(settings, environ, closing)
     closing.push_async_callback(store.aclose)
     key = settings.limits.store_key or name
-    shared = Shared(
+    shared = QuotaLease(
         limit,
         store=store,
         quota=key,
@@ -369,7 +369,7 @@ def _open_table(
     settings: Settings, environ: Mapping[str, str], closing: AsyncExitStack
 ) -> QuotaStore:
     """The quota's table, asked through our own client: a function's package holds no SDK."""
-    from judge_service.configuration.aws import AwsClient  # noqa: PLC0415 - only what is used
+    from judge_service.aws.client import AwsClient  # noqa: PLC0415 - only what is used
     from judge_service.flow.stores.dynamodb import DynamoDBStore  # noqa: PLC0415 - see above
 
     client = AwsClient(environ, region=_region(settings))

@@ -42,8 +42,8 @@ def open_backend(settings: Settings, environ: Mapping[str, str]) -> Backend:
     if settings.backend == "sagemaker":
         return _open_sagemaker(settings, environ)
     if settings.backend == "openai":
-        from judge_service.backends.openai import OpenAI  # noqa: PLC0415 - only what is used
-        from judge_service.backends.transport import HttpTransport  # noqa: PLC0415 - see above
+        from judge_service.backends.chat.openai import OpenAI  # noqa: PLC0415 - only what is used
+        from judge_service.http.transport import HttpTransport  # noqa: PLC0415 - see above
 
         return OpenAI(
             settings.model,
@@ -53,7 +53,7 @@ def open_backend(settings: Settings, environ: Mapping[str, str]) -> Backend:
             api_key_env=settings.openai.api_key_env,
             logprobs=settings.openai.logprobs,
         )
-    from judge_service.backends.local import LocalJudge  # noqa: PLC0415 - heavy
+    from judge_service.backends.embedded.judge import LocalJudge  # noqa: PLC0415 - heavy
 
     return LocalJudge.load()
 
@@ -61,7 +61,7 @@ def open_backend(settings: Settings, environ: Mapping[str, str]) -> Backend:
 def _open_bedrock(settings: Settings, environ: Mapping[str, str]) -> Backend:
     bedrock = settings.bedrock
     if bedrock.transport == "aioboto3":
-        from judge_service.backends.bedrock_sdk import BedrockSdk  # noqa: PLC0415 - only what is used
+        from judge_service.backends.bedrock.sdk import BedrockSdk  # noqa: PLC0415 - only what is used
 
         return BedrockSdk(
             settings.model,
@@ -70,9 +70,9 @@ def _open_bedrock(settings: Settings, environ: Mapping[str, str]) -> Backend:
             environ=environ,
             max_connections=settings.limits.max_in_flight,
         )
-    from judge_service.backends.bedrock import Bedrock  # noqa: PLC0415 - only what is used
-    from judge_service.backends.credentials import identity_source  # noqa: PLC0415 - see above
-    from judge_service.backends.transport import HttpTransport  # noqa: PLC0415 - see above
+    from judge_service.aws.credentials import identity_source  # noqa: PLC0415 - see above
+    from judge_service.backends.bedrock.backend import Bedrock  # noqa: PLC0415 - only what is used
+    from judge_service.http.transport import HttpTransport  # noqa: PLC0415 - see above
 
     return Bedrock(
         settings.model,
@@ -83,9 +83,9 @@ def _open_bedrock(settings: Settings, environ: Mapping[str, str]) -> Backend:
 
 
 def _open_sagemaker(settings: Settings, environ: Mapping[str, str]) -> Backend:
-    from judge_service.backends.credentials import identity_source  # noqa: PLC0415 - only what is used
-    from judge_service.backends.sagemaker import SageMaker  # noqa: PLC0415 - see above
-    from judge_service.backends.transport import HttpTransport  # noqa: PLC0415 - see above
+    from judge_service.aws.credentials import identity_source  # noqa: PLC0415 - only what is used
+    from judge_service.backends.chat.sagemaker import SageMaker  # noqa: PLC0415 - see above
+    from judge_service.http.transport import HttpTransport  # noqa: PLC0415 - see above
 
     sagemaker = settings.sagemaker
     return SageMaker(

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
-from judge_service.backends.bedrock_errors import Refusal, read_refusal
-from judge_service.backends.credentials import ApiKey, Identity, IdentitySource
-from judge_service.backends.reply import Reply
-from judge_service.backends.sigv4 import CONTENT_TYPE, NO_HEADERS, Signer
-from judge_service.backends.transport import HttpTransport
+from judge_service.aws.credentials import ApiKey, Identity, IdentitySource
+from judge_service.aws.sigv4 import CONTENT_TYPE, NO_HEADERS, Signer
+from judge_service.backends.bedrock.errors import Refusal, read_refusal
 from judge_service.flow import Request
+from judge_service.http.reply import Reply
+from judge_service.http.transport import HttpTransport
 from judge_service.values import Prompt
 
 

@@ -21,8 +21,8 @@ from judge_service.cli.report import print_json, print_page
 from judge_service.cli.rows import STDIN, Row, Rows, chunks, decode, id_of, open_rows
 from judge_service.cli.summary import RunFacts, Summary, summarise
 from judge_service.cli.writer import Writer
-from judge_service.collector import settle_collector
 from judge_service.errors import SettingsError, TooManyUnscored, WireError
+from judge_service.garbage_collection import settle_collector
 from judge_service.settings import Settings
 from judge_service.values import Criterion, Part, Reward, Sample
 from judge_service.wire import dump_json

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = chosen(read_settings(arguments), arguments)
     try:
         # by name: the command line works without the packages of the service, and does not import them
-        api = import_module("judge_service.api.start")
+        api = import_module("judge_service.api.process.start")
     except ImportError as missing:
         raise SettingsError(
             f"`judge serve` needs the package {missing.name}: pip install 'judge-service[service]'"

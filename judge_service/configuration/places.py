@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from judge_service.backends.failures import printable
-from judge_service.backends.json_body import read_object
-from judge_service.configuration.aws import AwsClient
+from judge_service.aws.client import AwsClient
 from judge_service.errors import CallError, Denied, SettingsError
+from judge_service.http.failures import printable
+from judge_service.http.json_body import read_object
 from judge_service.settings import is_remote, read_file
 
 ATTEMPTS = 2

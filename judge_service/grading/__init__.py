@@ -16,27 +16,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from judge_service.grading.aggregate import aggregate
-from judge_service.grading.canaries import DRAW_STEP, Canaries, Canary, load_canaries
 from judge_service.grading.grader import Grader, GraderStatistics
-from judge_service.grading.guards import GUARDS, Guards
-from judge_service.grading.monitors import Monitors
-from judge_service.grading.pack_parse import has_verdict
-from judge_service.grading.panel import is_plain, panels
-from judge_service.grading.parse import Unparseable, parse
-from judge_service.grading.prompt import PromptWriter
-from judge_service.grading.rubric import Rubric, load_rubric
-from judge_service.grading.spread import spreads
-from judge_service.grading.watch import Watch, WatchStatistics
+from judge_service.grading.groups.pack_parse import has_verdict
+from judge_service.grading.groups.spread import spreads
+from judge_service.grading.monitoring.canaries import DRAW_STEP, Canaries, Canary, load_canaries
+from judge_service.grading.monitoring.guards import GUARDS, Guards
+from judge_service.grading.monitoring.monitors import Monitors
+from judge_service.grading.monitoring.watch import Watch, WatchStatistics
+from judge_service.grading.prompting.parse import Unparseable, parse
+from judge_service.grading.prompting.prompt import PromptWriter
+from judge_service.grading.rubric.panel import is_plain, panels
+from judge_service.grading.rubric.rubric import Rubric, load_rubric
 
 if TYPE_CHECKING:
     from judge_service.grading.blend import Blend, BlendStatistics
-    from judge_service.grading.own import OwnGrader, open_own
-    from judge_service.grading.own_score import Score
-    from judge_service.grading.pack import Pack, PackStatistics
-    from judge_service.grading.rank import MAX_RESPONSES, Combine, Ranker, RankerStatistics
-    from judge_service.grading.rubric_words import advise, describe
-    from judge_service.grading.siblings import Siblings, SiblingsStatistics, relative
-    from judge_service.grading.vote import Vote, VoteStatistics
+    from judge_service.grading.custom.grader import OwnGrader, open_own
+    from judge_service.grading.custom.score import Score
+    from judge_service.grading.groups.group import Siblings, SiblingsStatistics, relative
+    from judge_service.grading.groups.pack import Pack, PackStatistics
+    from judge_service.grading.groups.rank import MAX_RESPONSES, Combine, Ranker, RankerStatistics
+    from judge_service.grading.groups.vote import Vote, VoteStatistics
+    from judge_service.grading.rubric.description import advise, describe
 
 __all__ = [
     "DRAW_STEP",
@@ -83,22 +83,22 @@ __all__ = [
 _HOME = {
     "Blend": "blend",
     "BlendStatistics": "blend",
-    "Combine": "rank",
-    "MAX_RESPONSES": "rank",
-    "OwnGrader": "own",
-    "Pack": "pack",
-    "PackStatistics": "pack",
-    "Ranker": "rank",
-    "RankerStatistics": "rank",
-    "Score": "own_score",
-    "Siblings": "siblings",
-    "SiblingsStatistics": "siblings",
-    "Vote": "vote",
-    "VoteStatistics": "vote",
-    "advise": "rubric_words",
-    "describe": "rubric_words",
-    "open_own": "own",
-    "relative": "siblings",
+    "Combine": "groups.rank",
+    "MAX_RESPONSES": "groups.rank",
+    "OwnGrader": "custom.grader",
+    "Pack": "groups.pack",
+    "PackStatistics": "groups.pack",
+    "Ranker": "groups.rank",
+    "RankerStatistics": "groups.rank",
+    "Score": "custom.score",
+    "Siblings": "groups.group",
+    "SiblingsStatistics": "groups.group",
+    "Vote": "groups.vote",
+    "VoteStatistics": "groups.vote",
+    "advise": "rubric.description",
+    "describe": "rubric.description",
+    "open_own": "custom.grader",
+    "relative": "groups.group",
 }
 
 

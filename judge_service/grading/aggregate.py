@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from judge_service.grading.rubric import Aggregation, Rubric
+from judge_service.grading.rubric.rubric import Aggregation, Rubric
 from judge_service.values import Part, Verdict
 
 FLOOR = 0.05

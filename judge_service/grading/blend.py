@@ -10,9 +10,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from judge_service.flow import Handler, Request
-from judge_service.grading.prompt import is_blank
+from judge_service.grading.prompting.prompt import is_blank
 from judge_service.grading.rewards import Rewards, Spent
-from judge_service.grading.rubric import Rubric
+from judge_service.grading.rubric.rubric import Rubric
 from judge_service.values import NO_USAGE, Part, Reward, Sample, Usage, Verdict
 
 

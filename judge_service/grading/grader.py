@@ -10,12 +10,12 @@ from msgspec.structs import replace
 
 from judge_service.errors import CallError
 from judge_service.flow import Handler, Request
-from judge_service.grading.guards import UNGUARDED, Guards
 from judge_service.grading.judge import Judge, choose_ladder
-from judge_service.grading.parse import Unparseable, parse
-from judge_service.grading.prompt import PromptWriter, count_chars, is_blank
+from judge_service.grading.monitoring.guards import UNGUARDED, Guards
+from judge_service.grading.prompting.parse import Unparseable, parse
+from judge_service.grading.prompting.prompt import PromptWriter, count_chars, is_blank
 from judge_service.grading.rewards import Rewards, Spent
-from judge_service.grading.rubric import Rubric
+from judge_service.grading.rubric.rubric import Rubric
 from judge_service.telemetry.events import Sink, ignore
 from judge_service.values import (
     NO_USAGE,

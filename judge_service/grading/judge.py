@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeVar
 
 from judge_service.errors import CallError
 from judge_service.flow import Handler, Request
-from judge_service.grading.prompt import CHANNELS
+from judge_service.grading.prompting.prompt import CHANNELS
 from judge_service.telemetry.events import ChannelChanged, Sink
 from judge_service.values import Channel, Completion, Prompt
 

@@ -6,8 +6,8 @@ from msgspec import Struct
 
 from judge_service.errors import CallError
 from judge_service.grading.aggregate import aggregate
-from judge_service.grading.parse import Unparseable
-from judge_service.grading.rubric import Rubric
+from judge_service.grading.prompting.parse import Unparseable
+from judge_service.grading.rubric.rubric import Rubric
 from judge_service.values import NO_USAGE, Completion, Part, Reward, Usage, Verdict
 
 MAX_DETAIL_CHARS = 600

@@ -16,7 +16,7 @@ Kind = Literal["lambda", "layer"]
 CODE = Path(__file__).parents[2]
 """Where our two packages lie side by side: a checkout, or site-packages."""
 
-UNUSED = ("cli", "api", "simulator", "trust", "packaging", "testing.py", "__main__.py")
+UNUSED = ("cli", "api", "simulator", "packaging", "testing.py", "__main__.py")
 """Parts of `judge_service` that a function never imports (the tests run the zip without them)."""
 
 MOUNTED = {"lambda": PurePosixPath("/var/task"), "layer": PurePosixPath("/opt")}
@@ -83,7 +83,7 @@ def _copy_ours(code: Path) -> None:
         else:
             path.unlink(missing_ok=True)
     for path in (code / "lambda_adapter").iterdir():
-        if path.suffix != ".py":  # the template and its pages
+        if path.is_file() and path.suffix != ".py":  # the template and its pages
             path.unlink()
 
 

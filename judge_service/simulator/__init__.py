@@ -5,9 +5,9 @@ cheap process and imports nothing else of judge-service, so that the service is 
 See `docs/simulator.md`.
 """
 
+from judge_service.simulator.call_log import CallLogged, Statistics
 from judge_service.simulator.config import SimulatorConfig
 from judge_service.simulator.faults import FAULTS, Fault
-from judge_service.simulator.ledger import CallLogged, Statistics
 from judge_service.simulator.quota import QuotaStatistics
 from judge_service.simulator.server import Simulator, run, simulate
 from judge_service.simulator.spells import Spell

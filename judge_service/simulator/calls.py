@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from judge_service.simulator.alarms import Alarms
 from judge_service.simulator.answers import Question
+from judge_service.simulator.call_log import CallLogged, Ledger
 from judge_service.simulator.chance import Chance, Draw
 from judge_service.simulator.chat import refuse_logprobs
 from judge_service.simulator.config import SimulatorConfig
@@ -20,7 +21,6 @@ from judge_service.simulator.faults import (
     Refusal,
 )
 from judge_service.simulator.judge import Judgement, judge
-from judge_service.simulator.ledger import CallLogged, Ledger
 from judge_service.simulator.protocol import Connection, HttpRequest
 from judge_service.simulator.quota import Quota, Reservation
 from judge_service.simulator.spells import Spells

@@ -43,7 +43,7 @@ class SimulatorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     refuses_schema, refuses_tool, refuses_logprobs: the models refuse structured output, a forced
         tool or to tell probabilities, as some do.
     text_answer: what a call without schema and tool is answered: by default a number
-        (`0.00` to `1.00`) or the line of JSON the prompt asks for (see `wishes`); a function gets the
+        (`0.00` to `1.00`) or the line of JSON the prompt asks for (see `requested_form`); a function gets the
         prompt's text and its score in [0, 1).
 
     verify_sigv4: check signatures against `access_key`, `secret_key`, `session_token` and `region`.

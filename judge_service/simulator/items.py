@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from judge_service.simulator.answers import digest_prompt, instance
-from judge_service.simulator.wishes import wished_schema
+from judge_service.simulator.requested_form import wished_schema
 
 ITEM = re.compile(r"^<item (\w{1,32}) (\w{1,64})>\n(.*?)^</item \1 \2>$", re.DOTALL | re.MULTILINE)
 LIST = re.compile(r'\{"(\w{1,32})": \[\{"ID": \.\.\.')

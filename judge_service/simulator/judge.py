@@ -19,7 +19,7 @@ from judge_service.simulator.config import SimulatorConfig
 from judge_service.simulator.faults import ApiError, Fault, spoil
 from judge_service.simulator.items import answer_items
 from judge_service.simulator.likelihood import likelihoods
-from judge_service.simulator.wishes import wished_schema
+from judge_service.simulator.requested_form import wished_schema
 
 WRITTEN_TO_THE_END = frozenset({"end_turn", "tool_use"})
 

@@ -10,11 +10,11 @@ from urllib.parse import unquote
 
 import msgspec
 
+from judge_service.simulator.call_log import CallLogged, Statistics
 from judge_service.simulator.calls import Calls
 from judge_service.simulator.config import SimulatorConfig
 from judge_service.simulator.dialects import CHAT, CONVERSE, SAGEMAKER
 from judge_service.simulator.faults import Fault
-from judge_service.simulator.ledger import CallLogged, Statistics
 from judge_service.simulator.protocol import Connection, HttpRequest, Limits, head
 
 BACKLOG = 4096

@@ -5,15 +5,15 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from judge_service.telemetry.quota_use import QuotaUse, quota_uses
-from judge_service.telemetry.state import TargetState
-from judge_service.telemetry.tally import (
+from judge_service.telemetry.counters import (
     BOUNDS_S,
     CallTally,
     Histogram,
     Tally,
     total,
 )
+from judge_service.telemetry.quota_use import QuotaUse, quota_uses
+from judge_service.telemetry.state import TargetState
 from judge_service.telemetry.window import SLOT_S, SLOTS, Extreme, Slot, Snapshot
 
 T = TypeVar("T")

@@ -11,8 +11,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from judge_service.telemetry.counters import BOUNDS_S, BOUNDS_SCORE, Histogram, Tally, total
 from judge_service.telemetry.quota_use import quota_uses
-from judge_service.telemetry.tally import BOUNDS_S, BOUNDS_SCORE, Histogram, Tally, total
 from judge_service.telemetry.window import Snapshot
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

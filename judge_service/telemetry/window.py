@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct, field
 
+from judge_service.telemetry.counters import COUNTED, Names, Tally, total
 from judge_service.telemetry.events import CallEnded, Event, SampleGraded
 from judge_service.telemetry.state import ServiceState
-from judge_service.telemetry.tally import COUNTED, Names, Tally, total
 from judge_service.telemetry.text import label
 
 SLOT_S = 2

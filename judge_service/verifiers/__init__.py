@@ -18,21 +18,21 @@ from judge_service.values import Sample
 MODULES: Mapping[str, str] = {
     "boxed": "boxed",
     "choice": "choice",
-    "code": "code",
+    "code": "code.verifier",
     "exact": "exact",
     "groundedness": "groundedness",
     "json_schema": "json_schema",
     "language": "language",
-    "instructions": "instructions",
-    "math": "math",
+    "instructions": "instructions.verifier",
+    "math": "math.verifier",
     "number": "number",
     "overlap": "overlap",
     "pii": "pii",
     "refusal": "refusal",
     "regex": "regex",
     "sentiment": "sentiment",
-    "sql": "sql",
-    "tool_calls": "tool_calls",
+    "sql": "sql.verifier",
+    "tool_calls": "tool_calls.verifier",
 }
 """The kinds there are, by name, and the module of each in this package."""
 

@@ -11,9 +11,9 @@ down in `docs/contracts.md`.
 from judge_service.wire.events import Batch, Envelope, decode_event, is_http_event
 from judge_service.wire.jsontext import dump_json, read_json
 from judge_service.wire.replies import Answer, Metric, encode_error, encode_item, encode_reply
+from judge_service.wire.reply_policy import Door, DoorStatistics, Late
 from judge_service.wire.rows import decode_row
 from judge_service.wire.size import refuse_larger
-from judge_service.wire.unscored import Door, DoorStatistics, Late
 
 __all__ = [
     "Answer",

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from msgspec.structs import replace
 
 from judge_service.api import create_app
-from judge_service.api.server import Server, listen
+from judge_service.api.process.server import Server, listen
 from judge_service.backends.scripted import Scripted
 from judge_service.settings import LogSettings, ServiceSettings, Settings
 

@@ -9,9 +9,9 @@ import pytest
 from fastapi import FastAPI
 
 from judge_service.api import create_app
-from judge_service.api.admission import ClientGone
+from judge_service.api.admission.admitted_request import ClientGone
+from judge_service.api.admission.loop_lag import LoopLag
 from judge_service.api.app import capacity_of
-from judge_service.api.loop_lag import LoopLag
 from judge_service.backends.scripted import Scripted
 from judge_service.service import open_service
 from judge_service.testing import run_virtual

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from judge_service.api.access import ANYBODY, Caller
-from judge_service.api.capacity import LONGEST_WAIT_S, Capacity
+from judge_service.api.admission.capacity import LONGEST_WAIT_S, Capacity
 from judge_service.api.errors import HttpError
 
 HALF = Caller(tenant="half", share=0.5)

@@ -1,6 +1,6 @@
 import pytest
 
-from judge_service.api.drain_rate import DrainRate
+from judge_service.api.admission.drain_rate import DrainRate
 
 
 class Clock:

@@ -17,12 +17,13 @@ from fastapi import FastAPI
 from judge_service.api import create_app
 from judge_service.api.access import ANYBODY, new_key
 from judge_service.api.errors import HttpError
-from judge_service.api.jobs import desk as desk_module
-from judge_service.api.jobs import foreman, intake
-from judge_service.api.jobs.desk import Desk
-from judge_service.api.jobs.file import JobFile, JobFileError
+from judge_service.api.jobs import intake
+from judge_service.api.jobs import scheduler as foreman
+from judge_service.api.jobs import service as desk_module
 from judge_service.api.jobs.intake import Intake
-from judge_service.api.jobs.run import Run
+from judge_service.api.jobs.job_file import JobFile, JobFileError
+from judge_service.api.jobs.runner import Run
+from judge_service.api.jobs.service import Desk
 from judge_service.backends.scripted import Scripted
 from tests.api.conftest import Talk, quiet, row, running, talking
 

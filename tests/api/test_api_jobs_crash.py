@@ -13,7 +13,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from judge_service.api.jobs.file import Facts, JobFile
+from judge_service.api.jobs.job_file import Facts, JobFile
 from tests.api.conftest import row
 from tests.api.test_api_start import SERVE, Process, started
 from tests.cli.test_cli_crash import environment, simulator, statistics  # noqa: F401 - fixtures

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from judge_service.api.access import Caller
 from judge_service.api.errors import HttpError
-from judge_service.api.jobs.file import Facts, JobFile, JobFileError, NotWhole, Result
 from judge_service.api.jobs.intake import MAX_ROW_BYTES, Bounds, Intake
-from judge_service.api.jobs.shelf import Hold, Shelf
+from judge_service.api.jobs.job_file import Facts, JobFile, JobFileError, NotWhole, Result
+from judge_service.api.jobs.store import Hold, Shelf
 from judge_service.errors import SettingsError
 
 NOW = 1_790_000_000.0

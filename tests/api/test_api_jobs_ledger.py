@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from judge_service.api.jobs import ledger as module
-from judge_service.api.jobs.file import JobFileError, Result
-from judge_service.api.jobs.ledger import Ledger
+from judge_service.api.jobs import result_writer as module
+from judge_service.api.jobs.job_file import JobFileError, Result
+from judge_service.api.jobs.result_writer import Ledger
 from judge_service.testing import run_virtual
 
 

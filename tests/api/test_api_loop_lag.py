@@ -1,7 +1,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from judge_service.api.loop_lag import LoopLag
+from judge_service.api.admission.loop_lag import LoopLag
 from judge_service.testing import VirtualTimeLoop, run_virtual
 
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from judge_service.api import create_app
-from judge_service.api.visit import Visit
+from judge_service.api.request_context import Visit
 from judge_service.backends.scripted import Scripted
 from judge_service.settings import Settings
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from judge_service.api import create_app
-from judge_service.api.protocol import MAX_HEAD_BYTES, JoinedWrites
+from judge_service.api.process.protocol import MAX_HEAD_BYTES, JoinedWrites
 from judge_service.backends.scripted import Scripted
 from tests.api.conftest import Running, post, quiet, row, running
 
@@ -252,7 +252,7 @@ async def test_two_hundred_slow_callers_hold_up_nobody(server: Running) -> None:
 async def test_the_operators_pages_are_on_their_own_port_only(judge: Scripted) -> None:
     import httpx
 
-    from judge_service.api.server import Server, listen
+    from judge_service.api.process.server import Server, listen
 
     settings = quiet(admin_port=0)
     app = create_app(settings, environ={}, model=judge)

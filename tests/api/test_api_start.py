@@ -16,8 +16,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from judge_service.api.server import listen
-from judge_service.api.start import share_of_one
+from judge_service.api.process.server import listen
+from judge_service.api.process.start import share_of_one
 from judge_service.settings import LimitSettings, ServiceSettings, Settings
 from tests.api.conftest import post, row
 from tests.cli.test_cli_crash import environment, simulator, statistics  # noqa: F401 - fixtures

@@ -10,12 +10,12 @@ from typing import Any
 from msgspec import Struct
 
 from judge_service.backends import Backend, open_backend
-from judge_service.backends.local import LocalJudge
+from judge_service.backends.embedded.judge import LocalJudge
 from judge_service.backends.scripted import Scripted
 from judge_service.errors import CallError
 from judge_service.flow import Request
-from judge_service.grading.answer import answer_schema
-from judge_service.grading.rubric import Rubric
+from judge_service.grading.prompting.answer import answer_schema
+from judge_service.grading.rubric.rubric import Rubric
 from judge_service.settings import load_settings
 from judge_service.simulator import Simulator, SimulatorConfig, simulate
 from judge_service.values import Channel, Completion, Criterion, Message, Prompt, Question

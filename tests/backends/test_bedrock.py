@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from judge_service.backends.bedrock import Bedrock
-from judge_service.backends.bedrock_wire import body_of, channels_of
-from judge_service.backends.credentials import ApiKey, Credentials, identity_source
-from judge_service.backends.transport import HttpTransport
+from judge_service.aws.credentials import ApiKey, Credentials, identity_source
+from judge_service.backends.bedrock.backend import Bedrock
+from judge_service.backends.bedrock.converse import body_of, channels_of
 from judge_service.errors import CredentialsError, DeadlineExceeded, Denied, Unavailable
 from judge_service.flow import Request
+from judge_service.http.transport import HttpTransport
 from judge_service.settings import HttpSettings
 from judge_service.values import Message, Prompt, Question, Usage
 
@@ -349,7 +349,7 @@ def test_a_body_is_json_that_boto_understands() -> None:
 
 
 def test_the_struct_of_a_reply_reads_the_documented_example() -> None:
-    from judge_service.backends.bedrock_wire import completion_of, decode_reply
+    from judge_service.backends.bedrock.converse import completion_of, decode_reply
 
     example = {"toolUse": {"toolUseId": "tooluse_x", "name": "verdict", "input": {"score": 4}}}
     body = msgspec.json.encode(converse([example], "tool_use") | {"metrics": {"latencyMs": 1}})

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from judge_service.backends.bedrock_advice import resources
-from judge_service.backends.bedrock_errors import error_of, read_refusal
-from judge_service.backends.reply import Reply
+from judge_service.backends.bedrock.advice import resources
+from judge_service.backends.bedrock.errors import error_of, read_refusal
 from judge_service.errors import TooManyUnscored
+from judge_service.http.reply import Reply
 from judge_service.service import open_service
 from judge_service.settings import load_settings
 from judge_service.telemetry.events import SampleGraded

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from judge_service.backends.bedrock import Bedrock
-from judge_service.backends.bedrock_errors import error_of, read_refusal
-from judge_service.backends.bedrock_sdk import BedrockSdk
-from judge_service.backends.credentials import identity_source
-from judge_service.backends.transport import HttpTransport, Reply
+from judge_service.aws.credentials import identity_source
+from judge_service.backends.bedrock.backend import Bedrock
+from judge_service.backends.bedrock.errors import error_of, read_refusal
+from judge_service.backends.bedrock.sdk import BedrockSdk
 from judge_service.errors import CallError
 from judge_service.flow import Request
+from judge_service.http.transport import HttpTransport, Reply
 from judge_service.settings import BedrockSettings, HttpSettings
 from judge_service.values import Message, Prompt, Question
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from judge_service.backends.bedrock import Bedrock
-from judge_service.backends.bedrock_sdk import BedrockSdk
-from judge_service.backends.bedrock_wire import completion_of, convert_reply, decode_reply
-from judge_service.backends.credentials import Session, identity_source
-from judge_service.backends.transport import HttpTransport
+from judge_service.aws.credentials import Session, identity_source
+from judge_service.backends.bedrock.backend import Bedrock
+from judge_service.backends.bedrock.converse import completion_of, convert_reply, decode_reply
+from judge_service.backends.bedrock.sdk import BedrockSdk
 from judge_service.errors import CredentialsError, DeadlineExceeded, Denied, Unavailable
 from judge_service.flow import Request
+from judge_service.http.transport import HttpTransport
 from judge_service.settings import BedrockSettings, HttpSettings
 from judge_service.values import Message, Prompt, Question
 

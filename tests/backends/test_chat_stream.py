@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from judge_service.backends.chat_stream import read_reply
-from judge_service.backends.chat_wire import choices_in, completion_of
+from judge_service.backends.chat.stream import read_reply
+from judge_service.backends.chat.wire import choices_in, completion_of
 from judge_service.errors import Unavailable
 from judge_service.values import Usage
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from judge_service.backends.container_credentials import Container, container_url
-from judge_service.backends.credentials import Credentials, Session, identity_source
+from judge_service.aws.container_credentials import Container, container_url
+from judge_service.aws.credentials import Credentials, Session, identity_source
 from judge_service.errors import CredentialsError, Denied
 
 MINUTE_S = 60.0

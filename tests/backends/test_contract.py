@@ -8,7 +8,7 @@ import pytest
 from judge_service.backends import Backend
 from judge_service.errors import CallError, DeadlineExceeded, Denied, Throttled, Unavailable
 from judge_service.flow import Request
-from judge_service.grading.parse import Unparseable, parse
+from judge_service.grading.prompting.parse import Unparseable, parse
 from judge_service.simulator import FAULTS, SimulatorConfig
 from judge_service.values import Message, Usage, Verdict
 from tests.backends.contract import (

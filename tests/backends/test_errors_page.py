@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from judge_service.backends import failures
-from judge_service.backends.bedrock_errors import error_of, read_refusal
-from judge_service.backends.credentials import identity_source
-from judge_service.backends.reply import Reply
+from judge_service.aws.credentials import identity_source
+from judge_service.backends.bedrock.errors import error_of, read_refusal
 from judge_service.backends.scripted import Scripted
 from judge_service.errors import Denied, JudgeServiceError, QuotaExhausted
 from judge_service.flow import Request
-from judge_service.flow.breaker import Breaker
-from judge_service.flow.rate_limit import Limit, RateLimit
+from judge_service.flow.admission.breaker import Breaker
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.grading import load_rubric, open_own
+from judge_service.http import failures
+from judge_service.http.reply import Reply
 from judge_service.service import open_service
 from judge_service.settings import load_settings
 from judge_service.telemetry.events import ignore

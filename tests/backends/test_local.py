@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import msgspec
 import pytest
 
-from judge_service.backends import local
-from judge_service.backends.local import MAX_TEXT_CHARS, ChrF, LocalJudge, Pair
-from judge_service.backends.minilm import Similarity
+from judge_service.backends.embedded import judge as local
+from judge_service.backends.embedded.judge import MAX_TEXT_CHARS, ChrF, LocalJudge, Pair
+from judge_service.backends.embedded.minilm import Similarity
 from judge_service.errors import CallError, Unavailable
 from judge_service.flow import Request
 from judge_service.values import Channel, Completion, Criterion, Prompt, Question

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judge_service.backends.lexical import (
+from judge_service.backends.embedded.lexical import (
     NEGATION_FLOOR,
     NUMBER_FLOOR,
     chrf,

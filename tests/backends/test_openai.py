@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from judge_service.backends import open_backend
-from judge_service.backends.openai import OpenAI
-from judge_service.backends.transport import HttpTransport
+from judge_service.backends.chat.openai import OpenAI
 from judge_service.errors import CallError, Unavailable
 from judge_service.flow import Request
+from judge_service.http.transport import HttpTransport
 from judge_service.settings import HttpSettings, OpenAISettings, Settings
 from judge_service.values import Message, Prompt, Question, Usage
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from judge_service.aws.credentials import identity_source
 from judge_service.backends import open_backend
-from judge_service.backends.credentials import identity_source
-from judge_service.backends.sagemaker import SageMaker, invocations_url, prefix_id
-from judge_service.backends.transport import HttpTransport
+from judge_service.backends.chat.sagemaker import SageMaker, invocations_url, prefix_id
 from judge_service.errors import CallError, Denied, Unavailable
 from judge_service.flow import Request
+from judge_service.http.transport import HttpTransport
 from judge_service.service import open_service
 from judge_service.settings import HttpSettings, SageMakerSettings, Settings, load_settings
 from judge_service.simulator import SimulatorConfig, simulate

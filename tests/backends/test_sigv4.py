@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from judge_service.backends.bedrock import converse_url, endpoint
-from judge_service.backends.credentials import Credentials
-from judge_service.backends.sagemaker import COMPONENT, PREFIX_ID, invocations_url
-from judge_service.backends.sigv4 import NO_HEADERS, Signer
+from judge_service.aws.credentials import Credentials
+from judge_service.aws.sigv4 import NO_HEADERS, Signer
+from judge_service.backends.bedrock.backend import converse_url, endpoint
+from judge_service.backends.chat.sagemaker import COMPONENT, PREFIX_ID, invocations_url
 
 KEY_CHARACTERS = string.ascii_letters + string.digits + "+/="
 MODELS = st.one_of(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judge_service.backends.token_choices import MAX_CHOICES, Token, choices_of
+from judge_service.backends.chat.token_choices import MAX_CHOICES, Token, choices_of
 from judge_service.values import TokenChoice
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from judge_service.backends.transport import HttpTransport, Reply
 from judge_service.errors import DeadlineExceeded, Unavailable
 from judge_service.flow import Request
+from judge_service.http.transport import HttpTransport, Reply
 from judge_service.settings import HttpSettings
 
 HEADERS = {"content-type": "application/json"}

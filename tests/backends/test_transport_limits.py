@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from judge_service.backends import descriptors
-from judge_service.backends.bedrock_sdk import BedrockSdk
-from judge_service.backends.transport import HttpTransport, Reply
+from judge_service.backends.bedrock.sdk import BedrockSdk
 from judge_service.errors import Unavailable
 from judge_service.flow import Request, stack
-from judge_service.flow.concurrency import Concurrency
+from judge_service.flow.admission.concurrency import Concurrency
 from judge_service.flow.detach import Detach
+from judge_service.http import descriptors
+from judge_service.http.transport import HttpTransport, Reply
 from judge_service.settings import BedrockSettings, HttpSettings
 
 HEADERS = {"content-type": "application/json"}
@@ -257,7 +257,7 @@ def test_at_least_one_connection_is_affordable(
 
 PRELUDE = """
 import asyncio, os, resource, sys
-from judge_service.backends.transport import HttpTransport
+from judge_service.http.transport import HttpTransport
 from judge_service.errors import Unavailable
 from judge_service.settings import HttpSettings
 HEADERS = {"content-type": "application/json"}

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import trustme
 
-from judge_service.backends.reply import MAX_OVERHEAD_BYTES
-from judge_service.backends.route import route_of
-from judge_service.backends.transport import HttpTransport
 from judge_service.errors import CredentialsError, Unavailable
+from judge_service.http.reply import MAX_OVERHEAD_BYTES
+from judge_service.http.route import route_of
+from judge_service.http.transport import HttpTransport
 from judge_service.settings import HttpSettings
 
 HEADERS = {"content-type": "application/json"}

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import trustme
 
-from judge_service.backends.bedrock_sdk import BedrockSdk
-from judge_service.backends.transport import HttpTransport
+from judge_service.backends.bedrock.sdk import BedrockSdk
 from judge_service.errors import SettingsError, Unavailable
 from judge_service.flow import Request
+from judge_service.http.transport import HttpTransport
 from judge_service.settings import BedrockSettings, HttpSettings
 from judge_service.values import Message, Prompt, Question
 

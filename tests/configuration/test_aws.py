@@ -9,8 +9,8 @@ import botocore.credentials
 import msgspec
 import pytest
 
-from judge_service.backends.credentials import Credentials
-from judge_service.configuration.aws import AwsClient, Message, sign
+from judge_service.aws.client import AwsClient, Message, sign
+from judge_service.aws.credentials import Credentials
 from judge_service.errors import CredentialsError
 from tests.configuration.conftest import Aws
 

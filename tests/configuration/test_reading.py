@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from judge_service.backends.reply import Reply
 from judge_service.configuration import Configured, Places, read_configuration, ttl_s
 from judge_service.errors import SettingsError
 from judge_service.grading import Rubric, load_rubric
+from judge_service.http.reply import Reply
 from judge_service.settings import beside
 from tests.configuration.conftest import Aws
 
@@ -152,7 +152,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, method: str, status: int, body: byte
     async def answered(*_: Any, **__: Any) -> Any:
         return Reply(status, {}, body)
 
-    monkeypatch.setattr(f"judge_service.configuration.aws.AwsClient.{method}", answered)
+    monkeypatch.setattr(f"judge_service.aws.client.AwsClient.{method}", answered)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from judge_service.assembly import stacks
 from judge_service.backends.scripted import Scripted
 from judge_service.errors import SettingsError, Throttled, Unavailable
-from judge_service.flow.rate_limit import RateLimitStatistics
+from judge_service.flow.admission.rate_limit import RateLimitStatistics
 from judge_service.service import JudgeService, open_service
 from judge_service.settings import Settings, load_settings
 from judge_service.telemetry.events import BreakerChanged, CallEnded, FailedOver, Hedged

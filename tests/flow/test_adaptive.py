@@ -7,10 +7,14 @@ import pytest
 
 from judge_service.errors import CallError, Denied, Throttled, Unavailable
 from judge_service.flow import Handler, Request, stack
-from judge_service.flow.adaptive import AdaptiveConcurrency, AdaptiveLimit, AdaptiveStatistics
+from judge_service.flow.admission.adaptive import (
+    AdaptiveConcurrency,
+    AdaptiveLimit,
+    AdaptiveStatistics,
+)
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.flow.detach import Detach
 from judge_service.flow.latencies import Latencies
-from judge_service.flow.rate_limit import Limit, RateLimit
 from judge_service.flow.retry import Retry, RetryBudget
 from judge_service.testing import START_S, RecordingSink, run_virtual
 

@@ -14,10 +14,10 @@ from judge_service.errors import (
     Unavailable,
 )
 from judge_service.flow import Handler, Request, stack
-from judge_service.flow.adaptive import AdaptiveConcurrency
-from judge_service.flow.breaker import Breaker, BreakerOpen, BreakerStatistics
+from judge_service.flow.admission.adaptive import AdaptiveConcurrency
+from judge_service.flow.admission.breaker import Breaker, BreakerOpen, BreakerStatistics
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.flow.detach import Detach
-from judge_service.flow.rate_limit import Limit, RateLimit
 from judge_service.flow.retry import Retry, RetryBudget
 from judge_service.telemetry.events import BreakerChanged
 from judge_service.testing import START_S, RecordingSink, run_virtual

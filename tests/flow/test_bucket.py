@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judge_service.flow.bucket import MICRO, Bucket, Limit
+from judge_service.flow.admission.bucket import MICRO, Bucket, Limit
 
 SECOND_US = 1_000_000
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from judge_service.flow import Request
-from judge_service.flow.concurrency import Concurrency, ConcurrencyStatistics
+from judge_service.flow.admission.concurrency import Concurrency, ConcurrencyStatistics
 from judge_service.testing import run_virtual
 
 

@@ -13,7 +13,7 @@ from judge_service.errors import (
     Unavailable,
 )
 from judge_service.flow import Request, stack
-from judge_service.flow.breaker import Breaker, BreakerOpen
+from judge_service.flow.admission.breaker import Breaker, BreakerOpen
 from judge_service.flow.failover import Failover, FailoverStatistics
 from judge_service.telemetry.events import FailedOver
 from judge_service.testing import START_S, RecordingSink, run_virtual

@@ -9,13 +9,13 @@ from msgspec import Struct
 
 from judge_service.errors import Throttled, Unavailable
 from judge_service.flow import Handler, Request, stack
+from judge_service.flow.admission.concurrency import Concurrency
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.flow.cache import Cache
 from judge_service.flow.coalesce import Coalesce
-from judge_service.flow.concurrency import Concurrency
 from judge_service.flow.deadline import Deadline
 from judge_service.flow.detach import Detach
 from judge_service.flow.observe import Observe
-from judge_service.flow.rate_limit import Limit, RateLimit
 from judge_service.flow.retry import Retry, RetryBudget
 from judge_service.telemetry.events import CallEnded, Retried
 from judge_service.testing import RecordingSink, run_virtual

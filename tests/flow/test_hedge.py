@@ -7,11 +7,11 @@ import pytest
 
 from judge_service.errors import CallError, Denied, Unavailable
 from judge_service.flow import Handler, Request, stack
-from judge_service.flow.adaptive import AdaptiveConcurrency
+from judge_service.flow.admission.adaptive import AdaptiveConcurrency
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.flow.detach import Detach
 from judge_service.flow.hedge import Hedge, HedgeStatistics
 from judge_service.flow.latencies import Latencies
-from judge_service.flow.rate_limit import Limit, RateLimit
 from judge_service.telemetry.events import Hedged
 from judge_service.testing import START_S, RecordingSink, run_virtual
 

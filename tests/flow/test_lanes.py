@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judge_service.flow.lanes import LANES, Line, Waiter
+from judge_service.flow.admission.fair_queue import LANES, FairQueue, Waiter
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ class Queue:
     """A line of names."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.line = Line()
+        self.line = FairQueue()
         self.loop = loop
         self.names: dict[Waiter, str] = {}
         self.clock = 0.0
@@ -60,7 +60,7 @@ def queue(loop: asyncio.AbstractEventLoop) -> Queue:
 def test_one_job_goes_in_the_order_of_arrival(queue: Queue) -> None:
     for name in "abc":
         queue.join(name)
-    assert repr(queue.line) == "Line(interactive=0, training=3, bulk=0)"
+    assert repr(queue.line) == "FairQueue(interactive=0, training=3, bulk=0)"
     assert "".join(queue.all()) == "abc"
     assert queue.line.present == 0
 

@@ -12,8 +12,8 @@ import pytest
 
 from judge_service.errors import Throttled
 from judge_service.flow import Request
-from judge_service.flow.lease import ALONE_SHARE, Shared
-from judge_service.flow.rate_limit import Limit, RateLimit
+from judge_service.flow.admission.lease import ALONE_SHARE, QuotaLease
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.flow.stores import Ask, Lease, QuotaStore, StoreFailed
 from judge_service.flow.stores.dynamodb import DynamoDBStore
 from judge_service.flow.stores.memory import MemoryStore
@@ -61,7 +61,7 @@ class Process:
             charge=lambda _body, _result: (1,),
         )
         quota = {"requests": per_minute}
-        self.shared = Shared(
+        self.shared = QuotaLease(
             self.limit, store=store, quota=QUOTA, per_minute=quota, client=name, **options
         )
         self.began_s: list[float] = []
@@ -184,7 +184,7 @@ def test_two_resources_are_leased_together() -> None:
             reserve=lambda tokens: (1, 2 * tokens),  # half is given back in the end
             charge=lambda tokens, _none: (1, tokens),
         )
-        shared = Shared(limit, store=store, quota=QUOTA, per_minute=per_minute)
+        shared = QuotaLease(limit, store=store, quota=QUOTA, per_minute=per_minute)
         shared.start()
 
         async def judge(request: Request[int]) -> None:
@@ -516,7 +516,7 @@ async def test_a_real_redis_is_lost_and_comes_back(
 def test_shows_itself() -> None:
     async def scenario() -> None:
         process = Process(MemoryStore(), 6000, "a")
-        assert repr(process.shared) == "Shared(judge through MemoryStore())"
+        assert repr(process.shared) == "QuotaLease(judge through MemoryStore())"
         process.shared.start()
         await process.call()
         statistics = process.shared.statistics()

@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from judge_service.errors import DeadlineExceeded, Throttled, Unavailable
 from judge_service.flow import Request, stack
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.flow.deadline import Deadline
 from judge_service.flow.detach import Detach
-from judge_service.flow.rate_limit import Limit, RateLimit
 from judge_service.testing import START_S, VirtualTimeLoop, run_virtual
 
 

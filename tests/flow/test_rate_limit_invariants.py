@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from judge_service.errors import Throttled, Unavailable
 from judge_service.flow import Request
-from judge_service.flow.rate_limit import Limit, RateLimit
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.testing import START_S, run_virtual
 
 QUOTA = {"requests": 600.0, "tokens": 6000.0}

@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from judge_service.errors import Throttled, Unavailable
 from judge_service.flow import Request
-from judge_service.flow.lanes import LANES
-from judge_service.flow.rate_limit import Limit, RateLimit
+from judge_service.flow.admission.fair_queue import LANES
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.testing import START_S, VirtualTimeLoop
 
 NAMES = ("requests", "tokens")

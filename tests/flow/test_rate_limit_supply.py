@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from judge_service.flow import Request
-from judge_service.flow.rate_limit import Limit, RateLimit
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.testing import START_S, run_virtual
 
 

@@ -16,7 +16,7 @@ from judge_service.errors import (
     Unavailable,
 )
 from judge_service.flow import Request, stack
-from judge_service.flow.breaker import BreakerOpen
+from judge_service.flow.admission.breaker import BreakerOpen
 from judge_service.flow.detach import Detach
 from judge_service.flow.retry import Retry, RetryBudget, RetryBudgetStatistics, RetryStatistics
 from judge_service.telemetry.events import Retried

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from judge_service.configuration.aws import AwsClient
+from judge_service.aws.client import AwsClient
 from judge_service.flow.stores import Ask, StoreFailed
 from judge_service.flow.stores.dynamodb import MAX_CHUNK_S, TIMEOUT_S, DynamoDBStore, Send
 from judge_service.testing import run_virtual

@@ -2,7 +2,7 @@ import pytest
 
 from judge_service.flow.stores import Ask, Rules
 from judge_service.flow.stores.brake import FLOOR, Brake
-from judge_service.flow.stores.memory import Line, MemoryStore
+from judge_service.flow.stores.memory import MemoryStore, TimeLine
 from judge_service.testing import run_virtual
 
 NOW_S = 1000.0
@@ -13,8 +13,8 @@ def ask(client: str = "a", per_minute: float = 6000, want: int = 0, **fields: ob
     return Ask(client=client, per_minute={"requests": per_minute}, want=wanted, **fields)  # type: ignore[arg-type]  # table
 
 
-def line() -> Line:
-    return Line(Rules())
+def line() -> TimeLine:
+    return TimeLine(Rules())
 
 
 def test_a_lone_client_gets_half_a_second() -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from judge_service.flow.stores import Ask, Lease, Rules, StoreFailed
-from judge_service.flow.stores.memory import Line
+from judge_service.flow.stores.memory import TimeLine
 from judge_service.flow.stores.redis import VERSION, RedisStore
 from tests.flow.conftest import RedisServer
 
@@ -48,7 +48,7 @@ SCRIPT: list[Ask] = [
 
 
 async def test_the_script_does_what_the_readable_form_does(store: RedisStore) -> None:
-    quota, line = new_quota(), Line(Rules())
+    quota, line = new_quota(), TimeLine(Rules())
 
     for step in SCRIPT:
         now_s = time.monotonic()

@@ -2,21 +2,21 @@
 
 from math import inf
 
-from judge_service.flow.bucket import Limit
-from judge_service.flow.supply import Supply
+from judge_service.flow.admission.bucket import Limit
+from judge_service.flow.admission.buckets import Buckets
 
 SECOND_US = 1_000_000
 
 
-def supply() -> Supply:
-    return Supply({"requests": Limit(600, 1), "tokens": Limit(6000, 1)})
+def supply() -> Buckets:
+    return Buckets({"requests": Limit(600, 1), "tokens": Limit(6000, 1)})
 
 
 def test_it_takes_from_all_or_from_none() -> None:
     one = supply()
     assert one.take((1, 100), SECOND_US)
     assert not one.take((1, 1), SECOND_US)
-    assert repr(one) == "Supply(requests=9, tokens=0)"
+    assert repr(one) == "Buckets(requests=9, tokens=0)"
     assert one.take((1, 0), SECOND_US)
 
 
@@ -24,7 +24,7 @@ def test_it_settles_by_resource() -> None:
     one = supply()
     assert one.take((1, 50), SECOND_US)
     one.settle((1, 50), (1, 70), lambda: SECOND_US)
-    assert repr(one) == "Supply(requests=9, tokens=30)"
+    assert repr(one) == "Buckets(requests=9, tokens=30)"
 
 
 def test_it_knows_what_is_missing_and_until_when() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import judge_service
-from judge_service.backends.connection import Connection
 from judge_service.flow import Request
-from judge_service.flow.adaptive import AdaptiveConcurrency
-from judge_service.flow.rate_limit import Limit, RateLimit
+from judge_service.flow.admission.adaptive import AdaptiveConcurrency
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
+from judge_service.http.connection import Connection
 
 uvloop = pytest.importorskip("uvloop")
 

@@ -6,8 +6,8 @@ import pytest
 
 from judge_service.grading import PromptWriter, Rubric, load_rubric, relative
 from judge_service.grading.aggregate import REDUCERS
-from judge_service.grading.rubric_file import SYSTEM_PLACEHOLDERS, USER_PLACEHOLDERS
-from judge_service.grading.rubric_forms import (
+from judge_service.grading.rubric.file import SYSTEM_PLACEHOLDERS, USER_PLACEHOLDERS
+from judge_service.grading.rubric.forms import (
     CriterionForm,
     GateForm,
     LengthForm,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judge_service.grading.parse import Unparseable, parse
+from judge_service.grading.prompting.parse import Unparseable, parse
 from judge_service.values import Completion, Criterion, TokenChoice, Verdict
 
 

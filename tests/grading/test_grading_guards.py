@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judge_service.grading.guards import GUARDS, UNGUARDED, Guards
-from judge_service.grading.guards.forgeries import FORGERIES, Forgery
-from judge_service.grading.guards.invisible import clean
+from judge_service.grading.monitoring.guards import GUARDS, UNGUARDED, Guards
+from judge_service.grading.monitoring.guards.forgeries import FORGERIES, Forgery
+from judge_service.grading.monitoring.guards.invisible import clean
 from judge_service.settings import GuardSettings
 from judge_service.telemetry.events import ALARMS, FINDINGS, GuardFired
 from judge_service.testing import RecordingSink

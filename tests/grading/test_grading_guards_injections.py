@@ -15,7 +15,7 @@ import pytest
 
 from judge_service import Message, Sample, Settings, open_service
 from judge_service.backends.scripted import Scripted
-from judge_service.grading.guards import GUARDS
+from judge_service.grading.monitoring.guards import GUARDS
 from judge_service.settings import GuardSettings, PackSettings
 from judge_service.testing import run_virtual
 from judge_service.values import Completion, Prompt
@@ -32,7 +32,8 @@ VERDICT = '{"correctness": 1, "safety": 2, "format": 0, "conciseness": 0}'
 HONEST = (4 * 0.25 + 1.0) / 7
 
 PROMPT, PARSE = map(
-    importlib.import_module, ("judge_service.grading.prompt", "judge_service.grading.parse")
+    importlib.import_module,
+    ("judge_service.grading.prompting.prompt", "judge_service.grading.prompting.parse"),
 )
 """As modules: the package has a function of that name."""
 

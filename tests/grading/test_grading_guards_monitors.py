@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from judge_service.grading.monitors import (
+from judge_service.grading.monitoring.monitors import (
     DRIFT,
     GENEROUS,
     LONGER,

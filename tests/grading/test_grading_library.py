@@ -9,7 +9,7 @@ import pytest
 
 from judge_service.cli import main
 from judge_service.grading import load_rubric
-from judge_service.grading.guards import GUARDS, Guards
+from judge_service.grading.monitoring.guards import GUARDS, Guards
 from judge_service.values import Message, Sample
 
 RUBRICS = Path(__file__).parents[2] / "examples" / "rubrics"

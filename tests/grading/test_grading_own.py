@@ -14,7 +14,7 @@ from blockbuster import BlockBuster
 import judge_service
 from judge_service.flow import Request
 from judge_service.grading import OwnGrader, open_own
-from judge_service.grading.own_threads import Threads
+from judge_service.grading.custom.threads import Threads
 from judge_service.values import UNSCORED_REASONS, Message, Reward, Sample
 
 SAMPLE = Sample(
@@ -30,7 +30,7 @@ SAMPLE = Sample(
 def _foreign_code_may_block(_no_blocking: BlockBuster) -> None:
     """On the loop of its own, which is what that loop is for."""
     for function in _no_blocking.functions.values():
-        function.can_block_in("judge_service/grading/own.py", {"_attempt_async"})
+        function.can_block_in("judge_service/grading/custom/grader.py", {"_attempt_async"})
 
 
 @pytest.fixture

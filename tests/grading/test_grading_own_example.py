@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from judge_service.grading import own_loops, own_score, own_threads
+from judge_service.grading.custom import loops as own_loops
+from judge_service.grading.custom import score as own_score
+from judge_service.grading.custom import threads as own_threads
 from judge_service.service import open_service
 from judge_service.settings import load_settings
 from judge_service.values import Message, Sample

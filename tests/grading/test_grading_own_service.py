@@ -35,7 +35,7 @@ def only_sums(prompts, completions, kind, **columns):
 def _command_line_may_block(_no_blocking: BlockBuster) -> None:
     """It has its loop to itself."""
     for function in _no_blocking.functions.values():
-        function.can_block_in("judge_service/settings.py", {"read_file"})
+        function.can_block_in("judge_service/settings/reading.py", {"read_file"})
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from judge_service.errors import SettingsError
 from judge_service.grading import OwnGrader, open_own
-from judge_service.grading import own as own_module
+from judge_service.grading.custom import grader as own_module
 from judge_service.settings import load_settings
 
 FORM = "`grader`: `own_x:f` takes "

@@ -11,8 +11,8 @@ import pytest
 from judge_service.errors import DeadlineExceeded, Denied, Throttled, Unavailable
 from judge_service.flow import Request
 from judge_service.grading import Pack, has_verdict
-from judge_service.grading.pack import divide
-from judge_service.grading.pack_prompt import PackedPrompt
+from judge_service.grading.groups.pack import divide
+from judge_service.grading.groups.pack_prompt import PackedPrompt
 from judge_service.testing import START_S, run_virtual
 from judge_service.values import NO_USAGE, Completion, Message, Prompt, Reward, Sample, Usage
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judge_service.grading import PromptWriter, Rubric, fence, load_rubric
+from judge_service.grading import PromptWriter, Rubric, load_rubric
+from judge_service.grading.prompting import fence
 from judge_service.values import Message, Prompt, Sample
 
 SECRET = b"sixteen bytes of secret"

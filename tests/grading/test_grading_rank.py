@@ -10,8 +10,8 @@ import pytest
 from judge_service.errors import DeadlineExceeded, Unavailable, WireError
 from judge_service.flow import Request
 from judge_service.grading import Grader, Ranker, has_verdict
-from judge_service.grading.pack_prompt import PackedPrompt
-from judge_service.grading.rank import ranks_of
+from judge_service.grading.groups.pack_prompt import PackedPrompt
+from judge_service.grading.groups.rank import ranks_of
 from judge_service.testing import run_virtual
 from judge_service.values import Completion, Message, Prompt, Ranking, Reward, Sample, Usage
 

@@ -6,7 +6,7 @@ import pytest
 
 from judge_service.errors import RubricError
 from judge_service.grading import Rubric, load_rubric
-from judge_service.grading.rubric import MAX_RUBRIC_BYTES
+from judge_service.grading.rubric.rubric import MAX_RUBRIC_BYTES
 from judge_service.values import Gate
 
 SMALL = 'name = "small"\n[[criteria]]\nname = "good"\ndescription = "Is it good?"\n'
@@ -70,7 +70,7 @@ def test_the_version_covers_the_packaged_templates(
 ) -> None:
     before = load(tmp_path, SMALL).version
     monkeypatch.setattr(
-        "judge_service.grading.rubric.packaged_template", lambda name: f"{name}, reworded"
+        "judge_service.grading.rubric.rubric.packaged_template", lambda name: f"{name}, reworded"
     )
     assert load(tmp_path, SMALL).version != before
 

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from judge_service.errors import RubricError
 from judge_service.grading import load_rubric
-from judge_service.grading.rubric_schema import rubric_schema
+from judge_service.grading.rubric.schema import rubric_schema
 from judge_service.verifiers import MODULES
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from judge_service.errors import SettingsError, Throttled
 from judge_service.flow import Request
 from judge_service.grading import Pack, Rubric, Vote, load_rubric
-from judge_service.grading.vote import Reduce
+from judge_service.grading.groups.vote import Reduce
 from judge_service.testing import START_S, run_virtual
 from judge_service.values import Completion, Part, Prompt, Reward, Sample, Usage
 

@@ -16,7 +16,7 @@ import pytest
 from judge_service.simulator import SimulatorConfig, simulate
 from lambda_adapter import snapshot
 from lambda_adapter.environment import Environment
-from lambda_adapter.standstill import QUIET_S, Watch
+from lambda_adapter.freeze import QUIET_S, Watch
 from tests.lambda_adapter.runtime_api import function
 from tests.lambda_adapter.test_handler import row
 from tests.lambda_adapter.validator import assert_valid

@@ -17,7 +17,7 @@ from judge_service.errors import Denied, SettingsError
 from judge_service.service import open_service
 from judge_service.settings import load_settings
 from lambda_adapter.environment import Environment
-from lambda_adapter.reply_queue import Reply, _batches
+from lambda_adapter.queue.reply_queue import Reply, _batches
 from lambda_adapter.rollout_queue import answer_queue, is_queue_event
 
 KEYS = {"aws_access_key_id": "AKIDEXAMPLE", "aws_secret_access_key": "secret"}

@@ -15,7 +15,7 @@ from judge_service.simulator.answers import (
     unit,
     without_hex_runs,
 )
-from judge_service.simulator.wishes import wished_schema
+from judge_service.simulator.requested_form import wished_schema
 from tests.simulator.raw_client import asking, connect, with_schema, with_tool
 
 VERDICT = {

@@ -1,10 +1,10 @@
 import msgspec
 import pytest
 
+from judge_service.telemetry.counters import BOUNDS_S, Histogram
 from judge_service.telemetry.events import CallEnded, Retried
 from judge_service.telemetry.overview import COLUMN_SLOTS, RATE_SLOTS, SHOWN, overview, quantile_s
 from judge_service.telemetry.state import QuotaState, ServiceState, TargetState
-from judge_service.telemetry.tally import BOUNDS_S, Histogram
 from judge_service.telemetry.window import SLOT_S, SLOTS, Snapshot, Window
 from judge_service.values import Usage
 from tests.telemetry.conftest import graded

@@ -3,6 +3,7 @@ import json
 import msgspec
 import pytest
 
+from judge_service.telemetry.counters import MAX_NAMES, Tally, total
 from judge_service.telemetry.events import (
     BreakerChanged,
     CacheLooked,
@@ -12,7 +13,6 @@ from judge_service.telemetry.events import (
     Retried,
 )
 from judge_service.telemetry.state import QuotaState, ServiceState, TargetState
-from judge_service.telemetry.tally import MAX_NAMES, Tally, total
 from judge_service.telemetry.window import EXTREMES, SLOT_S, SLOTS, Snapshot, Window
 from judge_service.values import Usage
 from tests.telemetry.conftest import graded

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from judge_service.telemetry.counters import Tally, total
 from judge_service.telemetry.state import ServiceState, TargetState
-from judge_service.telemetry.tally import Tally, total
 from judge_service.telemetry.window import Window
 from judge_service.telemetry.workers import STALE_S, Workers
 from tests.telemetry.conftest import graded

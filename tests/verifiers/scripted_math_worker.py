@@ -6,8 +6,8 @@ import sys
 import time
 from typing import Any
 
-from judge_service.verifiers.math_library import Mathematics
-from judge_service.verifiers.math_worker import main
+from judge_service.verifiers.math.library import Mathematics
+from judge_service.verifiers.math.worker import main
 
 
 class Scripted(Mathematics):

@@ -12,7 +12,9 @@ from antlr4.atn.PredictionMode import PredictionMode
 from judge_service.values import UNSCORED_REASONS, Sample
 from judge_service.verifiers import Check, open_verifier
 from judge_service.verifiers.extract import extract
-from judge_service.verifiers.math import (
+from judge_service.verifiers.math.library import Mathematics as Library
+from judge_service.verifiers.math.plain import compare
+from judge_service.verifiers.math.verifier import (
     DETAILS,
     MARKED,
     MAX_REFERENCE_CHARS,
@@ -20,9 +22,7 @@ from judge_service.verifiers.math import (
     Mathematics,
     _boxed,
 )
-from judge_service.verifiers.math_library import Mathematics as Library
-from judge_service.verifiers.math_plain import compare
-from judge_service.verifiers.math_worker import Task, Verdict, find
+from judge_service.verifiers.math.worker import Task, Verdict, find
 
 DATA = os.environ.get("TEST_DATA", "")
 

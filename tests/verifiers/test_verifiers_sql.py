@@ -9,9 +9,10 @@ import pytest
 
 from judge_service.errors import RubricError
 from judge_service.values import Sample
-from judge_service.verifiers import Check, Verifier, open_verifier, sql_worker
-from judge_service.verifiers.sql import REMEMBERED, WHY, Sql
-from judge_service.verifiers.sql_rows import agreement, is_ordered, same_rows
+from judge_service.verifiers import Check, Verifier, open_verifier
+from judge_service.verifiers.sql import worker
+from judge_service.verifiers.sql.rows import agreement, is_ordered, same_rows
+from judge_service.verifiers.sql.verifier import REMEMBERED, WHY, Sql
 
 SCHEMA = "CREATE TABLE house (id INTEGER, street TEXT, price DOUBLE)"
 DATABASES = (
@@ -179,14 +180,14 @@ def test_a_query_can_only_read_and_ends_in_time(
     monkeypatch.setenv("SECRET", "Elm")
     file = tmp_path / "secret"
     file.write_text("Elm")
-    on = {"sqlite": sql_worker.on_sqlite, "duckdb": sql_worker.on_duckdb}[dialect]
+    on = {"sqlite": worker.on_sqlite, "duckdb": worker.on_duckdb}[dialect]
     query = HOSTILE[name].replace("@FILE@", str(file))
     started = time.monotonic()
 
     if name == "NUL" and dialect == "duckdb":  # to DuckDB it is the end
         assert on(f"{SCHEMA};{DATABASES[0]}", REQUEST | {"query": query}) == [[1]]
         return
-    with pytest.raises(sql_worker.Failed) as failed:
+    with pytest.raises(worker.Failed) as failed:
         on(f"{SCHEMA};{DATABASES[0]}", REQUEST | {"query": query})
 
     assert failed.value.kind in WHY
@@ -280,7 +281,7 @@ async def test_a_process_that_does_not_start_is_no_bad_answer(
 
 
 def test_a_dialect_that_is_not_installed_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("judge_service.verifiers.sql.find_spec", lambda _: None)
+    monkeypatch.setattr("judge_service.verifiers.sql.verifier.find_spec", lambda _: None)
     with pytest.raises(RubricError, match="needs the package duckdb"):
         open_verifier("sql", {"dialect": "duckdb"})
 

@@ -4,7 +4,7 @@ import pytest
 
 from judge_service.errors import WireError
 from judge_service.values import Message, Part, Reward
-from judge_service.wire.nemo_gym import decode_verify, encode_verify
+from judge_service.wire.trainers.nemo_gym import decode_verify, encode_verify
 
 
 def message(text: str, role: str = "assistant") -> dict[str, Any]:

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from judge_service.errors import WireError
-from judge_service.wire.nemo_gym_metrics import aggregate_metrics
+from judge_service.wire.trainers.nemo_gym_metrics import aggregate_metrics
 
 
 def reply(task: int, reward: float, **fields: Any) -> dict[str, Any]:

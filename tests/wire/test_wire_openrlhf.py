@@ -4,7 +4,7 @@ import pytest
 
 from judge_service.errors import WireError
 from judge_service.wire import Answer, Metric
-from judge_service.wire.openrlhf import decode_openrlhf, encode_openrlhf, response_of
+from judge_service.wire.trainers.openrlhf import decode_openrlhf, encode_openrlhf, response_of
 
 PROMPT = (
     "<|im_start|>user\nHow much is two and two, when both are even numbers?<|im_end|>\n"

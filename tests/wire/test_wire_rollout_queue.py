@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from judge_service.errors import WireError
-from judge_service.wire.rollout_queue import (
+from judge_service.wire.trainers.rollout_queue import (
     MAX_REQUEST_BYTES,
     GenerateResponse,
     RolloutRequest,

@@ -5,7 +5,7 @@ import pytest
 from judge_service.errors import WireError
 from judge_service.values import Message
 from judge_service.wire import Answer, Metric
-from judge_service.wire.slime import decode_slime, encode_slime
+from judge_service.wire.trainers.slime import decode_slime, encode_slime
 
 
 @pytest.mark.parametrize("prompt", ["2 + 2?", [{"role": "user", "content": "2 + 2?"}]])

@@ -9,7 +9,7 @@ from judge_service.errors import SettingsError, TooManyUnscored
 from judge_service.values import INPUT_REASONS, UNSCORED_REASONS, Part, Reward, Sample
 from judge_service.wire import Answer, Door
 from judge_service.wire.means import Means
-from judge_service.wire.unscored import ADVICE
+from judge_service.wire.reply_policy import ADVICE
 
 
 class Clock:

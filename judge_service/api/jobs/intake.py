@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from judge_service.api.access import Caller
 from judge_service.api.errors import HttpError
-from judge_service.api.jobs.file import Facts, JobFile
-from judge_service.api.jobs.shelf import KEPT_FOR_ONE, Census, Hold, Shelf
+from judge_service.api.jobs.job_file import Facts, JobFile
+from judge_service.api.jobs.store import KEPT_FOR_ONE, Census, Hold, Shelf
 from judge_service.api.json_response import encode
 from judge_service.errors import WireError
 from judge_service.wire import decode_row, read_json

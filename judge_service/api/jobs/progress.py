@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from judge_service.api.errors import error_line
-from judge_service.api.jobs.file import Facts
+from judge_service.api.jobs.job_file import Facts
 from judge_service.api.jobs.status import status_of
 from judge_service.api.ndjson import write_line
 from judge_service.errors import JudgeServiceError

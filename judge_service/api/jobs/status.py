@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from judge_service.api.jobs.file import Facts, State
+from judge_service.api.jobs.job_file import Facts, State
 
 
 class JobStatus(Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
--- One ask of one client for a part of a shared quota. The readable form is memory.py, `Line`, and
+-- One ask of one client for a part of a shared quota. The readable form is memory.py, `TimeLine`, and
 -- brake.py, `Brake`: change them together (tests/flow/test_store_redis.py compares them).
 --
 -- KEYS[1]  hash: next:<resource> = when its time line is free, at = clock of the last call,

@@ -19,7 +19,7 @@ class MemoryStoreStatistics(Struct, frozen=True, kw_only=True):
     clients: Mapping[str, int]
 
 
-class Line:
+class TimeLine:
     """One quota: the time lines of its resources and those who share it. No clock of its own."""
 
     def __init__(self, rules: Rules) -> None:
@@ -105,7 +105,7 @@ class MemoryStore:
 
     def __init__(self, rules: Rules | None = None) -> None:
         self._rules = rules or Rules()
-        self._lines: dict[str, Line] = {}
+        self._lines: dict[str, TimeLine] = {}
         self._operations = 0
 
     def __repr__(self) -> str:
@@ -120,7 +120,7 @@ class MemoryStore:
     async def lease(self, quota: str, ask: Ask) -> Lease:
         """Answers at once. One line a quota, kept as long as the store."""
         self._operations += 1
-        line = self._lines.setdefault(quota, Line(self._rules))
+        line = self._lines.setdefault(quota, TimeLine(self._rules))
         return line.lease(ask, asyncio.get_running_loop().time())
 
     async def aclose(self) -> None:

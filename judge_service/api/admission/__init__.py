@@ -1,0 +1,1 @@
+"""Admission of requests: who may enter, how many samples at once, and for how long."""

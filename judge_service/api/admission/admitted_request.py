@@ -1,0 +1,114 @@
+"""One request's stay: admitted, watched for its caller's leaving, ended early when it must be."""
+
+import asyncio
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from fastapi import Request
+
+from judge_service.api.access import Lane
+from judge_service.api.admission.capacity import Capacity
+from judge_service.api.request_context import visit_of
+
+LEAVING = "judge_service.leaving"
+"""The scope's extension by which a server tells of a caller that leaves. Its `tell` is called then. Where
+the server has none, a task waits for that, which leaves cycles at every request that only the garbage
+collector can find, and it stops everybody for that."""
+
+
+class ClientGone(Exception):
+    """The caller has left; there is nobody to answer."""
+
+
+class Stay:
+    """Made by `admit`.
+
+    deadline_s: seconds that are left, from entering. tenant, lane: for `job=` and `lane=` of the judge.
+    """
+
+    def __init__(self, request: Request, samples: int) -> None:
+        self._request = request
+        state = request.app.state
+        self._capacity: Capacity = state.capacity
+        self._stays: set[Stay] = state.stays
+        self._samples = samples
+        visit = visit_of(request)
+        self._caller = visit.caller
+        self.deadline_s = visit.left_s(state.judge.settings.deadline_s)
+        self.tenant = self._caller.tenant
+        self.lane: Lane = self._caller.lane
+        self._task: asyncio.Task[Any] | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._ending: Exception | None = None
+
+    def __repr__(self) -> str:
+        return f"<Stay of {self._samples} samples, {self.deadline_s:.1f} s>"
+
+    async def __aenter__(self) -> Self:
+        self._capacity.enter(self._caller, samples=self._samples, deadline_s=self.deadline_s)
+        self._stays.add(self)
+        self._task = asyncio.current_task()
+        leaving = self._request.scope.get("extensions", {}).get(LEAVING)
+        if leaving is None:
+            self._watch = asyncio.create_task(self._watch_caller())
+        else:
+            leaving.tell = self._caller_left
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        if self._watch is None:
+            self._request.scope["extensions"][LEAVING].tell = None
+        else:
+            self._watch.cancel()
+        self._stays.discard(self)
+        self._capacity.leave(self._caller, samples=self._samples, finished=kind is None)
+        if self._ending is not None:
+            await self._absorb_cancellation(kind)
+            raise self._ending from None
+
+    def end(self, reason: Exception) -> None:
+        """Cancels the work inside; whoever waits for it gets `reason` raised."""
+        if self._ending is None and self._task is not None:
+            self._ending = reason
+            self._task.cancel()
+
+    async def _absorb_cancellation(self, kind: type[BaseException] | None) -> None:
+        """Takes back the cancellation that `end` asked for, also when it has not struck yet."""
+        if kind is not asyncio.CancelledError:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+        if self._task is not None:
+            self._task.uncancel()
+
+    async def _watch_caller(self) -> None:
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+        self._caller_left()
+
+    def _caller_left(self) -> None:
+        self.end(ClientGone())
+
+
+def admit(request: Request, *, samples: int) -> Stay:
+    """A place for so many samples, held while an `async with` block runs.
+
+    Inside it the caller is watched: when it leaves, or the service must stop, the work is cancelled.
+    The body must have been read before.
+
+    Raises HttpError 413, 429 (over the caller's share) or 503 (full, stopping), with Retry-After, and
+    ClientGone.
+    """
+    return Stay(request, samples)
+
+
+def refuse_early(request: Request) -> None:
+    """Raises what `admit` would raise for one sample, before the body is read."""
+    state, visit = request.app.state, visit_of(request)
+    left_s = visit.left_s(state.judge.settings.deadline_s)
+    state.capacity.check(visit.caller, samples=1, deadline_s=left_s)

@@ -1,0 +1,214 @@
+"""What the routes talk to: a job taken in, looked up, read, ended. Nothing here blocks the event loop."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from msgspec.structs import replace
+
+from judge_service.api.access import Caller
+from judge_service.api.errors import HttpError
+from judge_service.api.jobs.intake import COME_BACK_S, Bounds, Intake
+from judge_service.api.jobs.job_file import Facts, JobFileError
+from judge_service.api.jobs.scheduler import Foreman
+from judge_service.api.jobs.store import Shelf
+from judge_service.service import JudgeService
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LOG = logging.getLogger("judge_service.api")
+
+MAX_WATCHERS = 200
+"""Event streams of one worker; each looks at the disk once a second."""
+
+LINES_AT_ONCE = 500
+"""Results read from the disk together."""
+
+
+class Desk:
+    """The jobs of one worker. Made by `open_desk`.
+
+    drained: told how many samples were judged.
+    """
+
+    def __init__(self, judge: JudgeService, shelf: Shelf, drained: Callable[[int], None]) -> None:
+        service = judge.settings.service
+        self._shelf = shelf
+        self._bounds = Bounds(max_jobs=service.max_jobs, max_samples=service.max_job_samples)
+        self._drain_s = service.drain_s
+        self._until: float | None = None
+        self._watchers = 0
+        # one thread, so that what is begun on a job ends before it is let go, also after a cancellation
+        self._thread = ThreadPoolExecutor(1, "jobs")
+        self._foreman = Foreman(judge, shelf, self._off, drained)
+
+    def __repr__(self) -> str:
+        return f"<Desk {self._shelf!r} {self._foreman!r}>"
+
+    @property
+    def is_stopping(self) -> bool:
+        """Jobs wait for the next start."""
+        return self._until is not None
+
+    def start(self) -> None:
+        """Begins to work on jobs, those of an earlier process first."""
+        self._foreman.start()
+
+    def stop(self) -> None:
+        """Begins no more rows; those at work have `service.drain_s` from now."""
+        if self._until is None:
+            self._until = asyncio.get_running_loop().time() + self._drain_s
+            self._foreman.stop()
+
+    async def aclose(self) -> None:
+        """Ends; unfinished jobs wait on the disk for the next start."""
+        self.stop()
+        assert self._until is not None  # noqa: S101 - `stop` has set it
+        await self._foreman.aclose(self._until)
+        await asyncio.to_thread(self._thread.shutdown)
+
+    async def take(
+        self, caller: Caller, pieces: AsyncIterable[bytes], *, is_lines: bool, reasons: bool
+    ) -> Facts:
+        """Takes a job in; when this returns it survives a crash, and if it raises there is no job.
+
+        pieces: of the body. is_lines: a row a line; otherwise one piece, as `POST /v1/rewards` takes it.
+        reasons: for lines; a body that is one piece says it itself.
+
+        Raises HttpError 413, 429 or 503; WireError; what `pieces` raises.
+        """
+        intake = Intake(self._shelf, caller, self._bounds, reasons=reasons)
+        try:
+            await self._ask(intake.open)
+            async for piece in pieces:
+                await self._ask(intake.feed if is_lines else intake.read, piece)
+            return await self._ask(intake.accept)
+        finally:
+            await self._off(intake.close)
+            self._foreman.wake()
+
+    async def facts(self, job_id: str, tenant: str) -> Facts:
+        """How far a job is. Raises HttpError 404 if this tenant has none of that id; 503."""
+        try:
+            facts = await self._ask(self._shelf.facts, job_id)
+        except FileNotFoundError:
+            raise _no_such_job() from None
+        if facts.tenant != tenant or facts.state == "receiving":
+            raise _no_such_job()
+        return facts
+
+    async def end(self, job_id: str, tenant: str) -> Facts:
+        """Cancels a job that is not finished; its results stay. Forgets one that is."""
+        facts = await self.facts(job_id, tenant)
+        if facts.is_finished:
+            await self._ask(self._forget, job_id)
+            return facts
+        try:
+            facts = await self._ask(self._cancel, job_id)
+        except FileNotFoundError:
+            raise _no_such_job() from None
+        self._foreman.wake()
+        return facts
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Counts an event stream. Raises HttpError 503 if there are too many."""
+        if self._watchers >= MAX_WATCHERS:
+            raise HttpError(
+                503,
+                "overloaded",
+                "too many callers watch jobs; ask for `/v1/jobs/{id}` now and then",
+                retry_after_s=COME_BACK_S,
+            )
+        self._watchers += 1
+        try:
+            yield
+        finally:
+            self._watchers -= 1
+
+    async def results(self, job_id: str, after: int, limit: int) -> AsyncGenerator[bytes]:
+        """Lines of results behind index `after`, at most `limit`, several at once."""
+        while limit > 0:
+            found = await self._ask(self._read, job_id, after, min(limit, LINES_AT_ONCE))
+            if not found:
+                return
+            yield b"\n".join([line for _, line in found])
+            after = found[-1][0]
+            limit -= len(found)
+
+    def _read(self, job_id: str, after: int, limit: int) -> list[tuple[int, bytes]]:
+        with self._shelf.open(job_id) as job:
+            return job.results(after, limit)
+
+    def _cancel(self, job_id: str) -> Facts:
+        with self._shelf.open(job_id) as job:
+            return job.change(partial(_cancelled, now=time.time()))
+
+    def _forget(self, job_id: str) -> None:
+        hold = self._shelf.take(job_id)
+        if hold is None:
+            raise HttpError(
+                503, "overloaded", "the job is just ending; try again in 1 s", retry_after_s=1
+            )
+        self._shelf.remove(job_id)
+        hold.release()
+
+    async def _off(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs what blocks on the jobs' thread; it runs to its end even if its caller is cancelled."""
+        return await asyncio.shield(
+            asyncio.wrap_future(self._thread.submit(partial(work, *args, **kwargs)))
+        )
+
+    async def _ask(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for a caller, who hears of a failing disk."""
+        try:
+            return await self._off(work, *args, **kwargs)
+        except FileNotFoundError:
+            raise
+        except OSError as problem:
+            raise _disk_fails(f"the jobs' disk fails ({problem.strerror})") from problem
+        except JobFileError as problem:
+            raise _disk_fails(str(problem)) from problem
+
+
+@asynccontextmanager
+async def open_desk(
+    judge: JudgeService, drained: Callable[[int], None]
+) -> AsyncIterator[Desk | None]:
+    """Opens the jobs' directory and begins to work; `None` when `service.jobs_dir` is not set.
+
+    Raises SettingsError if the directory cannot be used.
+    """
+    service = judge.settings.service
+    if not service.jobs_dir:
+        yield None
+        return
+    opened = partial(Shelf, Path(service.jobs_dir), kept_s=service.jobs_kept_s)
+    desk = Desk(judge, await asyncio.to_thread(opened), drained)
+    desk.start()
+    try:
+        yield desk
+    finally:
+        await desk.aclose()
+
+
+def _cancelled(facts: Facts, *, now: float) -> Facts:
+    if facts.is_finished:
+        return facts
+    return replace(facts, state="cancelled", finished_at=now)
+
+
+def _disk_fails(message: str) -> HttpError:
+    LOG.error("%s", message)
+    return HttpError(503, "overloaded", message, retry_after_s=COME_BACK_S)
+
+
+def _no_such_job() -> HttpError:
+    return HttpError(404, "not_found", "there is no such job; it may have been forgotten")

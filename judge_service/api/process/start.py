@@ -1,0 +1,96 @@
+"""From settings to a running service: sockets, workers, the quota's parts. What `judge serve` does."""
+
+import os
+import resource
+import socket
+import sys
+import tempfile
+from contextlib import ExitStack
+
+from msgspec.structs import replace
+
+from judge_service.api.app import create_app
+from judge_service.api.observation import DIRECTORY
+from judge_service.api.process.server import Server, listen
+from judge_service.api.process.supervisor import FAILED_TO_START, Supervisor
+from judge_service.errors import JudgeServiceError, SettingsError
+from judge_service.settings import Settings
+
+
+def start(settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT; gives the exit code.
+
+    Raises SettingsError if it cannot listen or the settings cannot work.
+    """
+    raise_descriptor_limit()
+    service = settings.service
+    with ExitStack() as closing:
+        ports = [service.port, *([] if service.admin_port is None else [service.admin_port])]
+        sockets = [closing.enter_context(_listen(service.host, port)) for port in ports]
+        _say(sockets)
+        if service.workers == 1:
+            return run_worker(settings, sockets)
+        if DIRECTORY not in os.environ:
+            os.environ[DIRECTORY] = closing.enter_context(
+                tempfile.TemporaryDirectory(prefix="judge-service-", ignore_cleanup_errors=True)
+            )
+        return Supervisor(lambda: _be_worker(settings, sockets), service.workers).run()
+
+
+def share_of_one(settings: Settings) -> Settings:
+    """The settings of one worker of several: its part of the quota, or, with a store, of the leases."""
+    limits = settings.limits
+    return replace(
+        settings,
+        limits=replace(limits, processes=limits.processes * settings.service.workers),
+    )
+
+
+def run_worker(settings: Settings, sockets: list[socket.socket]) -> int:
+    """One worker. Raises SettingsError if the judge cannot be opened."""
+    app = create_app(settings)
+    if len(sockets) > 1:
+        app.state.admin_port = sockets[1].getsockname()[1]
+    server = Server(app, settings.service)
+    try:
+        server.run(sockets=sockets)
+    except SystemExit:  # uvicorn's way to say that the application did not start
+        failure: Exception | None = app.state.failure
+        raise failure or SettingsError("the service did not start") from None
+    return 0
+
+
+def raise_descriptor_limit() -> None:
+    """Takes what the system allows: each caller and each judge call is a descriptor."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _be_worker(settings: Settings, sockets: list[socket.socket]) -> int:
+    try:
+        return run_worker(share_of_one(settings), sockets)
+    except JudgeServiceError as error:
+        sys.stderr.write(f"judge: {error}\n")
+        return FAILED_TO_START
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return listen(host, port)
+    except OSError as problem:
+        raise SettingsError(
+            f"cannot listen on {host} port {port} ({problem.strerror}); choose another"
+            " `service.host` or `service.port`"
+        ) from None
+
+
+def _say(sockets: list[socket.socket]) -> None:
+    """On standard error, because the lines of the samples are on standard output."""
+    where = [f"http://{_shown(*one.getsockname()[:2])}" for one in sockets]
+    pages = f", operators' pages on {where[1]}" if len(where) > 1 else ""
+    sys.stderr.write(f"judge: listening on {where[0]}{pages}\n")
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,151 @@
+"""AWS services other than the judge: signed and sent by ourselves, with no SDK to import."""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from judge_service.aws.credentials import ApiKey, Credentials, Identity, identity_source
+from judge_service.aws.sigv4 import KeyedHash, signing_key
+from judge_service.errors import CredentialsError
+from judge_service.http.reply import Reply
+from judge_service.http.transport import HttpTransport
+from judge_service.settings import HttpSettings
+
+CALL_TIMEOUT_S = 5.0
+"""One call. Each service answers within tens of milliseconds; a cold one may take a second."""
+
+MAX_CONNECTIONS = 16
+
+_EXPIRED = (b"ExpiredToken", b"RequestExpired")
+_API_KEY = "AWS_BEARER_TOKEN_BEDROCK"
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """What is asked of a service, before it is signed.
+
+    service: as in host names and signatures (`ssm`, `sqs`, `dynamodb`).
+    url: percent-encoded once, without a query, which is how S3 wants its path to be signed.
+    headers: names in lower case.
+    """
+
+    service: str
+    url: str
+    method: str = "POST"
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+
+
+class AwsClient:
+    """Calls as whoever the environment says we are.
+
+    environ: where credentials, region and `AWS_ENDPOINT_URL_<SERVICE>` are read from. A Bedrock API
+        key in it is passed over, because no other service takes it.
+    region: instead of the environment's.
+    now: wall clock for signatures, seconds since 1970.
+
+    Reads the certificates, so make it off the loop or at the start. Belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        region: str | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._environ = {name: text for name, text in environ.items() if name != _API_KEY}
+        self._identities = identity_source(self._environ, region=region)
+        self._transport = HttpTransport(HttpSettings(), MAX_CONNECTIONS)
+        self._now = now
+
+    def __repr__(self) -> str:
+        return f"AwsClient({self._identities!r}, {self._transport!r})"
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self._transport.aclose()
+
+    async def call(
+        self, service: str, target: str, body: Mapping[str, Any], *, version: str = "1.0"
+    ) -> Reply:
+        """One operation of a service that speaks AWS's JSON protocol, such as `AmazonSSM.GetParameter`.
+
+        version: of the protocol, `1.0` or `1.1`.
+
+        Gives the reply of whatever status. Raises CallError.
+        """
+        headers = {
+            "content-type": f"application/x-amz-json-{version}",
+            "x-amz-target": target,
+        }
+        url = await self._endpoint(service) + "/"
+        encoded = msgspec.json.encode(body)
+        return await self._send(Message(service=service, url=url, headers=headers, body=encoded))
+
+    async def object(self, bucket: str, key: str) -> Reply:
+        """An object of S3, or whatever S3 says instead. Raises CallError."""
+        url = await self._object_url(bucket, quote(key, safe="/~"))
+        return await self._send(Message(service="s3", url=url, method="GET"))
+
+    async def _object_url(self, bucket: str, path: str) -> str:
+        endpoint = await self._endpoint("s3")
+        if self._override("s3") or not bucket.replace("-", "").isalnum():
+            return f"{endpoint}/{bucket}/{path}"  # a dot in a host name fits no certificate
+        return f"{endpoint.replace('://', f'://{bucket}.')}/{path}"
+
+    async def _endpoint(self, service: str) -> str:
+        if override := self._override(service):
+            return override.rstrip("/")
+        region = await self._identities.region()
+        domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+        return f"https://{service}.{region}.{domain}"
+
+    def _override(self, service: str) -> str | None:
+        by_service = self._environ.get(f"AWS_ENDPOINT_URL_{service.upper()}")
+        return by_service or self._environ.get("AWS_ENDPOINT_URL") or None
+
+    async def _send(self, message: Message) -> Reply:
+        identity = await self._identities.get()
+        reply = await self._send_as(identity, message)
+        if reply.status in (400, 401, 403) and any(code in reply.body for code in _EXPIRED):
+            return await self._send_as(await self._identities.renew(identity), message)
+        return reply
+
+    async def _send_as(self, identity: Identity, message: Message) -> Reply:
+        if isinstance(identity, ApiKey):
+            raise CredentialsError(f"a Bedrock API key cannot sign a call to {message.service}")
+        signed = sign(message, identity, await self._identities.region(), self._now())
+        if message.method == "GET":
+            return await self._transport.get(message.url, signed, CALL_TIMEOUT_S)
+        return await self._transport.post(message.url, signed, message.body, CALL_TIMEOUT_S)
+
+
+def sign(message: Message, credentials: Credentials, region: str, now_s: float) -> dict[str, str]:
+    """The message's headers, all signed (Signature Version 4), with those that a signature adds.
+
+    now_s: wall clock, seconds since 1970.
+    """
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
+    digest = hashlib.sha256(message.body).hexdigest()
+    headers = {**message.headers, "x-amz-date": stamp, "x-amz-content-sha256": digest}
+    if credentials.token:
+        headers["x-amz-security-token"] = credentials.token
+    parts = urlsplit(message.url)
+    lines = dict(sorted({**headers, "host": parts.netloc}.items()))
+    names = ";".join(lines)
+    listed = "".join([f"{name}:{value}\n" for name, value in lines.items()])
+    canonical = f"{message.method}\n{parts.path}\n\n{listed}\n{names}\n{digest}"
+    scope = f"{stamp[:8]}/{region}/{message.service}/aws4_request"
+    hashed = hashlib.sha256(canonical.encode()).hexdigest()
+    key = KeyedHash(signing_key(credentials.secret_key, stamp[:8], region, message.service))
+    signature = key.hexdigest(f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashed}".encode())
+    headers["authorization"] = (
+        f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope},"
+        f" SignedHeaders={names}, Signature={signature}"
+    )
+    return headers

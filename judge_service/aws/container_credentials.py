@@ -1,0 +1,145 @@
+"""Credentials from the endpoint that AWS gives a container: ECS, EKS, and Lambda under SnapStart, where
+the environment's keys would be part of the snapshot and so are not there.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from math import inf
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from judge_service.aws.credentials import (
+    CONTAINER_VARIABLES,
+    Credentials,
+    Identity,
+    Service,
+    no_region,
+)
+from judge_service.errors import CallError, CredentialsError
+from judge_service.http.reply import Reply
+from judge_service.http.transport import HttpTransport
+from judge_service.settings import HttpSettings
+
+RELATIVE_HOST = "http://169.254.170.2"
+LINK_LOCAL = frozenset({"169.254.170.2", "169.254.170.23", "fd00:ec2::23"})
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Where keys may be asked for without TLS, which is where AWS's own clients ask."""
+
+TIMEOUT_S = 2.0
+RENEW_BEFORE_S = 300.0
+"""AWS gives new keys at least five minutes before the old ones expire."""
+
+
+class _Keys(Struct, frozen=True, rename="pascal"):
+    """What the endpoint says. `expiration`: an ISO date."""
+
+    access_key_id: str
+    secret_access_key: str
+    token: str = ""
+    expiration: str = ""
+
+
+def container_url(environ: Mapping[str, str]) -> str:
+    """Where to ask."""
+    relative, full = map(environ.get, CONTAINER_VARIABLES)
+    return RELATIVE_HOST + relative if relative else full or ""
+
+
+class Container:
+    """Asks when there are no keys or they are about to expire, once however many calls wait.
+
+    now: wall clock, seconds since 1970.
+
+    Raises CredentialsError for an address that keys must not come from.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        region: str | None,
+        service: Service = "bedrock",
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._environ = environ
+        self._url = container_url(environ)
+        self._region = region
+        self._service = service
+        self._now = now
+        self._identity: Credentials | None = None
+        self._until_s = 0.0
+        self._lock = asyncio.Lock()
+        parts = urlsplit(self._url)
+        if parts.scheme != "https" and parts.hostname not in LINK_LOCAL | LOOPBACK:
+            raise CredentialsError(
+                f"AWS_CONTAINER_CREDENTIALS_FULL_URI names {parts.hostname}, which could be anybody:"
+                " use https, or the address that AWS set"
+            )
+
+    def __repr__(self) -> str:
+        return f"credentials from the container's endpoint at {urlsplit(self._url).hostname}"
+
+    async def get(self) -> Identity:
+        if self._identity is None or self._now() >= self._until_s:
+            async with self._lock:
+                if self._identity is None or self._now() >= self._until_s:
+                    self._identity = await self._ask()
+        return self._identity
+
+    async def renew(self, refused: Identity) -> Identity:
+        async with self._lock:
+            if self._identity == refused:
+                self._identity = await self._ask()
+        identity = await self.get()
+        if identity == refused:
+            raise CredentialsError(f"{self!r} have expired and no others are given; start again")
+        return identity
+
+    async def region(self) -> str:
+        return self._region or no_region(self._service)
+
+    async def _ask(self) -> Credentials:
+        transport, headers = await asyncio.to_thread(self._prepare)
+        try:
+            reply = await transport.get(self._url, headers, TIMEOUT_S)
+        except CallError as problem:
+            raise CredentialsError(f"{self!r} cannot be had: nobody answers there") from problem
+        finally:
+            await transport.aclose()
+        keys = self._read(reply)
+        self._until_s = _seconds(keys.expiration) - RENEW_BEFORE_S
+        return Credentials(keys.access_key_id, keys.secret_access_key, keys.token or None)
+
+    def _prepare(self) -> tuple[HttpTransport, dict[str, str]]:
+        """Reads files, so not on the loop."""
+        file = self._environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
+        token = self._environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
+        try:
+            token = Path(file).read_text("utf-8").strip() if file else token
+        except OSError as problem:
+            raise CredentialsError(f"{file} cannot be read ({problem.strerror})") from None
+        transport = HttpTransport(HttpSettings(connect_timeout_s=TIMEOUT_S), 1)
+        return transport, {"authorization": token} if token else {}
+
+    def _read(self, reply: Reply) -> _Keys:
+        if reply.status != 200:
+            raise CredentialsError(f"{self!r} are refused (status {reply.status})")
+        try:
+            return msgspec.json.decode(reply.body, type=_Keys)
+        except msgspec.DecodeError:
+            raise CredentialsError(
+                f"{self!r} cannot be read: what came is something else"
+            ) from None
+
+
+def _seconds(moment: str) -> float:
+    """An ISO date as seconds since 1970; without one the keys do not expire."""
+    try:
+        return datetime.fromisoformat(moment).timestamp()
+    except ValueError:
+        return inf

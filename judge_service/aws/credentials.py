@@ -1,0 +1,236 @@
+"""Where AWS credentials and the region come from.
+
+    AWS_BEARER_TOKEN_BEDROCK in the environment     a Bedrock API key, sent as it is (as boto does)
+    AWS_ACCESS_KEY_ID and its companions            read without importing boto (Lambda starts faster)
+    AWS_CONTAINER_CREDENTIALS_..._URI               asked for over HTTP, also without boto
+    anything else                                   an aioboto3 session: profile, SSO, web identity,
+                                                    instance role, refreshed by the session
+
+A profile named in the settings goes before the environment. A Bedrock API key is for Bedrock only.
+"""
+
+import asyncio
+import importlib
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+from msgspec import Struct
+
+from judge_service.errors import CredentialsError, Denied
+
+ADVICE = (
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_BEARER_TOKEN_BEDROCK),"
+    " or install judge-service[aws] for profiles, SSO and roles"
+)
+
+CONTAINER_VARIABLES = (
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
+"""Where a container, and a function under SnapStart, is told to ask for credentials."""
+
+REOPEN_AFTER_S = 1.0
+"""A session younger than this is not opened again: a thousand refused calls open one."""
+
+
+class Credentials(Struct, frozen=True):
+    """What signs a request. Never printed: the `repr` names the access key only."""
+
+    access_key: str
+    secret_key: str
+    token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.access_key[:4]}...)"
+
+
+class ApiKey(Struct, frozen=True):
+    """A Bedrock API key, sent as a bearer token instead of a signature."""
+
+    token: str
+
+    def __repr__(self) -> str:
+        return "ApiKey(...)"
+
+
+Identity = Credentials | ApiKey
+Service = Literal["bedrock", "sagemaker"]
+
+
+class IdentitySource(Protocol):
+    """Gives the identity to call with. Asked before every call, so it must be quick when it has one."""
+
+    async def get(self) -> Identity:
+        """The identity as of now. Raises CredentialsError."""
+        ...
+
+    async def renew(self, refused: Identity) -> Identity:
+        """Another identity than `refused`, which has expired. Raises CredentialsError."""
+        ...
+
+    async def region(self) -> str:
+        """The region to call. Raises Denied if none is named anywhere."""
+        ...
+
+
+def identity_source(
+    environ: Mapping[str, str],
+    *,
+    profile: str | None = None,
+    region: str | None = None,
+    service: Service = "bedrock",
+) -> IdentitySource:
+    """Chooses the source. Imports nothing heavy; looks at nothing but `environ`.
+
+    service: whom the identity is for; also the section of the settings that errors point to.
+    """
+    region = region or region_in(environ)
+    if not profile and identity_in(environ, service) is not None:
+        return Environment(environ, region, service)
+    profile = profile or environ.get("AWS_PROFILE")
+    if not profile and any(name in environ for name in CONTAINER_VARIABLES):
+        from judge_service.aws import container_credentials  # noqa: PLC0415 - imports this
+
+        return container_credentials.Container(environ, region, service)
+    return Session(profile, region, service)
+
+
+def region_in(environ: Mapping[str, str]) -> str | None:
+    """The region that the environment names; boto reads the second variable only."""
+    return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or None
+
+
+def identity_in(environ: Mapping[str, str], service: Service = "bedrock") -> Identity | None:
+    """The identity that the environment holds; an API key goes first, as it does in boto."""
+    token = environ.get("AWS_BEARER_TOKEN_BEDROCK")
+    if token and service == "bedrock":
+        return ApiKey(token)
+    access_key, secret_key = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
+    if access_key and secret_key:
+        return Credentials(access_key, secret_key, environ.get("AWS_SESSION_TOKEN") or None)
+    return None
+
+
+class Environment:
+    """Credentials from environment variables, which somebody else may renew in place."""
+
+    def __init__(
+        self, environ: Mapping[str, str], region: str | None, service: Service = "bedrock"
+    ) -> None:
+        self._environ = environ
+        self._region = region
+        self._service: Service = service
+        self._identity = identity_in(environ, service)
+
+    def __repr__(self) -> str:
+        if isinstance(self._identity, ApiKey):
+            return "credentials from AWS_BEARER_TOKEN_BEDROCK (API key, not signed)"
+        return "credentials from AWS_ACCESS_KEY_ID in the environment"
+
+    async def get(self) -> Identity:
+        if self._identity is None:
+            raise CredentialsError(f"there are no AWS credentials in the environment: {ADVICE}")
+        return self._identity
+
+    async def renew(self, refused: Identity) -> Identity:
+        self._identity = identity_in(self._environ, self._service)
+        if self._identity == refused:
+            raise CredentialsError(
+                f"{self!r} have expired: renew them and start again, or use a role or profile,"
+                " which renew themselves"
+            )
+        return await self.get()
+
+    async def region(self) -> str:
+        return self._region or no_region(self._service)
+
+
+class Session:
+    """Credentials from an aioboto3 session, which knows when they expire and renews them itself.
+
+    The session is opened at the first call, off the loop, because opening it reads files. A refusal
+    (`renew`) opens a new one, once however many calls were refused.
+    """
+
+    def __init__(
+        self, profile: str | None, region: str | None, service: Service = "bedrock"
+    ) -> None:
+        self._profile = profile
+        self._service: Service = service
+        self._region = region
+        self._credentials: Any = None
+        self._opened_at = -REOPEN_AFTER_S
+        self._lock = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        where = f"profile {self._profile}" if self._profile else "the default chain"
+        return f"credentials from an aioboto3 session ({where})"
+
+    async def get(self) -> Identity:
+        if self._credentials is None:
+            async with self._lock:
+                if self._credentials is None:
+                    await self._open()
+        try:
+            frozen = await self._credentials.get_frozen_credentials()
+        except Exception as problem:  # botocore's many: expired SSO, no network, broken process
+            raise CredentialsError(f"{self!r} cannot be refreshed: {problem}") from problem
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+
+    async def renew(self, refused: Identity) -> Identity:
+        async with self._lock:
+            unchanged = self._credentials is None or await self.get() == refused
+            if unchanged and self._age_s() >= REOPEN_AFTER_S:
+                await self._open()
+        identity = await self.get()
+        if identity == refused:
+            raise CredentialsError(f"{self!r} have expired: renew them (`aws sso login`?)")
+        return identity
+
+    async def region(self) -> str:
+        if self._region is None:
+            await self.get()
+        return self._region or no_region(self._service)
+
+    def _age_s(self) -> float:
+        return asyncio.get_running_loop().time() - self._opened_at
+
+    async def _open(self) -> None:
+        self._opened_at = asyncio.get_running_loop().time()
+        session = await asyncio.to_thread(open_session, self._profile, self._region)
+        try:
+            self._credentials = await session.get_credentials()
+        except Exception as problem:  # see `get`
+            raise CredentialsError(f"{self!r} cannot be had: {problem}") from problem
+        self._region = self._region or session.region_name
+        if self._credentials is None:
+            raise CredentialsError(f"there are no AWS credentials: {ADVICE}")
+
+
+def open_session(
+    profile: str | None, region: str | None, credentials: Credentials | None = None
+) -> Any:
+    """An aioboto3 session. Reads files, so not on the loop. Raises CredentialsError."""
+    try:
+        aioboto3 = importlib.import_module("aioboto3")  # optional, 0.4 s, and without types
+    except ImportError:
+        raise CredentialsError(
+            "aioboto3 is not installed: pip install judge-service[aws],"
+            " or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        ) from None
+    try:
+        if credentials is None:
+            return aioboto3.Session(profile_name=profile, region_name=region)
+        return aioboto3.Session(
+            credentials.access_key,
+            credentials.secret_key,
+            credentials.token,
+            region_name=region,
+        )
+    except Exception as problem:  # ProfileNotFound, an unreadable config file
+        raise CredentialsError(f"the AWS session cannot be opened: {problem}") from problem
+
+
+def no_region(service: Service) -> str:
+    """Raises Denied, and says where to name a region."""
+    raise Denied(f"no AWS region is set: set {service}.region or AWS_REGION")

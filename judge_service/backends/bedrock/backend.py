@@ -1,0 +1,108 @@
+"""Amazon Bedrock as a judge: Converse, signed and sent by ourselves.
+
+Against boto's about 650 us of CPU a call this costs about a tenth; `sdk.py` is the same thing
+over aioboto3, and a test holds that both send the same request. It makes exactly one attempt:
+retries belong to the flow above. Only a call refused because credentials had just expired, or
+because our clock was off, is sent again once, after mending that.
+"""
+
+import time
+from collections.abc import Callable
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from judge_service.aws.credentials import IdentitySource
+from judge_service.backends.bedrock.converse import (
+    body_of,
+    channels_of,
+    completion_of,
+    decode_reply,
+)
+from judge_service.backends.bedrock.errors import error_of, read_refusal
+from judge_service.backends.probe import problems
+from judge_service.backends.signed_endpoint import SignedEndpoint
+from judge_service.flow import Request
+from judge_service.http.json_body import encode_body
+from judge_service.http.transport import HttpTransport
+from judge_service.values import Channel, Completion, Prompt
+
+SERVICE = "bedrock"
+"""The name requests are signed for; the host's name is `bedrock-runtime`."""
+
+
+class BedrockStatistics(Struct, frozen=True):
+    """Calls begun, how many gave a completion, and how many were sent again after a renewal."""
+
+    calls: int
+    completions: int
+    renewals: int
+
+
+def endpoint(region: str, endpoint_url: str | None) -> str:
+    """The endpoint's URL without a trailing slash."""
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return (endpoint_url or f"https://bedrock-runtime.{region}.{domain}").rstrip("/")
+
+
+def converse_url(base_url: str, model: str) -> str:
+    """The URL of a model; everything but unreserved characters is percent-encoded, slashes too."""
+    return f"{base_url}/model/{quote(model, safe='')}/converse"
+
+
+class Bedrock:
+    """One model in one region.
+
+    model: model id, inference profile or ARN.
+    identities: where credentials and the region come from.
+    endpoint_url: instead of the region's own endpoint.
+    now: wall clock for signatures, seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        transport: HttpTransport,
+        identities: IdentitySource,
+        endpoint_url: str | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.model = model
+        self.channels: tuple[Channel, ...] = channels_of(model)
+        self._transport = transport
+        self._identities = identities
+        self._endpoint_url = endpoint_url
+        self._endpoint = SignedEndpoint(
+            transport,
+            identities,
+            service=SERVICE,
+            url_of=lambda region: converse_url(endpoint(region, endpoint_url), self.model),
+            now=now,
+        )
+        self._calls = self._completions = 0
+
+    def __repr__(self) -> str:
+        where = self._endpoint_url or self._endpoint.region or "region not read yet"
+        return f"Bedrock({self.model}, {where}, {self._identities!r}, {self._transport!r})"
+
+    def statistics(self) -> BedrockStatistics:
+        return BedrockStatistics(self._calls, self._completions, self._endpoint.renewals)
+
+    async def __call__(self, request: Request[Prompt]) -> Completion:
+        """Asks once. Raises CallError."""
+        self._calls += 1
+        body = encode_body(body_of(request.body, self.model))
+        reply = await self._endpoint.post(request, body)
+        if reply.status != 200:
+            raise error_of(read_refusal(reply), self.model, self._endpoint.region)
+        completion = completion_of(decode_reply(reply.body), self.model)
+        self._completions += 1
+        return completion
+
+    async def check(self) -> list[str]:
+        """What stands in the way of judging, found by one call of one token."""
+        return await problems(self)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()

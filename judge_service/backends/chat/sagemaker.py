@@ -1,0 +1,173 @@
+"""An Amazon SageMaker endpoint as a judge: InvokeEndpoint with OpenAI chat bodies."""
+
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+
+from judge_service.aws.credentials import IdentitySource
+from judge_service.backends.chat.errors import complaint_in
+from judge_service.backends.chat.logprobs import Logprobs
+from judge_service.backends.chat.sagemaker_errors import (
+    container_complaint,
+    error_of,
+    error_of_container,
+)
+from judge_service.backends.chat.stream import read_reply
+from judge_service.backends.chat.wire import CHANNELS, body_of, completion_of
+from judge_service.backends.probe import problems
+from judge_service.backends.signed_endpoint import SignedEndpoint
+from judge_service.errors import Unavailable
+from judge_service.flow import Request
+from judge_service.http.failures import too_long
+from judge_service.http.json_body import encode_body
+from judge_service.http.reply import Reply
+from judge_service.http.transport import HttpTransport
+from judge_service.settings import SageMakerSettings
+from judge_service.values import Channel, Completion, Criterion, Prompt
+
+SERVICE = "sagemaker"
+"""The name requests are signed for; the host's name is `runtime.sagemaker`."""
+
+MAX_BODY_BYTES = 6_291_456
+"""Of the API's model; the guide says 25 MB, but what the smaller one allows goes through both."""
+
+COMPONENT = "x-amzn-sagemaker-inference-component"
+PREFIX_ID = "x-amzn-sagemaker-prefix-aware-id"
+
+
+class SageMakerStatistics(Struct, frozen=True):
+    """Calls begun, how many gave a completion, how many of those lacked probabilities asked for, and
+    how many calls were sent again after a renewal.
+    """
+
+    calls: int
+    completions: int
+    without_logprobs: int
+    renewals: int
+
+
+def invocations_url(region: str, name: str, endpoint_url: str | None) -> str:
+    """Where an endpoint is invoked."""
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    base = (endpoint_url or f"https://runtime.sagemaker.{region}.{domain}").rstrip("/")
+    return f"{base}/endpoints/{quote(name, safe='')}/invocations"
+
+
+class SageMaker:
+    """One endpoint in one region. It makes one attempt; only what `SignedEndpoint` mends, and a wish
+    for probabilities that was refused, is sent once more.
+
+    model: the endpoint's name.
+    identities: where credentials and the region come from.
+    sagemaker: dialect, component and the rest of the section.
+    now: wall clock for signatures, seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        transport: HttpTransport,
+        identities: IdentitySource,
+        sagemaker: SageMakerSettings,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.model = model
+        self.channels: tuple[Channel, ...] = CHANNELS if sagemaker.dialect == "chat" else ("text",)
+        self._sagemaker = sagemaker
+        self._transport = transport
+        self._identities = identities
+        self._endpoint = SignedEndpoint(
+            transport,
+            identities,
+            service=SERVICE,
+            url_of=lambda region: invocations_url(region, self.model, sagemaker.endpoint_url),
+            now=now,
+        )
+        self._logprobs = Logprobs(
+            sagemaker.logprobs, setting="sagemaker.logprobs", is_refusal=_is_of_logprobs
+        )
+        self._calls = self._completions = 0
+
+    def __repr__(self) -> str:
+        where = self._sagemaker.endpoint_url or self._endpoint.region or "region not read yet"
+        component = self._sagemaker.inference_component
+        name = f"{self.model}/{component}" if component else self.model
+        dialect = self._sagemaker.dialect
+        return f"SageMaker({name}, {dialect}, {where}, {self._identities!r}, {self._transport!r})"
+
+    def statistics(self) -> SageMakerStatistics:
+        return SageMakerStatistics(
+            self._calls, self._completions, self._logprobs.missing, self._endpoint.renewals
+        )
+
+    async def __call__(self, request: Request[Prompt]) -> Completion:
+        """Asks once. Raises CallError."""
+        self._calls += 1
+        prompt = request.body
+        headers = self._headers_of(prompt)
+        reply = await self._logprobs.ask(
+            prompt, lambda top: self._endpoint.post(request, self._encoded(prompt, top), headers)
+        )
+        if reply.status != 200:
+            raise error_of(reply, self.model, self._endpoint.region)
+        completion = self._read(prompt, reply)
+        self._completions += 1
+        return completion
+
+    async def check(self) -> list[str]:
+        """What stands in the way of judging, found by one call of one token."""
+        return await problems(self)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+    def _encoded(self, prompt: Prompt, top_logprobs: int) -> bytes:
+        """Raises Denied for a body that SageMaker would not take."""
+        sagemaker = self._sagemaker
+        name = sagemaker.model_name if sagemaker.dialect == "chat" else ""
+        asked: dict[str, Any] = body_of(prompt, name or None, top_logprobs=top_logprobs)
+        if sagemaker.reasoning_effort:
+            asked["reasoning_effort"] = sagemaker.reasoning_effort
+        body = encode_body(asked)
+        if len(body) > MAX_BODY_BYTES:
+            raise too_long(f"{len(body)} bytes; SageMaker takes {MAX_BODY_BYTES}")
+        return body
+
+    def _headers_of(self, prompt: Prompt) -> dict[str, str]:
+        """In the order in which they are signed."""
+        system = "\n".join([said.content for said in prompt.messages if said.role == "system"])
+        headers = {PREFIX_ID: prefix_id(system, prompt.question.criteria)}
+        if self._sagemaker.inference_component:
+            return {COMPONENT: self._sagemaker.inference_component, **headers}
+        return headers
+
+    def _read(self, prompt: Prompt, reply: Reply) -> Completion:
+        try:
+            chat = read_reply(reply.body)
+            return self._logprobs.read(prompt, chat, completion_of(chat, self.model))
+        except Unavailable:
+            if complaint := complaint_in(reply.body):
+                raise error_of_container(complaint, self.model) from None
+            raise
+
+
+@lru_cache(maxsize=64)
+def prefix_id(system: str, criteria: tuple[Criterion, ...]) -> str:
+    """Equal for all prompts of a rubric, in every process: 32 hex characters.
+
+    An endpoint with the routing strategy PREFIX_AWARE sends equal ids where the prefix is cached.
+    """
+    parts = msgspec.json.encode([system, criteria])
+    return sha256(parts).hexdigest()[:32]
+
+
+def _is_of_logprobs(reply: Reply) -> bool:
+    complaint = container_complaint(reply)
+    return complaint is not None and complaint.is_of_logprobs

@@ -1,0 +1,1 @@
+"""The embedded judge: a small model in this process, no network."""

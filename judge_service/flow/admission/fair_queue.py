@@ -1,0 +1,176 @@
+"""Who goes next: lanes by weight, jobs of a lane fairly, calls of a job in the order of arrival.
+
+Between lanes deficit round robin (Shreedhar, Varghese 1995), by what a call takes of the quota and
+not by calls. Its quantum is as small as it can be, and the rounds in which nobody can go are skipped
+in one step. A lane's weight is a share it is guaranteed for as long as it wants it, so the lightest
+lane gets at least 1/13 of the quota and nothing starves: there is no need of ageing, which under a
+long backlog would only undo the weights.
+
+Between the jobs of a lane start-time fair queueing (Goyal, Vin, Cheng 1996): each job's next call has
+a start tag, the least goes, and a call moves its job's tag on by its size. A job that comes late
+starts at the tag being served, so it neither catches up on the past nor waits behind a long backlog.
+"""
+
+import asyncio
+from heapq import heapify, heappop, heappush
+from itertools import count
+
+LANES = {"interactive": 8, "training": 4, "bulk": 1}
+"""Weights. A name that is not here counts as `DEFAULT_LANE`."""
+
+DEFAULT_LANE = "training"
+
+
+class Waiter:
+    """A call in the line. `turn` is set when its costs have been taken for it.
+
+    size: what it takes of the dearest resource, microseconds of quota.
+    """
+
+    __slots__ = ("arrived_at", "costs", "gone", "job", "lane", "size", "turn")
+
+    def __init__(
+        self, costs: tuple[int, ...], size: int, arrived_at: float, turn: asyncio.Future[None]
+    ) -> None:
+        self.costs = costs
+        self.size = size
+        self.arrived_at = arrived_at
+        self.turn = turn
+        self.gone = False
+        self.lane: _Lane
+        self.job: _Job
+
+
+class _Job:
+    """The calls of one job, a heap by arrival; those that left stay in it until they come up."""
+
+    __slots__ = ("finish", "name", "present", "size", "waiters")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.waiters: list[tuple[float, int, Waiter]] = []
+        self.present = 0
+        self.size = 0
+
+    def drop_gone(self) -> None:
+        if len(self.waiters) > 2 * self.present + 16:
+            self.waiters = [entry for entry in self.waiters if not entry[2].gone]
+            heapify(self.waiters)
+        while self.waiters and self.waiters[0][2].gone:
+            heappop(self.waiters)
+
+
+class _Lane:
+    """The jobs of one lane, a heap by start tag.
+
+    A job that is empty stays until its tag has come up: it must not get a younger tag by coming back.
+    """
+
+    __slots__ = ("by_start", "deficit", "jobs", "present", "size", "tag", "weight")
+
+    def __init__(self, weight: int) -> None:
+        self.weight = weight
+        self.clear()
+
+    def clear(self) -> None:
+        self.by_start: list[tuple[int, int, _Job]] = []
+        self.jobs: dict[str, _Job] = {}
+        self.present = self.size = self.tag = self.deficit = 0
+
+    def head(self) -> Waiter:
+        """The next of this lane, which must not be empty."""
+        while True:
+            job = self.by_start[0][2]
+            job.drop_gone()
+            if job.waiters:
+                return job.waiters[0][2]
+            heappop(self.by_start)
+            del self.jobs[job.name]
+
+    def rounds(self) -> int:
+        """After how many rounds its head can go."""
+        return max(0, -((self.deficit - self.head().size) // self.weight))
+
+
+class FairQueue:
+    """All that wait, in the order in which they are let in.
+
+    present: how many wait. waiting: the same by lane.
+    """
+
+    def __init__(self) -> None:
+        self._lanes = {name: _Lane(weight) for name, weight in LANES.items()}
+        self._numbers = count()
+        self.present = 0
+
+    def __repr__(self) -> str:
+        return f"FairQueue({', '.join(f'{name}={n}' for name, n in self.waiting().items())})"
+
+    def waiting(self) -> dict[str, int]:
+        """How many wait, by lane."""
+        return {name: lane.present for name, lane in self._lanes.items()}
+
+    def join(self, waiter: Waiter, lane_name: str, job_name: str) -> None:
+        """Puts a call where its arrival belongs; one that arrived earlier goes before the others."""
+        lane = self._lane(lane_name)
+        job = lane.jobs.get(job_name)
+        if job is None:
+            job = lane.jobs[job_name] = _Job(job_name)
+            heappush(lane.by_start, (lane.tag, next(self._numbers), job))
+        waiter.lane, waiter.job = lane, job
+        heappush(job.waiters, (waiter.arrived_at, next(self._numbers), waiter))
+        self._count(waiter, 1)
+
+    def leave(self, waiter: Waiter) -> None:
+        """A call gives up its place."""
+        waiter.gone = True
+        self._count(waiter, -1)
+        waiter.job.drop_gone()
+
+    def head(self) -> Waiter:
+        """The next to go; the line must not be empty. It stays the next until it goes or leaves."""
+        lanes = [lane for lane in self._lanes.values() if lane.present]
+        if len(lanes) == 1:
+            return lanes[0].head()
+        rounds = [lane.rounds() for lane in lanes]
+        fewest = min(rounds)
+        for lane in lanes:
+            lane.deficit += fewest * lane.weight
+        return lanes[rounds.index(fewest)].head()
+
+    def pop(self, waiter: Waiter) -> None:
+        """The head goes."""
+        lane, job = waiter.lane, waiter.job
+        tag, _, _ = heappop(lane.by_start)
+        lane.tag = tag
+        lane.deficit = max(0, lane.deficit - waiter.size)
+        heappush(lane.by_start, (tag + waiter.size, next(self._numbers), job))
+        self.leave(waiter)
+
+    def share_ahead(self, lane_name: str, job_name: str, arrived_at: float) -> float:
+        """Which share of all that wait will go before a call that joins now, an estimate in [0, 1]."""
+        lane = self._lane(lane_name)
+        job = lane.jobs.get(job_name)
+        if job is None or not job.present or arrived_at < job.waiters[0][0]:
+            return 0.0
+        ahead = sum(min(each.size, job.size) for each in lane.jobs.values())
+        total = sum(each.size for each in self._lanes.values())
+        others = sum(
+            min(each.size, ahead * each.weight / lane.weight)
+            for each in self._lanes.values()
+            if each is not lane
+        )
+        return min(1.0, (ahead + others) / total) if total else 1.0
+
+    def _lane(self, name: str) -> _Lane:
+        return self._lanes.get(name) or self._lanes[DEFAULT_LANE]
+
+    def _count(self, waiter: Waiter, change: int) -> None:
+        lane, job = waiter.lane, waiter.job
+        self.present += change
+        lane.present += change
+        job.present += change
+        lane.size += change * waiter.size
+        job.size += change * waiter.size
+        if not lane.present:
+            lane.clear()

@@ -1,0 +1,247 @@
+"""A grader of the user's own, in place of a rubric and a judge (docs/own-grader.md).
+
+Foreign code may block, hang, raise anything or give back nonsense, so it runs on threads of its own,
+within a time limit, and whatever comes of it is a reward: with a score, or with the line to blame.
+"""
+
+import asyncio
+import inspect
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from math import inf
+from typing import Any
+
+from msgspec import Struct
+
+from judge_service.errors import SettingsError
+from judge_service.flow import Request
+from judge_service.grading.custom.forms import recognise
+from judge_service.grading.custom.loops import Loops
+from judge_service.grading.custom.score import MAX_NAMES, BadScoreError, Score
+from judge_service.grading.custom.source import Source, describe, load_source
+from judge_service.grading.custom.threads import OverdueError, StuckError, Threads
+from judge_service.grading.rewards import printable
+from judge_service.grading.rubric.rubric import Rubric
+from judge_service.values import Part, Reward, Sample
+
+IMPORT_TIMEOUT_S = 60.0
+"""How long the module may take to be imported; the heaviest libraries take ten seconds."""
+
+
+class Failure(Struct, frozen=True):
+    """Why there is no score: a word of `UNSCORED_REASONS`, and a sentence."""
+
+    reason: str
+    detail: str
+
+
+class OwnGraderStatistics(Struct, frozen=True, kw_only=True):
+    """graded: samples that got a reward. scored: those with a score. unscored: the others, by reason.
+
+    threads: started and not ended. lost: of these, held by a call that did not come back in time.
+    """
+
+    graded: int
+    scored: int
+    unscored: Mapping[str, int]
+    threads: int
+    lost: int
+
+
+class OwnGrader:
+    """Grades samples by a function of the user's. `await grader(request)` never fails.
+
+    It belongs to the event loop it is first used on.
+
+    timeout_s: for one call; after it the sample is unscored and the call is given up.
+    """
+
+    def __init__(self, source: Source, *, timeout_s: float) -> None:
+        self._source = source
+        self._form = recognise(source.function, source.spec)
+        self._timeout_s = timeout_s
+        self._is_async = _is_async(source.function)
+        self._threads = Threads()
+        self._loops = Loops()
+        self._part_names: dict[str, None] = {}
+        self._scored = 0
+        self._unscored: Counter[str] = Counter()
+        self.rubric = Rubric(
+            name=source.spec, version=source.version, criteria=(), system="", user=""
+        )
+
+    def __repr__(self) -> str:
+        kind = "async function" if self._is_async else "function"
+        return (
+            f"<OwnGrader {self._source.spec} {self._source.version}, {kind} in {self._form.name} form,"
+            f" at most {self._timeout_s:g} s>"
+        )
+
+    def statistics(self) -> OwnGraderStatistics:
+        """A copy of the counts."""
+        threads = (self._loops if self._is_async else self._threads).statistics()
+        return OwnGraderStatistics(
+            graded=self._scored + self._unscored.total(),
+            scored=self._scored,
+            unscored=dict(self._unscored),
+            threads=threads.threads,
+            lost=threads.lost,
+        )
+
+    async def __call__(self, request: Request[Sample]) -> Reward:
+        """The reward of one sample. Raises nothing but `asyncio.CancelledError`."""
+        outcome: Score | Failure
+        if request.body.response is None:
+            outcome = Failure("no_response", "the row has no response")
+        else:
+            outcome = await self._outcome(request)
+        return self._count(self._reward(outcome))
+
+    def close(self) -> None:
+        """Ends the threads that can be ended."""
+        self._threads.close()
+        self._loops.close()
+
+    async def _outcome(self, request: Request[Sample]) -> Score | Failure:
+        try:
+            return await self._run(request)
+        except StuckError:
+            return self._failure("is called no more: too many calls did not come back; mend it")
+        except OverdueError as late:
+            place = self._source.place_in(late.frame)
+            return self._overdue(place, at_deadline=self._left_s(request) <= 0)
+
+    async def _run(self, request: Request[Sample]) -> Score | Failure:
+        sample, deadline = request.body, request.deadline
+        if not self._is_async:
+            attempt = partial(self._attempt, sample)
+            return await self._threads.run(attempt, self._timeout_s, deadline)
+        left_s = self._left_s(request)
+        limit_s = min(self._timeout_s, left_s)
+        wait = partial(self._attempt_async, sample, limit_s, at_deadline=left_s <= self._timeout_s)
+        return await self._loops.run(wait, self._timeout_s, deadline)
+
+    def _attempt(self, sample: Sample) -> Score | Failure:
+        """On a thread. Raises nothing."""
+        try:
+            return self._read(self._source.function(**self._form.arguments(sample)))
+        except BaseException as problem:  # noqa: BLE001 - a row gets its answer, also after `exit()`
+            return self._broken(problem)
+
+    async def _attempt_async(
+        self, sample: Sample, limit_s: float, *, at_deadline: bool
+    ) -> Score | Failure:
+        """On the loop of the user's code. Raises nothing."""
+        limit = asyncio.timeout(limit_s if limit_s < inf else None)
+        try:
+            async with limit:
+                value = await self._source.function(**self._form.arguments(sample))
+            return self._read(value)
+        except BaseException as problem:  # noqa: BLE001 - see above
+            if limit.expired() and isinstance(problem, TimeoutError):
+                place = self._source.place(problem.__cause__ or problem)
+                return self._overdue(place, at_deadline=at_deadline)
+            return self._broken(problem)
+
+    def _read(self, value: Any) -> Score | Failure:
+        if inspect.iscoroutine(value):
+            value.close()
+            raise BadScoreError("it gave a coroutine; declare it `async def`")
+        score = self._form.read(value)
+        if score is None:
+            return Failure("abstained", f"{self._source.spec} gave None for this row")
+        return score
+
+    def _broken(self, problem: BaseException) -> Failure:
+        if isinstance(problem, BadScoreError):
+            return self._failure(f"gave no usable score: {problem}")
+        return self._failure(f"failed{self._source.place(problem)}: {describe(problem)}")
+
+    def _overdue(self, place: str, *, at_deadline: bool) -> Failure:
+        spec = self._source.spec
+        if at_deadline:
+            return Failure(
+                "deadline",
+                f"the deadline passed while your grader {spec} was{place or ' waited for'}",
+            )
+        return self._failure(
+            f"did not come back within {self._timeout_s:g} s (`grader_timeout_s`)"
+            + (f" and is still{place}" if place else "")
+        )
+
+    def _failure(self, what: str) -> Failure:
+        return Failure("grader_error", printable(f"your grader {self._source.spec} {what}"))
+
+    def _left_s(self, request: Request[Sample]) -> float:
+        return request.deadline - asyncio.get_running_loop().time()
+
+    def _reward(self, outcome: Score | Failure) -> Reward:
+        if isinstance(outcome, Score):
+            names = self._part_names | dict.fromkeys(outcome.parts)
+            if len(names) > MAX_NAMES:
+                return self._reward(self._failure(f"names more than {MAX_NAMES} different parts"))
+            self._part_names = names
+            return Reward(
+                score=outcome.score,
+                parts=self._parts(outcome.parts, "cannot_judge"),
+                metrics=outcome.metrics,
+                model=self._source.spec,
+            )
+        return Reward(
+            score=None,
+            reason=outcome.reason,
+            detail=outcome.detail,
+            parts=self._parts({}, outcome.reason),
+            model=self._source.spec,
+        )
+
+    def _parts(self, scores: Mapping[str, float], reason: str) -> tuple[Part, ...]:
+        """All that were ever named, so that every row of a batch has the same; none enters the score."""
+        return tuple(
+            Part(name, scores.get(name), 0.0, None if name in scores else reason)
+            for name in self._part_names
+        )
+
+    def _count(self, reward: Reward) -> Reward:
+        if reward.reason is None:
+            self._scored += 1
+        else:
+            self._unscored[reward.reason] += 1
+        return reward
+
+
+def _is_async(function: Any) -> bool:
+    """Also for an object whose call is async."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - which function it is, not whether it is one
+    )
+
+
+async def open_own(spec: str, *, timeout_s: float) -> OwnGrader:
+    """Imports the function, off the loop, and reads its form.
+
+    Raises SettingsError if it cannot be had, with the line that failed.
+    """
+    threads = Threads(max_threads=1)
+    try:
+        source = await threads.run(partial(_attempt_load, spec), IMPORT_TIMEOUT_S, inf)
+    except OverdueError:
+        raise SettingsError(
+            f"`grader`: importing {spec} did not end within {IMPORT_TIMEOUT_S:g} s"
+        ) from None
+    finally:
+        threads.close()
+    if isinstance(source, SettingsError):
+        raise source
+    return OwnGrader(source, timeout_s=timeout_s)
+
+
+def _attempt_load(spec: str) -> Source | SettingsError:
+    """On a thread. Raises nothing."""
+    try:
+        return load_source(spec)
+    except SettingsError as problem:
+        return problem
+    except BaseException as problem:  # noqa: BLE001 - foreign code: `raise KeyboardInterrupt` at its top
+        return SettingsError(printable(f"`grader`: {spec} cannot be had: {describe(problem)}"))

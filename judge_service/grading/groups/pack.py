@@ -1,0 +1,278 @@
+"""Several samples in one judge call."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import msgspec
+from msgspec import Struct
+
+from judge_service.errors import CallError
+from judge_service.flow import Request
+from judge_service.grading.grader import Grader
+from judge_service.grading.groups.pack_parse import parse_pack
+from judge_service.grading.groups.pack_prompt import PackWriter
+from judge_service.grading.prompting.prompt import count_chars, digest_question
+from judge_service.grading.rewards import Spent
+from judge_service.values import NO_USAGE, Question, Reward, Sample, Usage, Verdict
+
+
+class PackStatistics(Struct, frozen=True, kw_only=True):
+    """Counts since the pack was made.
+
+    calls: packs given to the judge. packed: samples that got their verdict from one.
+    reasked: samples asked alone because their pack's answer had no usable verdict for them.
+    alone: samples that never were in a pack: too large, no judge needed, or nobody else came.
+    waiting: samples in packs now, open or under way.
+    """
+
+    calls: int
+    packed: int
+    reasked: int
+    alone: int
+    waiting: int
+
+
+class _Item(Struct, frozen=True):
+    """A sample as it goes into a pack. Equal digest, same question."""
+
+    digest: bytes
+    question: Question
+    tokens: int
+
+
+class _Answer(Struct, frozen=True):
+    """What a pack gave: verdicts by digest, and what all of it cost."""
+
+    verdicts: Mapping[bytes, Verdict]
+    usage: Usage = NO_USAGE
+    model: str = ""
+    cached: bool = False
+
+
+NO_ANSWER = _Answer({})
+
+_Key = tuple[str, str, int]
+"""Lane, job and draw: what samples of one pack have in common."""
+
+
+class _Load:
+    """Samples that travel together, and those who wait for them.
+
+    request: the first sample's, whose deadline, lane and job are the pack's.
+    waiters: what each waits for, in the order they came; each is set to its share of the cost.
+    """
+
+    __slots__ = ("answer", "error", "items", "request", "task", "timer", "waiters")
+
+    def __init__(self, request: Request[Sample]) -> None:
+        self.request = request
+        self.items: dict[bytes, _Item] = {}
+        self.waiters: dict[asyncio.Future[Spent], bytes] = {}
+        self.timer: asyncio.TimerHandle | None = None
+        self.task: asyncio.Task[_Answer] | None = None
+        self.answer = NO_ANSWER
+        self.error: BaseException | None = None
+
+    def has_room(self, item: _Item, max_tokens: int) -> bool:
+        tokens = sum(other.tokens for other in self.items.values())
+        return item.digest in self.items or tokens + item.tokens <= max_tokens
+
+    def drop(self, waiter: asyncio.Future[Spent]) -> None:
+        """Takes out one who has gone, and his sample if nobody else waits for it."""
+        digest = self.waiters.pop(waiter)
+        if self.task is None and digest not in self.waiters.values():
+            del self.items[digest]
+
+    def land(self, task: asyncio.Task[_Answer]) -> None:
+        """Wakes those who wait."""
+        if task.cancelled():
+            for waiter in self.waiters:
+                waiter.cancel()
+            return
+        self.error = task.exception()
+        if self.error is None:
+            self.answer = task.result()
+        shares = divide(self.answer.usage, len(self.waiters))
+        for waiter, usage in zip(self.waiters, shares, strict=True):
+            if not waiter.done():
+                waiter.set_result(Spent(usage, self.answer.model, self.answer.cached))
+
+    def outcome(self, digest: bytes, deadline: float) -> Verdict | CallError | None:
+        """What came of one sample; `None` when it is to be asked alone."""
+        error = self.error
+        if not isinstance(error, CallError) or error.reason == "denied":
+            return self.answer.verdicts.get(digest)
+        if error.reason == "deadline" and deadline > self.request.deadline:
+            return None
+        return error
+
+
+class Pack:
+    """A grader that asks about several samples at once. `await pack(request)` never fails.
+
+    Samples of one lane, job and draw that come within `wait_s` share a call, those with the same
+    question also their place in it. A sample joins only if its deadline is not before the pack's,
+    which is that of its first sample; an earlier one sends the open pack off and opens another. So
+    nobody waits past his own deadline, and who has time left when the pack's is over is asked alone.
+
+    Asked alone, through `grader`, is also who has no usable verdict in the answer, all of them if it
+    is unusable as a whole or if the judge denied the call, since one sample's text may be the
+    reason. Every other failed call is the failure of all: another would meet the same.
+
+    grader: grades one sample, and lends its judge and its writer.
+    max_samples: most samples in one call; 2 at least.
+    max_tokens: most input tokens of samples in one call; a larger sample goes alone.
+    wait_s: how long the first sample waits for others, seconds.
+    count_tokens: tokens of a text of so many characters.
+    """
+
+    def __init__(
+        self,
+        grader: Grader,
+        *,
+        max_samples: int,
+        max_tokens: int,
+        wait_s: float,
+        count_tokens: Callable[[int], int],
+    ) -> None:
+        self._grader = grader
+        self._writer = PackWriter(grader.writer)
+        self._max_samples = max_samples
+        self._max_tokens = max_tokens
+        self._wait_s = wait_s
+        self._count_tokens = count_tokens
+        self._open: dict[tuple[str, str, int], _Load] = {}
+        self._calls = self._packed = self._reasked = self._alone = self._waiting = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"<Pack of {self._max_samples} samples or {self._max_tokens} tokens"
+            f" within {self._wait_s * 1000:g} ms>"
+        )
+
+    def statistics(self) -> PackStatistics:
+        """A copy of the counts."""
+        return PackStatistics(
+            calls=self._calls,
+            packed=self._packed,
+            reasked=self._reasked,
+            alone=self._alone,
+            waiting=self._waiting,
+        )
+
+    async def __call__(self, request: Request[Sample], *, draw: int = 0, draws: int = 1) -> Reward:
+        """The reward of one sample. Raises nothing but `asyncio.CancelledError`.
+
+        draw, draws: which of how many opinions on the sample this is (see `Vote`).
+        """
+        alone = partial(self._grader, request, draw=draw, draws=draws)
+        item = self._item(request.body)
+        if item is None:
+            self._alone += 1
+            return await alone()
+        key = (request.lane, request.job, draw)
+        load, waiter = self._join(key, request, item)
+        spent = await self._wait(key, load, waiter)
+        outcome = load.outcome(item.digest, request.deadline)
+        if outcome is not None:
+            self._packed += isinstance(outcome, Verdict)
+            return self._grader.conclude(outcome, spent)
+        if len(load.items) == 1:
+            self._alone += 1
+        else:
+            self._reasked += 1
+        return await alone(spent=spent.usage)
+
+    def _item(self, sample: Sample) -> _Item | None:
+        """The sample as it goes into a pack; `None` when it goes alone."""
+        try:
+            question = self._grader.writer.question(sample)
+            needless = self._grader.without_judge(sample, question, Spent())
+        except Exception:  # noqa: BLE001 - the grader fails over it too, and makes a reward of that
+            return None
+        tokens = self._count_tokens(count_chars(question))
+        if needless is not None or tokens > self._max_tokens:
+            return None
+        return _Item(digest_question("item", question), question, tokens)
+
+    def _join(
+        self, key: _Key, request: Request[Sample], item: _Item
+    ) -> tuple[_Load, asyncio.Future[Spent]]:
+        loop = asyncio.get_running_loop()
+        load = self._open.get(key)
+        if load is not None and (
+            request.deadline < load.request.deadline or not load.has_room(item, self._max_tokens)
+        ):
+            self._send(key, load)
+            load = None
+        if load is None:
+            load = self._open[key] = _Load(request)
+            load.timer = loop.call_later(self._wait_s, self._send, key, load)
+        waiter: asyncio.Future[Spent] = loop.create_future()
+        load.items[item.digest] = item
+        load.waiters[waiter] = item.digest
+        if len(load.items) == self._max_samples:
+            self._send(key, load)
+        return load, waiter
+
+    async def _wait(self, key: _Key, load: _Load, waiter: asyncio.Future[Spent]) -> Spent:
+        self._waiting += 1
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            load.drop(waiter)
+            if not load.waiters:
+                await self._abandon(key, load)
+            raise
+        finally:
+            self._waiting -= 1
+
+    async def _abandon(self, key: _Key, load: _Load) -> None:
+        """Ends a pack for which nobody waits any more."""
+        self._close(key, load)
+        if load.task is not None and not load.task.done():
+            load.task.cancel()
+            await asyncio.wait((load.task,))
+
+    def _send(self, key: _Key, load: _Load) -> None:
+        self._close(key, load)
+        load.task = asyncio.get_running_loop().create_task(self._ask(load, draw=key[2]))
+        load.task.add_done_callback(load.land)
+
+    def _close(self, key: _Key, load: _Load) -> None:
+        """From here on nobody joins it."""
+        if load.timer is not None:
+            load.timer.cancel()
+        if self._open.get(key) is load:  # a later pack may have taken its place
+            del self._open[key]
+
+    async def _ask(self, load: _Load, draw: int) -> _Answer:
+        if len(load.items) == 1:
+            return NO_ANSWER  # nobody came: an ordinary question, which caches know
+        items = list(load.items.values())
+        questions = [item.question for item in items]
+        prompt, completion = await self._grader.judge.ask(
+            load.request, lambda channel: self._writer.write(questions, channel, draw)
+        )
+        self._calls += 1
+        rubric = self._grader.rubric
+        found = parse_pack(
+            completion, prompt.labels, rubric.criteria, prompt.channel, rubric.reasoning
+        )
+        by_label = zip(prompt.labels, items, strict=True)
+        return _Answer(
+            verdicts={item.digest: found[label] for label, item in by_label if label in found},
+            usage=NO_USAGE if completion.cached else completion.usage,
+            model=completion.model,
+            cached=completion.cached,
+        )
+
+
+def divide(usage: Usage, parts: int) -> list[Usage]:
+    """A usage in so many parts, as equal as whole numbers can be, whose sum it is."""
+    columns = [
+        [total // parts + (number < total % parts) for number in range(parts)]
+        for total in msgspec.structs.astuple(usage)
+    ]
+    return [Usage(*row) for row in zip(*columns, strict=True)] if parts else []

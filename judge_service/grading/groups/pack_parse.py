@@ -1,0 +1,106 @@
+"""From the completion about several samples to a verdict for each.
+
+The whole answer is one JSON object, in the text channel perhaps in a code fence, with one list of
+entries. Each entry is matched by its label, never by its place. An entry counts if it is the only one
+with its label and holds a verdict in the grammar of `parse`; every other sample has no verdict, which
+takes nothing from its neighbours. An answer that is not whole counts for nobody.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from judge_service.grading.groups.pack_prompt import ENTRIES, LABEL, PackedPrompt
+from judge_service.grading.prompting.parse import (
+    FENCE_OPENINGS,
+    MAX_ANSWER_CHARS,
+    SPACE,
+    OffMenuError,
+    parse,
+    read_verdict,
+)
+from judge_service.grading.rubric.rubric import Rubric
+from judge_service.values import Channel, Completion, Criterion, Prompt, Verdict
+
+
+def parse_pack(
+    completion: Completion,
+    labels: Sequence[str],
+    criteria: Sequence[Criterion],
+    channel: Channel,
+    reasoning: str = "none",
+) -> Mapping[str, Verdict]:
+    """The usable verdicts by label; none at all when the answer as a whole is unusable. Never raises."""
+    if completion.stop_reason != "complete":
+        return {}
+    counted: dict[str, list[Mapping[str, Any]]] = {label: [] for label in labels}
+    for entry in _entries(completion, channel):
+        label = entry.get(LABEL) if isinstance(entry, Mapping) else None
+        if isinstance(label, str) and label in counted:
+            counted[label].append(entry)
+    found: dict[str, Verdict] = {}
+    for label, entries in counted.items():
+        if len(entries) == 1:
+            _read_entry(entries[0], label, criteria, reasoning, found)
+    return found
+
+
+def _read_entry(
+    entry: Mapping[str, Any],
+    label: str,
+    criteria: Sequence[Criterion],
+    reasoning: str,
+    found: dict[str, Verdict],
+) -> None:
+    data = {key: value for key, value in entry.items() if key != LABEL}
+    try:
+        found[label] = read_verdict(data, criteria, reasoning, may_abstain=False)
+    except OffMenuError:
+        return
+
+
+def _entries(completion: Completion, channel: Channel) -> Sequence[Any]:
+    answer = completion.data
+    if answer is None and channel != "tool":
+        answer = _json(completion.text or "", channel)
+    if not isinstance(answer, Mapping) or answer.keys() != {ENTRIES}:
+        return ()
+    entries = answer[ENTRIES]
+    return entries if isinstance(entries, (list, tuple)) else ()
+
+
+def _json(text: str, channel: Channel) -> Any:
+    if len(text) > MAX_ANSWER_CHARS:
+        return None
+    text = text.strip(SPACE)
+    try:
+        return _DECODER.decode(_unfenced(text) if channel == "text" else text)
+    except (ValueError, RecursionError):  # also more digits than an int may have
+        return None
+
+
+def _unfenced(text: str) -> str:
+    opening, _, rest = text.partition("\n")
+    if opening.strip(SPACE) in FENCE_OPENINGS and rest.endswith("\n```"):
+        return rest[:-4]
+    return text
+
+
+def _none_if_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any] | None:
+    """An object with a key twice says two things, so it says nothing."""
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else None
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_none_if_twice)
+
+
+def has_verdict(prompt: Prompt, completion: Completion, rubric: Rubric) -> bool:
+    """Whether an answer is worth keeping: it has a verdict, for a pack one for each of its samples."""
+    if isinstance(prompt, PackedPrompt):
+        found = parse_pack(
+            completion, prompt.labels, rubric.criteria, prompt.channel, rubric.reasoning
+        )
+        return len(found) == len(prompt.labels)
+    outcome = parse(completion, rubric.criteria, prompt.channel, rubric.reasoning)
+    return isinstance(outcome, Verdict)

@@ -1,0 +1,299 @@
+"""Several responses to one prompt, judged against each other, in both orders."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import combinations
+from statistics import fmean
+from typing import Any
+
+from msgspec import Struct
+
+from judge_service.errors import CallError, WireError
+from judge_service.flow import Handler, Request
+from judge_service.grading.aggregate import aggregate
+from judge_service.grading.grader import REASKED, TRUNCATED_GROWTH, Grader
+from judge_service.grading.groups.pack import divide
+from judge_service.grading.groups.pack_parse import parse_pack
+from judge_service.grading.groups.pack_prompt import PackedPrompt
+from judge_service.grading.groups.rank_prompt import RankWriter
+from judge_service.grading.prompting.parse import STOPPED, Unparseable
+from judge_service.grading.prompting.prompt import count_chars, digest_question
+from judge_service.grading.rewards import Spent, printable
+from judge_service.grading.rubric.rubric import Rubric
+from judge_service.values import (
+    NO_USAGE,
+    Completion,
+    Question,
+    Ranking,
+    Reward,
+    Sample,
+    Verdict,
+)
+
+MIN_RESPONSES, MAX_RESPONSES = 2, 16
+"""Of fewer there is nothing to compare; of more, judges lose sight (the usual group is 4 to 16)."""
+
+Verdicts = Mapping[bytes, Verdict]
+"""By the digest of the question: equal responses have one."""
+
+Combine = Callable[[Sequence[Verdicts], bytes, Rubric], Verdict]
+"""From the verdicts of all orders to the one on a response, which its digest names."""
+
+
+class RankerStatistics(Struct, frozen=True, kw_only=True):
+    """Counts since the ranker was made.
+
+    ranked: groups that were given ranks, of which `alone` were not compared by the judge.
+    reasked: orders asked again after an unusable answer. unusable: orders without a whole verdict.
+    """
+
+    ranked: int
+    alone: int
+    reasked: int
+    unusable: int
+
+
+class _Order(Struct):
+    """What came of one order of the responses."""
+
+    spent: Spent
+    verdicts: Verdicts | None = None
+    failure: Unparseable | CallError | None = None
+
+
+class Ranker:
+    """Ranks responses to one prompt. `await ranker(request)` fails only over what it is given.
+
+    Each order is one judge call in which all responses stand together, in an order and under labels
+    that a keyed hash chose; the second call has the reverse of the first one's order. An order counts
+    if it has one verdict for each response, and a response's scores are the means over the orders
+    that count. Equal responses are one response. A response that says nothing scores 0 and one that
+    is missing has no score; neither is shown to the judge.
+
+    grader: lends its judge, its writer and its rules.
+    alone: scores one sample; used where nothing can be compared.
+    compares: whether the judge reads text; one that does not is asked about each alone.
+    max_reasks: tries of one order after an unusable answer.
+    max_chars: more text than this in the prompt and all responses is not judged.
+    combine: makes one verdict of those of all orders, the mean of each criterion by default.
+    """
+
+    def __init__(
+        self,
+        grader: Grader,
+        *,
+        alone: Handler[Sample, Reward],
+        compares: bool,
+        max_reasks: int,
+        max_chars: int,
+        combine: Combine | None = None,
+    ) -> None:
+        self._grader = grader
+        self._writer = RankWriter(grader.writer)
+        self._alone = alone
+        self._compares = compares
+        self._max_reasks = max_reasks
+        self._max_chars = max_chars
+        self._combine = combine or _mean
+        self._counts: Counter[str] = Counter()
+
+    def __repr__(self) -> str:
+        way = "both orders" if self._compares else "each alone"
+        return f"<Ranker of {MIN_RESPONSES} to {MAX_RESPONSES} responses, {way}>"
+
+    def statistics(self) -> RankerStatistics:
+        """A copy of the counts."""
+        names = RankerStatistics.__struct_fields__
+        return RankerStatistics(**{name: self._counts[name] for name in names})
+
+    async def __call__(self, request: Request[Sequence[Sample]]) -> Ranking:
+        """The ranking of the samples, which share one prompt.
+
+        Raises WireError for too few or too many, or if their prompts or references differ.
+        """
+        samples = request.body
+        questions = [self._grader.writer.question(sample) for sample in samples]
+        refuse_bad_group(questions)
+        self._counts["ranked"] += 1
+        rewards: list[Reward | None] = [
+            self._grader.without_judge(sample, question, Spent())
+            for sample, question in zip(samples, questions, strict=True)
+        ]
+        owners = [
+            None if reward else digest_question("rank", question)
+            for reward, question in zip(rewards, questions, strict=True)
+        ]
+        group = {
+            owner: question for owner, question in zip(owners, questions, strict=True) if owner
+        }
+        if not self._compares or len(group) < MIN_RESPONSES:
+            return await self._rank_alone(request)
+        orders = await self._ask_both(request, group)
+        judged = self._conclude([owner for owner in owners if owner], orders)
+        whole = [order.verdicts for order in orders if order.verdicts is not None]
+        return Ranking(
+            rewards=(found := tuple(reward or next(judged) for reward in rewards)),
+            ranks=ranks_of(found),
+            compared=True,
+            orders=len(whole),
+            consistency=_consistency(whole, self._grader.rubric),
+        )
+
+    async def _rank_alone(self, request: Request[Sequence[Sample]]) -> Ranking:
+        self._counts["alone"] += 1
+        async with asyncio.TaskGroup() as tasks:
+            asked = [
+                tasks.create_task(_run(self._alone, _envelope(request, sample)))
+                for sample in request.body
+            ]
+        rewards = tuple(task.result() for task in asked)
+        return Ranking(rewards=rewards, ranks=ranks_of(rewards), compared=False)
+
+    async def _ask_both(
+        self, request: Request[Sequence[Sample]], group: Mapping[bytes, Question]
+    ) -> list[_Order]:
+        shared = next(iter(group.values()))
+        chars = count_chars(shared) + sum(len(one.response) for one in group.values())
+        chars -= len(shared.response)
+        if chars > self._max_chars:
+            detail = f"{chars} characters in all are over the limit of {self._max_chars}"
+            return [_Order(Spent(), failure=Unparseable("too_long", detail))]
+        async with asyncio.TaskGroup() as tasks:
+            asked = [
+                tasks.create_task(self._ask(request, group, reverse=reverse))
+                for reverse in (False, True)
+            ]
+        return [task.result() for task in asked]
+
+    async def _ask(
+        self,
+        request: Request[Sequence[Sample]],
+        group: Mapping[bytes, Question],
+        *,
+        reverse: bool,
+    ) -> _Order:
+        order = _Order(Spent())
+        try:
+            await self._ask_until_whole(order, request, group, reverse=reverse)
+        except CallError as error:
+            order.failure = error
+        except Exception as error:  # noqa: BLE001 - a group must get its answer whatever breaks
+            detail = printable(f"{type(error).__name__}: {error}")
+            order.failure = Unparseable("grader_error", detail)
+        self._counts["unusable"] += order.verdicts is None
+        return order
+
+    async def _ask_until_whole(
+        self,
+        order: _Order,
+        request: Request[Sequence[Sample]],
+        group: Mapping[bytes, Question],
+        *,
+        reverse: bool,
+    ) -> None:
+        attempt, room = 0, 1
+        while True:
+            write = partial(
+                self._writer.write,
+                list(group.values()),
+                reverse=reverse,
+                attempt=attempt,
+                room=room,
+            )
+            prompt, completion = await self._grader.judge.ask(request, write)
+            order.spent.add(completion)
+            found = read_order(prompt, completion, self._grader.rubric)
+            if not isinstance(found, Unparseable):
+                order.verdicts = dict(zip(group, found, strict=True))
+                return
+            order.failure = found
+            if found.reason not in REASKED or attempt == self._max_reasks:
+                return
+            if found.reason == "truncated":
+                room = TRUNCATED_GROWTH
+            attempt += 1
+            self._counts["reasked"] += 1
+
+    def _conclude(self, owners: Sequence[bytes], orders: Sequence[_Order]) -> Iterator[Reward]:
+        """A reward for each response, with its share of what all orders cost."""
+        whole = [order.verdicts for order in orders if order.verdicts is not None]
+        failures = [order.failure for order in orders if order.failure is not None]
+        usage = sum((order.spent.usage for order in orders), NO_USAGE)
+        last = orders[-1].spent
+        for owner, share in zip(owners, divide(usage, len(owners)), strict=True):
+            spent = Spent(share, last.model, all(order.spent.cached for order in orders))
+            outcome = self._combine(whole, owner, self._grader.rubric) if whole else failures[0]
+            yield self._grader.conclude(outcome, spent)
+
+
+def refuse_bad_group(questions: Sequence[Question]) -> None:
+    """Raises WireError if these are not 2 to 16 responses to one prompt."""
+    count = len(questions)
+    if not MIN_RESPONSES <= count <= MAX_RESPONSES:
+        raise WireError(
+            "$.samples", f"has {count} responses; send {MIN_RESPONSES} to {MAX_RESPONSES}"
+        )
+    first = questions[0]
+    for place, question in enumerate(questions):
+        if (question.task, question.reference) != (first.task, first.reference):
+            raise WireError(
+                f"$.samples[{place}]", "has another prompt or reference than the first; send one"
+            )
+
+
+def read_order(
+    prompt: PackedPrompt, completion: Completion, rubric: Rubric
+) -> list[Verdict] | Unparseable:
+    """A verdict for each label, in the order of `prompt.labels`, or why there is not one for all.
+
+    All or none: a response the judge left out was compared with nothing.
+    """
+    if completion.stop_reason in STOPPED:
+        return Unparseable(*STOPPED[completion.stop_reason])
+    if completion.stop_reason == "max_tokens":
+        return Unparseable("truncated", "the answer was cut off by its token limit")
+    found = parse_pack(completion, prompt.labels, rubric.criteria, prompt.channel, rubric.reasoning)
+    if missing := len(prompt.labels) - len(found):
+        detail = f"the answer has no usable verdict for {missing} of {len(prompt.labels)} responses"
+        return Unparseable("unparseable", detail)
+    return [found[label] for label in prompt.labels]
+
+
+def ranks_of(rewards: Sequence[Reward]) -> tuple[int | None, ...]:
+    """1 for the best; those behind a tie are counted as if there were none (1, 1, 3)."""
+    scores = [reward.score for reward in rewards if reward.score is not None]
+    return tuple(
+        None if reward.score is None else 1 + sum(score > reward.score for score in scores)
+        for reward in rewards
+    )
+
+
+def _mean(whole: Sequence[Verdicts], owner: bytes, rubric: Rubric) -> Verdict:
+    """Per criterion; gates come after it, as with votes."""
+    names = [criterion.name for criterion in rubric.criteria]
+    means = {name: fmean(verdicts[owner].scores[name] for verdicts in whole) for name in names}
+    return Verdict(means, {})
+
+
+def _consistency(whole: Sequence[Verdicts], rubric: Rubric) -> float | None:
+    if len(whole) < 2:
+        return None
+    forth, back = ([aggregate(one[key], rubric)[0] or 0.0 for key in whole[0]] for one in whole)
+    pairs = list(combinations(range(len(forth)), 2))
+    return fmean(
+        _side(forth[one], forth[other]) == _side(back[one], back[other]) for one, other in pairs
+    )
+
+
+def _side(one: float, other: float) -> int:
+    return (one > other) - (one < other)
+
+
+def _envelope(request: Request[Any], sample: Sample) -> Request[Sample]:
+    return Request(sample, request.deadline, request.lane, request.job)
+
+
+async def _run(alone: Handler[Sample, Reward], request: Request[Sample]) -> Reward:
+    return await alone(request)

@@ -1,0 +1,137 @@
+"""From several responses to one prompt to what a judge sees who compares them with each other."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from judge_service.grading.groups.pack_prompt import (
+    PackedPrompt,
+    choose_labels,
+    count_entries_tokens,
+    describe_entries,
+    digest_parts,
+    entries_schema,
+)
+from judge_service.grading.prompting.answer import list_criteria
+from judge_service.grading.prompting.fence import fenced
+from judge_service.grading.prompting.prompt import CHANNELS, PromptWriter, digest_question
+from judge_service.grading.rubric.rubric import Rubric
+from judge_service.grading.rubric.template import Template, packaged_template
+from judge_service.values import Channel, Message, Question
+
+RESPONSE = "{{response}}"
+
+
+class _Form(Struct, frozen=True):
+    """Everything of the prompt that is the same for every group."""
+
+    system: Message
+    before: Template
+    item: Template
+    after: Template
+    reminded: Template
+    schema: Mapping[str, Any] | None
+
+
+class RankWriter:
+    """Writes prompts in which responses are judged against each other.
+
+    Of the rubric's `user` template the response is repeated, each in a fence inside an outer fence
+    with its label; all the rest stands once.
+
+    writer: writes the prompts about one sample.
+    """
+
+    def __init__(self, writer: PromptWriter) -> None:
+        self._writer = writer
+        self._rubric = writer.rubric
+        self._forms = {channel: _form(writer.rubric, channel) for channel in CHANNELS}
+        self._version = f"rank {writer.rubric.version} {packaged_template('rank')}"
+
+    def __repr__(self) -> str:
+        return f"<RankWriter {self._rubric.name} {self._rubric.version}>"
+
+    def write(
+        self,
+        questions: Sequence[Question],
+        channel: Channel,
+        *,
+        reverse: bool = False,
+        attempt: int = 0,
+        room: int = 1,
+    ) -> PackedPrompt:
+        """One prompt. Equal sets of questions give equal prompts, whatever their order.
+
+        questions: two or more with one task and one reference, no two alike.
+        reverse: the same responses in the opposite order, under other labels.
+        attempt: from 1 on with the sentence that an earlier answer did not have the asked form.
+        room: how many times the usual tokens the answer may have, for one that was cut off.
+
+        Order and labels come from hashes keyed with the process's secret, so neither place nor label
+        says anything of who sent what, and no response can know its own.
+        """
+        max_output_tokens = room * count_entries_tokens(self._rubric, channel, len(questions))
+        settings = (channel, max_output_tokens, self._writer.temperature, attempt, reverse)
+        digests = [digest_question("item", question) for question in questions]
+        base = digest_parts(self._version.encode(), *sorted(digests))
+        seed = digest_parts(base, f"{settings}".encode())
+        labels = choose_labels([self._writer.nonce(seed + digest, ()) for digest in digests])
+        order = self._order(base, digests, reverse=reverse)
+        form = self._forms[channel]
+        blocks = [(labels[place], digests[place], questions[place]) for place in order]
+        return PackedPrompt(
+            question=Question(criteria=self._rubric.criteria, task="", response=""),
+            messages=(form.system, Message("user", self._fill(form, blocks, seed, attempt))),
+            channel=channel,
+            schema=form.schema,
+            max_output_tokens=max_output_tokens,
+            temperature=self._writer.temperature,
+            draw=attempt,
+            key=digest_parts(seed, *(label.encode() + digest for label, digest, _ in blocks)).hex(),
+            labels=labels,
+        )
+
+    def _order(self, base: bytes, digests: Sequence[bytes], *, reverse: bool) -> list[int]:
+        """Places of the questions in the prompt; the same at every attempt, so that both are opposite."""
+        marks = [self._writer.nonce(base + digest, ()) for digest in digests]
+        return sorted(range(len(marks)), key=marks.__getitem__, reverse=reverse)
+
+    def _fill(
+        self,
+        form: _Form,
+        blocks: Sequence[tuple[str, bytes, Question]],
+        seed: bytes,
+        attempt: int,
+    ) -> str:
+        texts = [
+            self._writer.fill(form.item, question, seed + b"item" + digest)
+            for _, digest, question in blocks
+        ]
+        shared = blocks[0][2]
+        nonce = self._writer.nonce(seed, (*texts, shared.task, shared.reference or ""))
+        known = {
+            "task": fenced("task", shared.task or None, nonce),
+            "reference": fenced("reference", shared.reference, nonce),
+            "nonce": nonce,
+        }
+        items = [
+            f"<item {label} {nonce}>\n{text}</item {label} {nonce}>\n"
+            for (label, _, _), text in zip(blocks, texts, strict=True)
+        ]
+        after = form.reminded if attempt else form.after
+        return form.before.fill(known) + "".join(items) + after.fill(known)
+
+
+def _form(rubric: Rubric, channel: Channel) -> _Form:
+    known = {"answer": describe_entries(rubric, channel, "rank"), "criteria": list_criteria(rubric)}
+    before, _, after = rubric.user.partition(RESPONSE)
+    after = after.removeprefix("\n")
+    return _Form(
+        system=Message("system", Template(rubric.system, known).fill({})),
+        before=Template(before, known),
+        item=Template(RESPONSE + "\n", known),
+        after=Template(after, known),
+        reminded=Template(f"{after}\n{packaged_template('reminder')}", known),
+        schema=None if channel == "text" else entries_schema(rubric),
+    )

@@ -1,0 +1,183 @@
+"""Several opinions on one sample, and one reward of them."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from statistics import fmean, median, pstdev
+from typing import Literal, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from judge_service.errors import SettingsError
+from judge_service.flow import Request
+from judge_service.grading.aggregate import aggregate
+from judge_service.grading.rubric.rubric import Rubric
+from judge_service.values import NO_USAGE, Reward, Sample, Verdict
+
+Reduce = Literal["median", "mean"]
+
+REDUCERS: dict[Reduce, Callable[[Sequence[float]], float]] = {"median": median, "mean": fmean}
+
+
+class Opinionated(Protocol):
+    """A grader that can be asked for another opinion: `Grader` and `Pack` are."""
+
+    async def __call__(
+        self, request: Request[Sample], /, *, draw: int = 0, draws: int = 1
+    ) -> Reward: ...
+
+
+class VoteStatistics(Struct, frozen=True, kw_only=True):
+    """Counts since the vote was made.
+
+    voted: samples that got a reward. drawn: opinions asked for. saved: opinions not asked for,
+    because they could not have changed the outcome. unscored: opinions without a score.
+    mean_spread: standard deviation of the opinions on a sample, mean over the samples with two or
+    more of them; 0 while there are none. Far above 0 the judge is noisy, at 0 voting buys nothing.
+    """
+
+    voted: int
+    drawn: int
+    saved: int
+    unscored: int
+    mean_spread: float
+
+
+class Vote:
+    """Asks for `draws` opinions and takes the median or the mean of each criterion.
+
+    An opinion without a score is left out as long as a majority of `draws` has one; else the sample
+    has none, for the reason that was most frequent. The weighted mean and the gates of the rubric
+    come after the vote, on the criteria's combined scores. Usage and cost are those of all opinions.
+
+    It stops early when what is left cannot change the outcome: because no majority can have a score
+    any more, or with `median` because it stays where it is wherever the others fall. A majority is
+    therefore asked first, at once, and the rest, at once, only if needed. A mean can always be moved,
+    so with `mean` all are asked at once.
+
+    grader: gives an opinion; in `Prompt.draw` each is another question to caches.
+    draws: how many opinions, 2 or more; an odd number has a median that a judge really gave.
+    temperature: what the grader asks with; checked, since at 0 the opinions would be alike.
+
+    Raises SettingsError if the temperature is 0.
+    """
+
+    def __init__(
+        self,
+        grader: Opinionated,
+        *,
+        rubric: Rubric,
+        draws: int,
+        reduce: Reduce,
+        temperature: float | None,
+    ) -> None:
+        if temperature == 0:
+            raise SettingsError(
+                f"`vote.draws` is {draws} but `temperature` is 0, where all opinions are alike; set"
+                " `temperature` above 0 (1.0 is usual), or to `-` for a model that refuses it"
+            )
+        self._grader = grader
+        self._rubric = rubric
+        self._draws = draws
+        self._majority = draws // 2 + 1
+        self._reduce: Reduce = reduce
+        self._voted = self._drawn = self._unscored = self._compared = 0
+        self._spread = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Vote {self._reduce} of {self._draws}>"
+
+    def statistics(self) -> VoteStatistics:
+        """A copy of the counts."""
+        return VoteStatistics(
+            voted=self._voted,
+            drawn=self._drawn,
+            saved=self._voted * self._draws - self._drawn,
+            unscored=self._unscored,
+            mean_spread=self._spread / max(self._compared, 1),
+        )
+
+    async def __call__(self, request: Request[Sample]) -> Reward:
+        """The reward of one sample. Raises what the grader raises."""
+        first = self._majority if self._reduce == "median" else self._draws
+        opinions = await self._ask(request, range(first))
+        if first < self._draws and not self._is_settled(opinions):
+            opinions += await self._ask(request, range(first, self._draws))
+        self._count(opinions)
+        return self._combined(opinions)
+
+    async def _ask(self, request: Request[Sample], numbers: Sequence[int]) -> list[Reward]:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._draw(request, number)) for number in numbers]
+        return [task.result() for task in tasks]
+
+    async def _draw(self, request: Request[Sample], number: int) -> Reward:
+        return await self._grader(request, draw=number, draws=self._draws)
+
+    def _is_settled(self, opinions: Sequence[Reward]) -> bool:
+        """Whether the opinions that are left cannot change the outcome.
+
+        A median is pulled furthest when all of them fall on one end of the scale.
+        """
+        scored = _scored(opinions)
+        left = self._draws - len(opinions)
+        if len(scored) + left < self._majority:
+            return True
+        if len(scored) < self._majority:
+            return False
+        return all(
+            median([*scores, *[0.0] * left]) == median([*scores, *[1.0] * left])
+            for scores in _columns(scored)
+        )
+
+    def _combined(self, opinions: Sequence[Reward]) -> Reward:
+        scored = _scored(opinions)
+        if len(scored) < self._majority:
+            return _totalled(_most_frequent(opinions), opinions)
+        reduce = REDUCERS[self._reduce]
+        names = [criterion.name for criterion in self._rubric.criteria]
+        scores = {
+            name: reduce(column) for name, column in zip(names, _columns(scored), strict=True)
+        }
+        score, parts = aggregate(Verdict(scores, {}), self._rubric)
+        return _totalled(replace(scored[0], score=score, parts=parts), opinions)
+
+    def _count(self, opinions: Sequence[Reward]) -> None:
+        scores = [opinion.score for opinion in opinions if opinion.score is not None]
+        self._voted += 1
+        self._drawn += len(opinions)
+        self._unscored += len(opinions) - len(scores)
+        if len(scores) > 1:
+            self._compared += 1
+            self._spread += pstdev(scores)
+
+
+def _scored(opinions: Sequence[Reward]) -> list[Reward]:
+    return [opinion for opinion in opinions if opinion.score is not None]
+
+
+def _columns(scored: Sequence[Reward]) -> list[list[float]]:
+    """Per criterion, the scores of all opinions. A scored reward has a score in every part."""
+    rows = [[part.score for part in opinion.parts if part.score is not None] for opinion in scored]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _most_frequent(opinions: Sequence[Reward]) -> Reward:
+    """The first opinion with the most frequent reason; of equally frequent ones the first."""
+    reasons = Counter(opinion.reason for opinion in opinions if opinion.reason is not None)
+    reason, _ = reasons.most_common(1)[0]
+    return next(opinion for opinion in opinions if opinion.reason == reason)
+
+
+def _totalled(reward: Reward, opinions: Sequence[Reward]) -> Reward:
+    """The reward with what all opinions together cost."""
+    costs = [opinion.cost_usd for opinion in opinions]
+    models = dict.fromkeys(opinion.model for opinion in opinions if opinion.model)
+    return replace(
+        reward,
+        usage=sum((opinion.usage for opinion in opinions), NO_USAGE),
+        cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+        model=", ".join(models),
+        cached=all(opinion.cached for opinion in opinions),
+    )

@@ -1,0 +1,36 @@
+"""Answers that only say the prompt again."""
+
+import re
+from collections.abc import Sequence
+
+from judge_service.grading.monitoring.guards.degenerate import says_nothing
+from judge_service.values import Message
+
+MIN_CHARS = 40
+"""Of the prompt; a shorter one may well be its own answer (a greeting)."""
+
+_WORDS = re.compile(r"[\W_]+")
+
+
+def is_copy(response: str, messages: Sequence[Message], reference: str | None) -> bool:
+    """Whether the answer is the last user's turn, alone or with an opener, and the reference is not."""
+    prompt = next((one.content.strip() for one in reversed(messages) if one.role == "user"), "")
+    if len(prompt) < MIN_CHARS or not _is_only(response, prompt):
+        return False
+    return reference is None or not _is_only(reference, prompt)
+
+
+def _is_only(text: str, prompt: str) -> bool:
+    if prompt in text:
+        rest = text.replace(prompt, "\n")
+        return not rest.strip() or says_nothing(rest, None)
+    # Half and double: room for changes of spacing and punctuation, and long texts are not folded in vain.
+    if not len(prompt) // 2 <= len(text) <= 2 * len(prompt):
+        return False
+    if _folded(text[:MIN_CHARS])[:10] != _folded(prompt[:MIN_CHARS])[:10]:
+        return False  # as nearly all; folding whole texts is dear
+    return _folded(text) == _folded(prompt)
+
+
+def _folded(text: str) -> str:
+    return _WORDS.sub("", text.casefold())

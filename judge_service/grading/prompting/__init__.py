@@ -1,0 +1,1 @@
+"""The text sent to a judge, and its answer parsed."""

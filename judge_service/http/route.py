@@ -1,0 +1,102 @@
+"""Where a request goes and how its head begins: read from a URL once, and kept."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+from msgspec import Struct
+
+from judge_service.errors import CredentialsError
+from judge_service.http.failures import unreachable
+
+USER_AGENT = "judge-service"
+_PORTS = {"http": 80, "https": 443}
+_IN_URLS = "%/?:@!$&'()*+,;=~[]"
+
+
+class Origin(Struct, frozen=True):
+    """Whom a connection is to. Connections of equal origins are interchangeable."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def netloc(self) -> str:
+        """Host and port, as CONNECT wants them."""
+        return f"{_bracketed(self.host)}:{self.port}"
+
+
+class Route(Struct, frozen=True):
+    """An origin, and the part of the head that is the same for every request to one URL."""
+
+    origin: Origin
+    head: str
+
+    def request(self, headers: Mapping[str, str], body: bytes) -> bytes:
+        """A whole request. Raises CredentialsError for a header that would not end where it should.
+
+        Names are ours; values may hold credentials, which come from outside.
+        """
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        count = len(headers)
+        if not lines.isascii() or lines.count("\n") != count or lines.count("\r") != count:
+            raise CredentialsError(
+                f"a header to the judge ({_culprit(headers)}) would hold a line break or a character"
+                " that is not ASCII: check the key or the credentials for one"
+            )
+        return f"{self.head}{lines}content-length: {len(body)}\r\n\r\n".encode("ascii") + body
+
+
+def route_of(url: str, proxy: SplitResult | None, method: str = "POST") -> Route:
+    """The route of a URL; plain HTTP is given to the proxy whole. Raises Unavailable if it is no URL."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as problem:
+        raise unreachable("its address is no URL") from problem
+    origin = origin_of(parts)
+    standard = origin.port == _PORTS[parts.scheme]
+    host = _bracketed(origin.host) if standard else origin.netloc
+    target = quote(parts.path or "/", safe=_IN_URLS)
+    if parts.query:
+        target += "?" + quote(parts.query, safe=_IN_URLS)
+    permission = ""
+    if proxy is not None and parts.scheme == "http":
+        origin, target = origin_of(proxy), f"http://{host}{target}"
+        permission = authorization(proxy)
+    return Route(
+        origin,
+        f"{method} {target} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {USER_AGENT}\r\n"
+        f"accept: */*\r\naccept-encoding: identity\r\n{permission}",
+    )
+
+
+def origin_of(parts: SplitResult) -> Origin:
+    """The origin of a URL. Raises Unavailable."""
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or parts.scheme not in _PORTS or not host.isprintable() or not host.isascii():
+        raise unreachable("its address is no http:// or https:// URL")
+    return Origin(parts.scheme, host, port or _PORTS[parts.scheme])
+
+
+def authorization(proxy: SplitResult) -> str:
+    """The header line that lets us through a proxy, `""` if its URL names nobody."""
+    if proxy.username is None:
+        return ""
+    named = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return f"proxy-authorization: Basic {b64encode(named.encode()).decode()}\r\n"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _culprit(headers: Mapping[str, str]) -> str:
+    """The name of the first header at fault; its value is not shown."""
+    return next(
+        (name for name, value in headers.items() if not (value.isascii() and value.isprintable())),
+        "its name",
+    )

@@ -1,0 +1,144 @@
+"""Bytes out, bytes in: HTTP/1.1 over our own few connections, parsed by `httptools`.
+
+What never left this machine was not charged against the quota, and the rest may have been:
+
+    never connected (refused, DNS, TLS, proxy, connect timeout)    unreachable or untrusted, not charged
+    no descriptor, no free connection                              exhausted, not charged
+    our timeout                                                    TimedOut or DeadlineExceeded, charged
+    everything else (reset, half a reply, garbage, closed)         broken, charged
+
+Each comes from one place: `client` (connecting), `pool` (waiting), `connection` and `reply` (asking).
+"""
+
+import asyncio
+from typing import TypeVar
+
+from msgspec import Struct
+
+from judge_service.errors import DeadlineExceeded
+from judge_service.flow import Request
+from judge_service.http.client import HttpClient, shown
+from judge_service.http.descriptors import bounded
+from judge_service.http.failures import TimedOut, closed, timed_out
+from judge_service.http.pool import Pool
+from judge_service.http.reply import Reply
+from judge_service.http.route import Route, route_of
+from judge_service.settings import HttpSettings
+
+Q = TypeVar("Q")
+
+_MAX_ROUTES = 1000
+"""URLs whose head is kept; a judge has one or two."""
+
+
+class TransportStatistics(Struct, frozen=True):
+    """Requests begun, and how they ended: a whole reply of any status, or without one."""
+
+    sent: int
+    answered: int
+    failed: int
+
+
+class HttpTransport:
+    """A bounded pool of connections that never redirects, decompresses, or asks the environment.
+
+    Share one: it keeps the certificates it has read. It belongs to the event loop it is first used
+    on. A cancelled call closes its connection at once (docs/decisions/0003).
+
+    http: time and size limits, CA file, proxy.
+    max_connections: connections at once, clipped to what the process's file descriptors leave room
+        for; more calls wait in line within their own timeout.
+
+    Raises SettingsError for a CA file or a proxy that cannot be used.
+    """
+
+    def __init__(self, http: HttpSettings, max_connections: int) -> None:
+        self._http = http
+        self._wanted = max_connections
+        self.max_connections = bounded(max_connections)
+        self._client = HttpClient(http)
+        self._pool = Pool(self._client, self.max_connections)
+        self._routes: dict[str, Route] = {}
+        self._sent = self._answered = self._failed = 0
+
+    def __repr__(self) -> str:
+        clipped = self.max_connections < self._wanted
+        wanted = f" of {self._wanted} wanted (ulimit -n)" if clipped else ""
+        proxy = self._http.proxy_url
+        through = f", through {shown(proxy)}" if proxy else ""
+        return (
+            f"HttpTransport({self.max_connections} connections{wanted}, {self._sent} sent{through})"
+        )
+
+    def statistics(self) -> TransportStatistics:
+        return TransportStatistics(self._sent, self._answered, self._failed)
+
+    async def aclose(self) -> None:
+        """Closes every connection; a second time does nothing. Calls still on the wire fail."""
+        await self._pool.aclose()
+
+    async def send(
+        self, request: Request[Q], url: str, headers: dict[str, str], body: bytes
+    ) -> Reply:
+        """Posts for a request: at most until its deadline, and marks when bytes may have left.
+
+        Raises DeadlineExceeded if no time is left or it ran out, else as `post`.
+        """
+        timeout_s, at_deadline = mark_sent(request, self._http.call_timeout_s)
+        try:
+            return await self.post(url, headers, body, timeout_s)
+        except TimedOut as problem:
+            raise timed_out(timeout_s, at_deadline=at_deadline) from problem
+
+    async def post(self, url: str, headers: dict[str, str], body: bytes, timeout_s: float) -> Reply:
+        """Posts once and reads the whole reply, whatever its status.
+
+        timeout_s: for everything, from waiting for a connection to the last byte of the reply.
+
+        Raises Unavailable, or CredentialsError for a header that cannot be sent.
+        """
+        return await self._exchange(
+            self._routes.get(url) or self._add_route(url), headers, body, timeout_s
+        )
+
+    async def get(self, url: str, headers: dict[str, str], timeout_s: float) -> Reply:
+        """As `post`, for a configuration that lies somewhere; no judge is asked like this."""
+        return await self._exchange(
+            route_of(url, self._client.proxy, "GET"), headers, b"", timeout_s
+        )
+
+    async def _exchange(
+        self, route: Route, headers: dict[str, str], body: bytes, timeout_s: float
+    ) -> Reply:
+        if self._pool.is_closed:
+            raise closed()
+        until = asyncio.get_running_loop().time() + timeout_s
+        data = route.request(headers, body)
+        self._sent += 1
+        try:
+            reply = await self._pool.ask(route.origin, data, until, timeout_s)
+        except BaseException:
+            self._failed += 1
+            raise
+        self._answered += 1
+        return reply
+
+    def _add_route(self, url: str) -> Route:
+        if len(self._routes) >= _MAX_ROUTES:
+            self._routes.clear()
+        route = self._routes[url] = route_of(url, self._client.proxy)
+        return route
+
+
+def mark_sent(request: Request[Q], call_timeout_s: float) -> tuple[float, bool]:
+    """Marks that bytes may leave from now on. Returns the time the call may take, and whether the
+    deadline is what limits it.
+
+    Raises DeadlineExceeded, unmarked, if there is no time.
+    """
+    now = asyncio.get_running_loop().time()
+    left_s = request.deadline - now
+    if left_s <= 0:
+        raise DeadlineExceeded("there was no time left to ask the judge")
+    request.sent_at = now
+    return min(left_s, call_timeout_s), left_s <= call_timeout_s

@@ -1,0 +1,73 @@
+"""Settings: everything an operator can set, read once from TOML and the environment.
+
+`reading` puts the sections together and reads them; `judging`, `doors`, `guards` and `logs` hold the
+sections, one record each.
+"""
+
+from judge_service.settings.doors import FunctionSettings, ServiceSettings
+from judge_service.settings.guards import CanarySettings, GuardSettings
+from judge_service.settings.judging import (
+    BedrockSettings,
+    CacheSettings,
+    FailoverSettings,
+    HedgeSettings,
+    HttpSettings,
+    LimitSettings,
+    OpenAISettings,
+    PackSettings,
+    PriceSettings,
+    RetrySettings,
+    SageMakerSettings,
+    Temperature,
+    UnscoredSettings,
+    VoteSettings,
+    WireSettings,
+)
+from judge_service.settings.logs import LogSettings
+from judge_service.settings.reading import (
+    ENVIRONMENT_PREFIX,
+    NOT_SETTINGS,
+    Key,
+    Settings,
+    beside,
+    is_remote,
+    keys,
+    load_settings,
+    logprobs_of,
+    parse_settings,
+    read_file,
+)
+
+__all__ = [
+    "ENVIRONMENT_PREFIX",
+    "NOT_SETTINGS",
+    "BedrockSettings",
+    "CacheSettings",
+    "CanarySettings",
+    "FailoverSettings",
+    "FunctionSettings",
+    "GuardSettings",
+    "HedgeSettings",
+    "HttpSettings",
+    "Key",
+    "LimitSettings",
+    "LogSettings",
+    "OpenAISettings",
+    "PackSettings",
+    "PriceSettings",
+    "RetrySettings",
+    "SageMakerSettings",
+    "ServiceSettings",
+    "Settings",
+    "Temperature",
+    "UnscoredSettings",
+    "VoteSettings",
+    "WireSettings",
+    "beside",
+    "is_remote",
+    "keys",
+    "load_settings",
+    "logprobs_of",
+    "parse_settings",
+    "read_file",
+]

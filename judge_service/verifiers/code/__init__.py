@@ -1,0 +1,1 @@
+"""The verifier of code: runs a candidate's program against tests."""

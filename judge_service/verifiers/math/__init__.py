@@ -1,0 +1,1 @@
+"""The verifier of mathematics, and the worker processes that it asks."""

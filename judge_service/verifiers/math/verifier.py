@@ -1,0 +1,168 @@
+"""Mathematical equivalence with the reference, by the library math-verify, whatever the notation.
+
+What needs no algebra is compared here; the rest goes to worker processes (`pool`), because the
+library refuses to run off the main thread and cannot bound what hostile expressions cost. An answer
+that uses up its CPU time or memory is a bad answer, score 0, when the reference alone could be read:
+nobody needs a tower of powers to say the same as the reference.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from judge_service.values import Sample
+from judge_service.verifiers import Check
+from judge_service.verifiers.extract import MAX_ANSWER_CHARS, MaxValues, Strategies, extract
+from judge_service.verifiers.math.plain import compare
+from judge_service.verifiers.math.pool import Outcome, Pool
+from judge_service.verifiers.math.worker import Task
+
+if find_spec("math_verify") is None:  # imported by the workers only
+    raise ModuleNotFoundError("No module named 'math_verify'", name="math_verify")
+
+MARKED: Strategies = ("boxed", "hashes", "answer_tag")
+
+SAID_WHERE = re.compile(r"\\f?boxed|(?<!\\)\$")
+"""What tells the library where the mathematics is."""
+
+TAIL_CHARS = 4_000
+"""Where no answer is marked as such, the library looks for one in so much of the response's end."""
+
+SPACED_UNIT = re.compile(r"(?<=\d)\s{1,9}(?=i(?![A-Za-z]))")
+"""The library takes `9i` as imaginary, but not `9 i`."""
+
+MAX_REFERENCE_CHARS = 20_000
+"""A reference may be a whole solution."""
+
+UNVERIFIED: Mapping[str, str] = {
+    "no_reference": "no_reference",
+    "reference_exhausts": "cannot_judge",
+    "no_worker": "unavailable",
+    "crowded": "unavailable",
+    "starved": "deadline",
+    "closed": "interrupted",
+}
+"""The outcomes that say nothing of the answer, and the reason of each."""
+
+DETAILS: Mapping[str, str] = {
+    "equal": "the answer equals the reference",
+    "different": "the answer does not equal the reference",
+    "guesses": "more different answers are marked than the rubric allows",
+    "no_answer": "there is no mathematics that can be read in the answer",
+    "answer_exhausts": "the answer is too large to be compared within the limits of time and memory",
+    "no_reference": "there is no mathematics that can be read in the reference",
+    "reference_exhausts": "the reference is too large to be read within the limits of time and memory",
+    "no_worker": "no process for mathematics could be started",
+    "crowded": "too many answers wait for a process for mathematics",
+    "starved": "this machine is too busy to compare the answer in time",
+    "closed": "the verifier was closed before the answer was compared",
+}
+
+
+class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Options of the verifier `math`."""
+
+    tolerance: Annotated[
+        float, Meta(ge=0, lt=1, description="Largest difference of two numbers, relative.")
+    ] = 0.0
+    format_score: Annotated[
+        float, Meta(ge=0, lt=1, description="Score of a wrong answer that is mathematics.")
+    ] = 0.0
+    strategies: Annotated[
+        Strategies,
+        Meta(
+            description="Where the answer may stand, in order; where none finds one, math-verify looks."
+        ),
+    ] = MARKED
+    max_values: Annotated[
+        MaxValues,
+        Meta(description="More different marked answers than this are guessing, and earn nothing."),
+    ] = 1
+    timeout_s: Annotated[
+        float,
+        Meta(
+            gt=0, le=60, description="CPU time for one comparison; the slowest of MATH takes 0.2 s."
+        ),
+    ] = 3.0
+    memory_mb: Annotated[
+        int, Meta(ge=128, le=8192, description="Address space of a worker process.")
+    ] = 512
+    workers: Annotated[
+        int, Meta(ge=0, le=64, description="Worker processes at most; 0 for one per core.")
+    ] = 0
+
+
+class Mathematics:
+    """The verifier."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._pool = Pool(
+            options.workers or len(os.sched_getaffinity(0)), options.timeout_s, options.memory_mb
+        )
+
+    async def __call__(self, sample: Sample, /) -> Check:
+        if sample.response is None:
+            return Check(score=None, reason="no_response")
+        if not sample.reference or not sample.reference.strip():
+            return Check(score=None, reason="no_reference")
+        if len(sample.reference) > MAX_REFERENCE_CHARS:
+            return self._check("reference_exhausts")
+        return self._check(await self._outcome(sample.response, sample.reference))
+
+    async def _outcome(self, response: str, reference: str) -> Outcome | Literal["guesses"]:
+        options = self._options
+        found, gold = extract(response, options.strategies), _gold(reference)
+        if found is None:
+            said = _in_unicode(response[-TAIL_CHARS:])
+            return await self._pool.ask(Task(said, _boxed(gold), options.tolerance))
+        if found.values > options.max_values:
+            return "guesses"
+        if len(found.text) > MAX_ANSWER_CHARS:
+            return "answer_exhausts"
+        same = compare(found.text, gold, options.tolerance)
+        if same is not None:
+            return "equal" if same else "different"
+        return await self._pool.ask(Task(_boxed(found.text), _boxed(gold), options.tolerance))
+
+    def _check(self, outcome: Outcome | Literal["guesses"]) -> Check:
+        if reason := UNVERIFIED.get(outcome):
+            return Check(score=None, reason=reason, detail=DETAILS[outcome])
+        score = {"equal": 1.0, "different": self._options.format_score}.get(outcome, 0.0)
+        return Check(score=score, detail=DETAILS[outcome])
+
+    async def aclose(self) -> None:
+        """Ends the worker processes."""
+        await self._pool.aclose()
+
+    def statistics(self) -> Mapping[str, int]:
+        """Of the worker processes."""
+        return self._pool.statistics()
+
+    def __repr__(self) -> str:
+        return f"<Mathematics {self._pool!r}>"
+
+
+def _gold(reference: str) -> str:
+    found = extract(reference, MARKED)
+    return found.text if found else reference.strip()
+
+
+def _boxed(text: str) -> str:
+    """The text in the form in which the library finds it whole."""
+    text = SPACED_UNIT.sub("", _in_unicode(text))
+    return text if SAID_WHERE.search(text) else rf"\boxed{{{text}}}"
+
+
+def _in_unicode(text: str) -> str:
+    """The text without lone surrogates, which no message can carry."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def make(options: Options) -> Mathematics:
+    """The verifier; it starts no process before there is something to compare."""
+    return Mathematics(options)

@@ -1,0 +1,1 @@
+"""Sandboxes: where code of candidates runs."""

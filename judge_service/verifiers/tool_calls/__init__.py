@@ -1,0 +1,1 @@
+"""The verifier of tool calls: reads them and matches them with those expected."""

@@ -1,0 +1,1 @@
+"""The forms of single trainers: NeMo-Gym, OpenRLHF, slime and the rollout queue."""

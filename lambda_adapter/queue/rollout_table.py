@@ -1,0 +1,95 @@
+"""The tasks that wait for the policy's answer, in a DynamoDB table."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from judge_service.aws.client import AwsClient
+from judge_service.errors import WireError
+from judge_service.wire.trainers.rollout_queue import RolloutRequest
+from lambda_adapter.queue.aws_reply import require
+
+KEEP_S = 86_400
+"""How long a task is remembered. A rollout takes minutes; a dead-letter queue may be emptied next day."""
+
+MAX_CALLS = 16
+"""Calls to the table at once: as many as the client has connections."""
+
+
+class Remembered(Struct, frozen=True):
+    """An item of the table. `answered` is the digest of the message that `reply` answered."""
+
+    sample_id: str
+    request: str
+    answered: str = ""
+    reply: str = ""
+
+
+class Rollouts:
+    """The table of the tasks that wait to be generated."""
+
+    def __init__(self, client: AwsClient, table: str) -> None:
+        self._client = client
+        self._table = table
+        self._room = asyncio.Semaphore(MAX_CALLS)
+
+    def __repr__(self) -> str:
+        return f"Rollouts({self._table})"
+
+    async def remember(self, request: RolloutRequest) -> None:
+        """Remembers a task; the same once more changes nothing, a new one of the same id replaces it."""
+        item = {"sample_id": request.sample_id, "request": request.text}
+        await self._call(
+            "PutItem",
+            {
+                "Item": _item(item) | _expiry(),
+                "ConditionExpression": "attribute_not_exists(sample_id) OR #r <> :request",
+                "ExpressionAttributeNames": {"#r": "request"},
+                "ExpressionAttributeValues": _item({":request": request.text}),
+            },
+        )
+
+    async def find(self, sample_id: str) -> Remembered:
+        """Raises WireError if there is none."""
+        asked = {"Key": _item({"sample_id": sample_id}), "ConsistentRead": True}
+        found = (await self._call("GetItem", asked)).get("Item")
+        if found is None:
+            raise WireError("$.sample_id", "names a rollout that was not requested, or long ago")
+        return msgspec.convert({name: one.get("S") for name, one in found.items()}, Remembered)
+
+    async def keep(self, known: Remembered, digest: str, reply: str) -> None:
+        """Remembers a reply, unless its task has been replaced meanwhile."""
+        await self._call(
+            "UpdateItem",
+            {
+                "Key": _item({"sample_id": known.sample_id}),
+                "UpdateExpression": "SET answered = :digest, reply = :reply",
+                "ConditionExpression": "#r = :request",
+                "ExpressionAttributeNames": {"#r": "request"},
+                "ExpressionAttributeValues": _item(
+                    {":digest": digest, ":reply": reply, ":request": known.request}
+                ),
+            },
+        )
+
+    async def _call(self, operation: str, body: Mapping[str, Any]) -> Any:
+        """The reply; an empty one if its condition did not hold."""
+        async with self._room:
+            reply = await self._client.call(
+                "dynamodb", f"DynamoDB_20120810.{operation}", {"TableName": self._table, **body}
+            )
+        if reply.status == 400 and b"ConditionalCheckFailedException" in reply.body:
+            return {}
+        return require(reply, f"dynamodb:{operation}", f"`function.rollout_table` {self._table}")
+
+
+def _item(texts: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    return {name: {"S": text} for name, text in texts.items()}
+
+
+def _expiry() -> dict[str, dict[str, str]]:
+    return {"expires_at": {"N": str(int(time.time()) + KEEP_S)}}
