@@ -10,9 +10,9 @@ from msgspec import Struct
 from judge_service.errors import CallError, QuotaExhausted, Throttled, Unavailable
 from judge_service.flow import Request
 from judge_service.simulator import SimulatorConfig, Statistics
+from judge_service.simulator.call_log import CallLog, CallLogged
 from judge_service.simulator.chance import Chance, Draw
 from judge_service.simulator.faults import GARBAGE, Refusal
-from judge_service.simulator.ledger import CallLogged, Ledger
 from judge_service.simulator.quota import Quota
 from judge_service.simulator.spells import Spells
 from judge_service.values import Completion, Prompt, Usage
@@ -41,16 +41,16 @@ class WorldJudge(InstantJudge):
         self._config = config
         self._chance = Chance(config, spells)
         self._quota = Quota(config, spells)
-        self._ledger = Ledger(config)
+        self._call_log = CallLog(config)
 
     def read(self) -> Statistics:
         """What `GET /simulator/statistics` would answer."""
-        return self._ledger.statistics(0, {self.model: self._quota.statistics()})
+        return self._call_log.statistics(0, {self.model: self._quota.statistics()})
 
     async def __call__(self, request: Request[Prompt]) -> Completion:
         loop = asyncio.get_running_loop()
         now_s = request.sent_at = loop.time()
-        number, draw = self._ledger.arrived(now_s), self._chance.draw(now_s)
+        number, draw = self._call_log.arrived(now_s), self._chance.draw(now_s)
         characters = sum(len(message.content) for message in request.body.messages)
         tokens = math.ceil(characters / self._config.chars_per_token)
         if draw.fault in REFUSED:
@@ -60,10 +60,10 @@ class WorldJudge(InstantJudge):
         if isinstance(reserved, Refusal):
             self._log(number, now_s, draw, 429)
             raise Throttled(reserved.message)
-        self._ledger.admitted()
+        self._call_log.admitted()
         await asyncio.sleep(draw.latency_s)
         self._quota.settle(reserved, tokens + 1, loop.time())
-        self._ledger.left()
+        self._call_log.left()
         return self._end(number, now_s, draw, tokens)
 
     def _end(self, number: int, started_s: float, draw: Draw, tokens: int) -> Completion:
@@ -78,7 +78,7 @@ class WorldJudge(InstantJudge):
 
     def _log(self, number: int, started_s: float, draw: Draw, status: int) -> None:
         logged: dict[str, Any] = {"dialect": "virtual", "model": self.model, "status": status}
-        self._ledger.ended(
+        self._call_log.ended(
             CallLogged(
                 number=number,
                 started_s=started_s,

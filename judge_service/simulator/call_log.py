@@ -77,7 +77,7 @@ class Statistics(Struct, frozen=True, kw_only=True):
         return max((q.worst_window_tokens for q in self.quotas.values()), default=0.0)
 
 
-class Ledger:
+class CallLog:
     """Counts calls from arrival to end."""
 
     def __init__(self, config: SimulatorConfig) -> None:
@@ -155,4 +155,4 @@ class Ledger:
         )
 
     def __repr__(self) -> str:
-        return f"<Ledger calls={self.calls} in_flight={self._in_flight}>"
+        return f"<CallLog calls={self.calls} in_flight={self._in_flight}>"

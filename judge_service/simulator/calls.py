@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from judge_service.simulator.alarms import Alarms
 from judge_service.simulator.answers import Question
-from judge_service.simulator.call_log import CallLogged, Ledger
+from judge_service.simulator.call_log import CallLog, CallLogged
 from judge_service.simulator.chance import Chance, Draw
 from judge_service.simulator.chat import refuse_logprobs
 from judge_service.simulator.config import SimulatorConfig
@@ -53,7 +53,7 @@ class Calls:
         self._clock = clock
         self._wall_clock = wall_clock
         self._alarms = Alarms()
-        self.ledger = Ledger(config)
+        self.call_log = CallLog(config)
         self.reset()
 
     def reset(self) -> None:
@@ -61,7 +61,7 @@ class Calls:
         self._spells = Spells(self._config.spells)
         self.chance = Chance(self._config, self._spells)
         self.quotas: dict[str, Quota] = {}
-        self.ledger.reset()
+        self.call_log.reset()
 
     def begin(
         self, dialect: Dialect, model: str, request: HttpRequest, connection: Connection
@@ -69,7 +69,7 @@ class Calls:
         """Admits the call and lets its latency begin, or refuses it at once."""
         now_s = self._clock()
         call = Call(
-            self.ledger.arrived(now_s),
+            self.call_log.arrived(now_s),
             now_s,
             dialect,
             connection,
@@ -83,7 +83,7 @@ class Calls:
         except ApiError as error:
             self._fail(call, error)
             return
-        self.ledger.admitted()
+        self.call_log.admitted()
         if call.draw.latency_s > 0:
             self._alarms.after(call.draw.latency_s, self._finish, call)
         else:
@@ -157,8 +157,8 @@ class Calls:
             quota, reservation = call.hold
             charged = usage[0] + usage[1] * self._config.output_burndown
             quota.settle(reservation, charged, self._clock())
-            self.ledger.left()
-        self.ledger.ended(
+            self.call_log.left()
+        self.call_log.ended(
             CallLogged(
                 number=call.number,
                 started_s=call.started_s,
@@ -179,4 +179,4 @@ class Calls:
         )
 
     def __repr__(self) -> str:
-        return f"<Calls {self.ledger!r} models={len(self.quotas)}>"
+        return f"<Calls {self.call_log!r} models={len(self.quotas)}>"

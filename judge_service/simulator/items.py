@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from judge_service.simulator.answers import digest_prompt, instance
-from judge_service.simulator.requested_form import wished_schema
+from judge_service.simulator.requested_form import requested_schema
 
 ITEM = re.compile(r"^<item (\w{1,32}) (\w{1,64})>\n(.*?)^</item \1 \2>$", re.DOTALL | re.MULTILINE)
 LIST = re.compile(r'\{"(\w{1,32})": \[\{"ID": \.\.\.')
@@ -43,4 +43,4 @@ def _list_of(schema: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
 
 def _wished(prompt: str) -> tuple[str, Mapping[str, Any]] | None:
     lists = LIST.findall(prompt[-2_000:])
-    return (lists[-1], wished_schema(prompt)) if lists else None
+    return (lists[-1], requested_schema(prompt)) if lists else None

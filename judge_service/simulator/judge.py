@@ -19,7 +19,7 @@ from judge_service.simulator.config import SimulatorConfig
 from judge_service.simulator.faults import ApiError, Fault, spoil
 from judge_service.simulator.items import answer_items
 from judge_service.simulator.likelihood import likelihoods
-from judge_service.simulator.requested_form import wished_schema
+from judge_service.simulator.requested_form import requested_schema
 
 WRITTEN_TO_THE_END = frozenset({"end_turn", "tool_use"})
 
@@ -68,7 +68,7 @@ def _answer(question: Question, digest: int, config: SimulatorConfig) -> Answer:
         return Answer(text=_json(listed or instance(question.schema, digest)))
     if config.text_answer is not None:
         return Answer(text=config.text_answer(question.prompt, unit(digest)))
-    made = listed or instance(wished_schema(question.prompt), digest)
+    made = listed or instance(requested_schema(question.prompt), digest)
     return Answer(text=f"{made:.2f}" if isinstance(made, float) else _json(made))
 
 

@@ -13,7 +13,7 @@ SHAPE_KEY = re.compile(r'"([^"{}\n]+)":')
 ONE_OF = re.compile(r"one of (-?\d{1,9}(?:\.\d{1,9})?(?:, ?-?\d{1,9}(?:\.\d{1,9})?)*)", re.ASCII)
 
 
-def wished_schema(prompt: str) -> Mapping[str, Any]:
+def requested_schema(prompt: str) -> Mapping[str, Any]:
     """The last shape such as `{"safety": ..., "format": ...}`, else a number.
 
     A number's scale is read from `name (between 1 and 5)` or `name (one of 0, 1, 2)`, for a lone

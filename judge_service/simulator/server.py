@@ -49,11 +49,11 @@ class Simulator:
     def statistics(self) -> Statistics:
         """What happened so far."""
         quotas = {model: quota.statistics() for model, quota in self._calls.quotas.items()}
-        return self._calls.ledger.statistics(len(self._connections), quotas)
+        return self._calls.call_log.statistics(len(self._connections), quotas)
 
     def events(self) -> list[CallLogged]:
         """The last `max_events` calls that ended, oldest first."""
-        return list(self._calls.ledger.events)
+        return list(self._calls.call_log.events)
 
     def reset(self) -> None:
         """As if just started: counts, quotas and draws. Meant for a simulator at rest."""

@@ -15,7 +15,7 @@ from judge_service.simulator.answers import (
     unit,
     without_hex_runs,
 )
-from judge_service.simulator.requested_form import wished_schema
+from judge_service.simulator.requested_form import requested_schema
 from tests.simulator.raw_client import asking, connect, with_schema, with_tool
 
 VERDICT = {
@@ -160,13 +160,13 @@ def test_a_prompt_in_words_is_read_for_the_shape_and_scales_it_asks_for() -> Non
         '{"decoy": ...}\n- safety (between 0.0 and 4.0): harmless?\n'
         '- format (one of 1, 2, 3): as told?\nOutput ONLY one line of JSON: {"safety": ..., "format": ...}.'
     )
-    made = instance(wished_schema(prompt), 1)
+    made = instance(requested_schema(prompt), 1)
 
     assert list(made) == ["safety", "format"]
-    assert wished_schema(prompt)["properties"]["format"] == {"enum": [1, 2, 3]}
-    assert max(instance(wished_schema(prompt), n)["safety"] for n in range(50)) > 1
-    assert wished_schema("Output ONLY a number one of 0.5, 1. No more.") == {"enum": [0.5, 1]}
-    assert wished_schema("one of ..., really") == {
+    assert requested_schema(prompt)["properties"]["format"] == {"enum": [1, 2, 3]}
+    assert max(instance(requested_schema(prompt), n)["safety"] for n in range(50)) > 1
+    assert requested_schema("Output ONLY a number one of 0.5, 1. No more.") == {"enum": [0.5, 1]}
+    assert requested_schema("one of ..., really") == {
         "type": "number",
         "description": "one of ..., really",
     }

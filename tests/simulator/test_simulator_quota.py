@@ -213,4 +213,4 @@ async def test_what_is_remembered_is_bounded() -> None:
 
         assert [event.number for event in simulator.events()] == [4, 5]
         assert simulator.statistics().distinct_prompts == 2
-        assert repr(simulator).endswith("<Calls <Ledger calls=5 in_flight=0> models=1>>")
+        assert repr(simulator).endswith("<Calls <CallLog calls=5 in_flight=0> models=1>>")
