@@ -17,10 +17,10 @@ from judge_service.api.admission.capacity import Capacity
 from judge_service.api.admission.loop_lag import LoopLag
 from judge_service.api.dashboard import Panel
 from judge_service.api.errors import HttpError
-from judge_service.api.jobs.service import open_desk
+from judge_service.api.jobs.service import open_job_service
 from judge_service.api.observation import observe
 from judge_service.api.openapi import document as openapi
-from judge_service.api.request_context import Visit
+from judge_service.api.request_context import RequestContext
 from judge_service.api.routes import health, invocations, jobs, metrics, rank, rewards, trainers
 from judge_service.api.routes.plain import short_ways
 from judge_service.errors import JudgeServiceError
@@ -51,7 +51,7 @@ LOG = logging.getLogger("judge_service.api")
 
 
 class JudgeApp(FastAPI):
-    """FastAPI with a door: keys, the admin port, the short way for plain routes, one form of error.
+    """FastAPI with API keys, the admin port, a shorter path for plain routes and one form of error.
 
     What carries load (`PlainRoute` without path parameters) is called from here, past FastAPI's own
     wrappers; everything else goes through them.
@@ -68,11 +68,11 @@ class JudgeApp(FastAPI):
             await super().__call__(scope, receive, send)
             return
         scope["app"] = self
-        visit = Visit(scope["headers"], asyncio.get_running_loop().time())
-        scope.setdefault("state", {})["visit"] = visit
+        context = RequestContext(scope["headers"], asyncio.get_running_loop().time())
+        scope.setdefault("state", {})["context"] = context
         try:
-            visit.caller = self._admit_caller(scope)
-            if ids := visit.ids():
+            context.caller = self._admit_caller(scope)
+            if ids := context.ids():
                 with carry(**ids):
                     await self._route(scope, receive, send)
             else:
@@ -82,8 +82,8 @@ class JudgeApp(FastAPI):
         except Exception as error:  # noqa: BLE001 - the last place where it can become an answer
             await self._answer_error(error, scope, receive, send)
         finally:
-            if visit.held_bytes:
-                self.state.capacity.release_bytes(visit.held_bytes)
+            if context.held_bytes:
+                self.state.capacity.release_bytes(context.held_bytes)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         handler = self._short_ways.get((scope["method"], scope["path"]))
@@ -163,7 +163,7 @@ def create_app(
             app.state.panel = Panel(observation.workers, sees_all=observation.sees_all)
             with LoopLag() as lag:
                 capacity = app.state.capacity = capacity_of(judge, lag)
-                async with open_desk(judge, capacity.drained) as app.state.desk:
+                async with open_job_service(judge, capacity.drained) as app.state.jobs:
                     yield
                     capacity.stop()
 
@@ -178,10 +178,10 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.admin_port = chosen.service.admin_port
-    app.state.stays = set()
+    app.state.admitted = set()
     app.state.failure = None
     app.state.capacity = None
-    app.state.desk = None
+    app.state.jobs = None
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
@@ -190,7 +190,7 @@ def create_app(
 
 
 def capacity_of(judge: JudgeService, lag: LoopLag) -> Capacity:
-    """Empty books for a judge; on its event loop."""
+    """The capacity of a judge's queue, empty; call it on the judge's event loop."""
     service = judge.settings.service
     return Capacity(
         max_samples=service.max_held_samples,

@@ -8,7 +8,7 @@ from fastapi import Request
 
 from judge_service.api.admission.admitted_request import ClientGone, refuse_early
 from judge_service.api.errors import HttpError
-from judge_service.api.request_context import CONTENT_ENCODING, CONTENT_LENGTH, visit_of
+from judge_service.api.request_context import CONTENT_ENCODING, CONTENT_LENGTH, context_of
 from judge_service.wire import read_json
 
 PIECE_BYTES = 262_144
@@ -83,10 +83,10 @@ async def _receive_until(request: Request, until: float, timeout_s: float) -> An
 
 
 def _refuse_headers(request: Request, max_bytes: int) -> None:
-    visit = visit_of(request)
-    if visit.header(CONTENT_ENCODING).lower() not in PLAIN:
+    context = context_of(request)
+    if context.header(CONTENT_ENCODING).lower() not in PLAIN:
         raise HttpError(415, "unsupported_encoding", "the body is compressed; send it plain")
-    declared = visit.header(CONTENT_LENGTH)
+    declared = context.header(CONTENT_LENGTH)
     if declared.isdecimal() and int(declared[:20]) > max_bytes:
         raise _too_large(max_bytes)
 
@@ -115,12 +115,12 @@ def _hold(request: Request, grown: int, size: int, max_bytes: int) -> None:
     if size > max_bytes:
         raise _too_large(max_bytes)
     request.app.state.capacity.hold_bytes(grown)
-    visit_of(request).held_bytes += grown
+    context_of(request).held_bytes += grown
 
 
 def _release(request: Request, amount: int) -> None:
     request.app.state.capacity.release_bytes(amount)
-    visit_of(request).held_bytes -= amount
+    context_of(request).held_bytes -= amount
 
 
 def _too_slow(timeout_s: float) -> HttpError:

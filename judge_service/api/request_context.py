@@ -1,4 +1,4 @@
-"""What is known of one request from its arrival on: since when, who calls, and the headers that matter."""
+"""The request context: when a request arrived, who sent it, and the headers that the service reads."""
 
 import asyncio
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ TRACE_IDS = (b"x-amzn-trace-id", b"traceparent")
 """Headers with ids for the lines of a request's samples; X-Ray's goes before the W3C's."""
 
 TIMEOUT = b"x-judge-timeout-s"
-SHORTEST_WISH_S = 0.01
+SHORTEST_TIMEOUT_S = 0.01
 """Less could only be a mistake: no judge is that fast."""
 
 ACCEPT = b"accept"
@@ -23,12 +23,13 @@ CONTENT_LENGTH = b"content-length"
 WANTED = frozenset({REQUEST_ID, *TRACE_IDS, TIMEOUT, ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH})
 
 
-class Visit:
-    """Of one request. The headers are gone through once.
+class RequestContext:
+    """The context of one request. It reads the headers once.
 
     headers: ASGI's, names in lower case. now: the loop's time of its arrival, seconds.
 
-    caller: set when the door has let it in. held_bytes: of its body, counted in the books.
+    caller: set when the application has admitted the request.
+    held_bytes: bytes of its body that are in memory, counted by `Capacity`.
     """
 
     __slots__ = ("_deadline", "_headers", "arrived", "caller", "held_bytes")
@@ -41,7 +42,9 @@ class Visit:
         self.held_bytes = 0
 
     def __repr__(self) -> str:
-        return f"<Visit of {self.caller.tenant or 'anybody'}, holds {self.held_bytes} bytes>"
+        return (
+            f"<RequestContext of {self.caller.tenant or 'anybody'}, holds {self.held_bytes} bytes>"
+        )
 
     def header(self, name: bytes) -> str:
         """One of `WANTED`; empty where there is none."""
@@ -55,31 +58,33 @@ class Visit:
         return {"request_id": request_id, "trace_id": trace_id} if request_id or trace_id else {}
 
     def left_s(self, deadline_s: float) -> float:
-        """Seconds left of `deadline_s` or of the caller's own shorter wish, from its arrival.
+        """Seconds left of `deadline_s` or of the caller's own shorter timeout, from its arrival.
 
-        Raises HttpError 400 if the wish is no such number.
+        Raises HttpError 400 if the caller's timeout is not such a number.
         """
         if self._deadline is None:
-            wish = self.header(TIMEOUT)
-            self._deadline = self.arrived + (min(deadline_s, _wish_s(wish)) if wish else deadline_s)
+            text = self.header(TIMEOUT)
+            self._deadline = self.arrived + (
+                min(deadline_s, _timeout_s(text)) if text else deadline_s
+            )
         return max(0.0, self._deadline - asyncio.get_running_loop().time())
 
 
-def visit_of(request: Request) -> Visit:
-    """The request's own."""
-    visit: Visit = request.scope["state"]["visit"]
-    return visit
+def context_of(request: Request) -> RequestContext:
+    """The context of a request."""
+    context: RequestContext = request.scope["state"]["context"]
+    return context
 
 
-def _wish_s(text: str) -> float:
+def _timeout_s(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
-    if not seconds >= SHORTEST_WISH_S:
+    if not seconds >= SHORTEST_TIMEOUT_S:
         raise HttpError(
             400,
             "bad_request",
-            f"{TIMEOUT.decode()} must be a number of seconds, at least {SHORTEST_WISH_S}",
+            f"{TIMEOUT.decode()} must be a number of seconds, at least {SHORTEST_TIMEOUT_S}",
         )
     return seconds

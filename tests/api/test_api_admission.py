@@ -75,7 +75,7 @@ def scenario(
                 await play(app, judge)
             held = app.state.capacity.statistics()
             assert (held.held_samples, held.held_bytes) == (0, 0)
-            assert not app.state.stays
+            assert not app.state.admitted
 
     run_virtual(with_the_service_open())
 
@@ -224,9 +224,9 @@ def test_what_is_told_to_end_is_answered_with_its_reason() -> None:
     async def play(app: FastAPI, judge: Scripted) -> None:
         running = asyncio.create_task(Call(app, body(1)).run())
         await asyncio.sleep(1)
-        for stay in tuple(app.state.stays):
-            stay.end(app.state.capacity.draining())
-            stay.end(ClientGone())  # the first reason is the one
+        for admitted in tuple(app.state.admitted):
+            admitted.end(app.state.capacity.draining())
+            admitted.end(ClientGone())  # the first reason is the one
 
         call = await running
 
@@ -242,8 +242,8 @@ def test_an_end_that_comes_with_the_last_step_of_the_work_strikes_nobody_else() 
 
         async def ended_at_the_last_step(*samples: Any, **how: Any) -> Any:
             rewards = await score(*samples, **how)
-            (stay,) = app.state.stays
-            stay.end(app.state.capacity.draining())
+            (admitted,) = app.state.admitted
+            admitted.end(app.state.capacity.draining())
             return rewards
 
         app.state.judge.score = ended_at_the_last_step

@@ -17,13 +17,12 @@ from fastapi import FastAPI
 from judge_service.api import create_app
 from judge_service.api.access import ANYBODY, new_key
 from judge_service.api.errors import HttpError
-from judge_service.api.jobs import intake
-from judge_service.api.jobs import scheduler as foreman
-from judge_service.api.jobs import service as desk_module
+from judge_service.api.jobs import intake, scheduler
+from judge_service.api.jobs import service as service_module
 from judge_service.api.jobs.intake import Intake
 from judge_service.api.jobs.job_file import JobFile, JobFileError
-from judge_service.api.jobs.runner import Run
-from judge_service.api.jobs.service import Desk
+from judge_service.api.jobs.runner import JobRunner
+from judge_service.api.jobs.service import JobService
 from judge_service.backends.scripted import Scripted
 from tests.api.conftest import Talk, quiet, row, running, talking
 
@@ -233,9 +232,9 @@ async def test_a_cancelled_job_stops_and_keeps_its_results(tmp_path: Path) -> No
         job = await jobs.submit(*rows(40))
         await jobs.until(job["id"], lambda status: status["done"] == 5)
         answer = await jobs.talk.client.delete(f"/v1/jobs/{job['id']}")
-        desk: Desk = jobs.talk.app.state.desk
+        service: JobService = jobs.talk.app.state.jobs
         async with asyncio.timeout(5):
-            while "0 runs" not in repr(desk):  # noqa: ASYNC110 - seen from outside only
+            while "0 runners" not in repr(service):  # noqa: ASYNC110 - seen from outside only
                 await asyncio.sleep(0.02)
         *rewards, last = await jobs.results(job["id"])
 
@@ -300,7 +299,7 @@ async def test_a_job_is_not_finished_by_another_judge(tmp_path: Path) -> None:
 async def test_one_of_two_workers_runs_a_job_and_both_answer_about_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(foreman, "LOOK_S", 0.01)
+    monkeypatch.setattr(scheduler, "LOOK_S", 0.01)
     first, second = Scripted(0.5, latency_s=0.1), Scripted(0.5, latency_s=0.1)
     async with office(tmp_path, first) as one, office(tmp_path, second) as other:
         job = await one.submit(*rows(300))
@@ -388,7 +387,7 @@ async def test_no_more_jobs_are_kept_than_ten_times_that(tmp_path: Path) -> None
 async def test_a_finished_job_is_forgotten_after_its_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(foreman, "SWEEP_S", 0.0)
+    monkeypatch.setattr(scheduler, "SWEEP_S", 0.0)
     async with office(tmp_path, jobs_kept_s=0.001) as jobs:
         await jobs.submit(row())
         async with asyncio.timeout(5):
@@ -400,7 +399,7 @@ async def test_a_finished_job_is_forgotten_after_its_time(
 
 async def test_while_stopping_no_job_is_taken(tmp_path: Path) -> None:
     async with office(tmp_path) as jobs:
-        jobs.talk.app.state.desk.stop()
+        jobs.talk.app.state.jobs.stop()
         refused = await jobs.talk.post("/v1/jobs", lines(row()), headers=LINES)
 
     assert refused.status_code == 503
@@ -449,7 +448,7 @@ async def test_a_stream_of_events_says_why_it_ends_when_the_job_is_forgotten(
         async with jobs.talk.client.stream("GET", f"{path}/events") as answer:
             told = answer.aiter_lines()
             await anext(told)
-            app.state.desk.facts = gone
+            app.state.jobs.facts = gone
             async with asyncio.timeout(5):
                 rest = [line async for line in told]
 
@@ -464,7 +463,7 @@ async def gone(_job_id: str, _tenant: str) -> Any:
 async def test_there_are_no_more_watchers_than_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desk_module, "MAX_WATCHERS", 0)
+    monkeypatch.setattr(service_module, "MAX_WATCHERS", 0)
     async with office(tmp_path) as jobs:
         job = await jobs.submit(row())
         answer = await jobs.talk.get(f"/v1/jobs/{job['id']}/events")
@@ -476,7 +475,7 @@ async def test_there_are_no_more_watchers_than_allowed(
 async def test_a_job_whose_disk_fails_is_tried_again_and_harms_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(foreman, "FAILED_S", 0.05)
+    monkeypatch.setattr(scheduler, "FAILED_S", 0.05)
     commit = JobFile.commit
     failures = iter([JobFileError("the disk is full")] * 2)
 
@@ -499,7 +498,7 @@ async def test_a_mistake_of_ours_fails_the_job_and_does_not_go_round_in_circles(
     def fail(*_: Any, **__: Any) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Run, "_result", fail)
+    monkeypatch.setattr(JobRunner, "_result", fail)
     async with office(tmp_path) as jobs:
         status = await jobs.ended((await jobs.submit(row()))["id"])
 
@@ -524,9 +523,11 @@ async def test_a_disk_that_fails_while_a_job_is_taken_in_is_a_503_and_no_job(
 
 async def test_a_request_cancelled_at_any_moment_leaves_no_lock_behind(tmp_path: Path) -> None:
     async with office(tmp_path) as jobs:
-        desk: Desk = jobs.talk.app.state.desk
+        service: JobService = jobs.talk.app.state.jobs
         for turns in range(12):
-            task = asyncio.create_task(desk.take(ANYBODY, pieces(), is_lines=True, reasons=False))
+            task = asyncio.create_task(
+                service.take(ANYBODY, pieces(), is_lines=True, reasons=False)
+            )
             for _ in range(turns):
                 await asyncio.sleep(0.001)
             task.cancel()
@@ -570,8 +571,8 @@ async def test_a_request_cancelled_twice_while_the_disk_is_slow_leaves_no_lock_b
 
     monkeypatch.setattr(Intake, "open", slowly)
     async with office(tmp_path) as jobs:
-        desk: Desk = jobs.talk.app.state.desk
-        task = asyncio.create_task(desk.take(ANYBODY, pieces(), is_lines=True, reasons=False))
+        service: JobService = jobs.talk.app.state.jobs
+        task = asyncio.create_task(service.take(ANYBODY, pieces(), is_lines=True, reasons=False))
         for _ in range(2):
             await asyncio.sleep(0.01)
             task.cancel()
@@ -586,16 +587,16 @@ async def test_a_request_cancelled_twice_while_the_disk_is_slow_leaves_no_lock_b
 async def test_a_job_that_cannot_be_opened_does_not_hold_up_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take = Run.take
+    take = JobRunner.take
     ids: list[str] = []
 
-    def fail_for_the_first(self: Run) -> bool:
+    def fail_for_the_first(self: JobRunner) -> bool:
         ids.append(self.id)
         if self.id == ids[0]:
             raise JobFileError("the disk is failing")
         return take(self)
 
-    monkeypatch.setattr(Run, "take", fail_for_the_first)
+    monkeypatch.setattr(JobRunner, "take", fail_for_the_first)
     async with office(tmp_path) as jobs:
         first = await jobs.submit(row())
         await jobs.until(first["id"], lambda _: bool(ids))

@@ -13,7 +13,7 @@ from judge_service.api.access import Caller
 from judge_service.api.errors import HttpError
 from judge_service.api.jobs.intake import MAX_ROW_BYTES, Bounds, Intake
 from judge_service.api.jobs.job_file import Facts, JobFile, JobFileError, NotWhole, Result
-from judge_service.api.jobs.store import Hold, Shelf
+from judge_service.api.jobs.store import JobLock, JobStore
 from judge_service.errors import SettingsError
 
 NOW = 1_790_000_000.0
@@ -21,14 +21,14 @@ LINE = b'{"prompt": "2 + 2?", "response": "4"}\n'
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path, kept_s=60.0)
+def store(tmp_path: Path) -> JobStore:
+    return JobStore(tmp_path, kept_s=60.0)
 
 
-def put(shelf: Shelf, **facts: Any) -> str:
-    job_id = shelf.new_id()
+def put(store: JobStore, **facts: Any) -> str:
+    job_id = store.new_id()
     made = Facts(id=job_id, **{"tenant": "", "state": "queued", "created_at": NOW, **facts})
-    shelf.open(job_id, create=made).close()
+    store.open(job_id, create=made).close()
     return job_id
 
 
@@ -36,8 +36,8 @@ def done(at: float) -> Callable[[Facts], Facts]:
     return lambda facts: replace(facts, state="done", finished_at=at)
 
 
-def test_a_result_that_is_there_stays_and_is_counted_once(shelf: Shelf) -> None:
-    with shelf.open(put(shelf, total=2)) as job:
+def test_a_result_that_is_there_stays_and_is_counted_once(store: JobStore) -> None:
+    with store.open(put(store, total=2)) as job:
         job.commit([Result(0, None, b"first"), Result(1, "refused", b"second")])
         facts = job.commit([Result(0, None, b"other")])
 
@@ -45,8 +45,8 @@ def test_a_result_that_is_there_stays_and_is_counted_once(shelf: Shelf) -> None:
     assert (facts.done, facts.unscored) == (2, {"refused": 1})
 
 
-def test_rows_without_a_result_are_to_be_done_in_order(shelf: Shelf) -> None:
-    with shelf.open(put(shelf)) as job:
+def test_rows_without_a_result_are_to_be_done_in_order(store: JobStore) -> None:
+    with store.open(put(store)) as job:
         job.add_rows(0, [b"a", b"b", b"c", b"d"])
         job.commit([Result(1, None, b"")])
 
@@ -54,8 +54,8 @@ def test_rows_without_a_result_are_to_be_done_in_order(shelf: Shelf) -> None:
         assert job.undone(2, 2) == [(3, b"d")]
 
 
-def test_a_group_that_cannot_be_written_whole_is_not_written(shelf: Shelf) -> None:
-    with shelf.open(put(shelf)) as job:
+def test_a_group_that_cannot_be_written_whole_is_not_written(store: JobStore) -> None:
+    with store.open(put(store)) as job:
         job.add_rows(0, [b"a"])
         with pytest.raises(JobFileError, match=r"service\.jobs_dir"):
             job.add_rows(0, [b"a", b"b"])
@@ -63,9 +63,9 @@ def test_a_group_that_cannot_be_written_whole_is_not_written(shelf: Shelf) -> No
         assert job.undone(-1, 10) == [(0, b"a")]
 
 
-def test_files_are_for_the_service_alone(shelf: Shelf, tmp_path: Path) -> None:
-    job_id = put(shelf)
-    with shelf.open(job_id) as job:
+def test_files_are_for_the_service_alone(store: JobStore, tmp_path: Path) -> None:
+    job_id = put(store)
+    with store.open(job_id) as job:
         job.add_rows(0, [b"a"])
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
 
@@ -73,75 +73,75 @@ def test_files_are_for_the_service_alone(shelf: Shelf, tmp_path: Path) -> None:
     assert len(modes) == 3  # with the log and its index
 
 
-def test_looking_for_a_job_makes_no_file(shelf: Shelf, tmp_path: Path) -> None:
+def test_looking_for_a_job_makes_no_file(store: JobStore, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        shelf.facts("0" * 32)
+        store.facts("0" * 32)
 
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("job_id", ["", "../x", "0" * 31, "0" * 33, "A" * 32, "0" * 32 + "\n"])
-def test_what_is_no_id_names_no_file(shelf: Shelf, job_id: str) -> None:
+def test_what_is_no_id_names_no_file(store: JobStore, job_id: str) -> None:
     with pytest.raises(FileNotFoundError):
-        shelf.open(job_id)
+        store.open(job_id)
 
 
-def test_a_job_has_one_holder_until_it_is_released(shelf: Shelf) -> None:
-    job_id = put(shelf)
-    first = shelf.take(job_id)
+def test_a_job_has_one_holder_until_it_is_released(store: JobStore) -> None:
+    job_id = put(store)
+    first = store.take(job_id)
     assert first is not None
-    assert shelf.take(job_id) is None
+    assert store.take(job_id) is None
     first.release()
-    again = shelf.take(job_id)
+    again = store.take(job_id)
 
     assert again is not None
     again.release()
 
 
 def test_what_nobody_receives_any_more_is_swept_and_the_rest_stays(
-    shelf: Shelf, tmp_path: Path
+    store: JobStore, tmp_path: Path
 ) -> None:
-    torso, waiting = put(shelf, state="receiving"), put(shelf)
-    received = put(shelf, state="receiving")
+    incomplete, waiting = put(store, state="receiving"), put(store)
+    received = put(store, state="receiving")
     (tmp_path / f"{'0' * 32}.sqlite").touch()  # its receiver died before the first write
-    hold = shelf.take(received)
-    shelf.sweep(NOW)
-    assert hold is not None
-    hold.release()
+    lock = store.take(received)
+    store.sweep(NOW)
+    assert lock is not None
+    lock.release()
 
     with pytest.raises(FileNotFoundError):
-        shelf.facts(torso)
+        store.facts(incomplete)
     assert {path.stem for path in tmp_path.glob("*.sqlite")} == {waiting, received}
 
 
 def test_a_job_accepted_while_another_worker_sweeps_stays(
-    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job_id = put(shelf, state="receiving")
-    other = Shelf(tmp_path, kept_s=60.0)
+    job_id = put(store, state="receiving")
+    other = JobStore(tmp_path, kept_s=60.0)
     take = other.take
 
-    def take_late(wanted: str) -> Hold | None:
+    def take_late(wanted: str) -> JobLock | None:
         """Its receiver accepts it between the look and the lock."""
-        with shelf.open(wanted) as job:
+        with store.open(wanted) as job:
             job.change(lambda facts: replace(facts, state="queued"))
         return take(wanted)
 
     monkeypatch.setattr(other, "take", take_late)
     other.sweep(NOW)
 
-    assert shelf.facts(job_id).state == "queued"
+    assert store.facts(job_id).state == "queued"
 
 
 def test_two_workers_that_sweep_at_once_leave_no_lock_behind(
-    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(shelf, state="receiving")
-    other = Shelf(tmp_path, kept_s=60.0)
+    put(store, state="receiving")
+    other = JobStore(tmp_path, kept_s=60.0)
     take = other.take
 
-    def take_late(wanted: str) -> Hold | None:
-        shelf.sweep(NOW)
+    def take_late(wanted: str) -> JobLock | None:
+        store.sweep(NOW)
         return take(wanted)
 
     monkeypatch.setattr(other, "take", take_late)
@@ -150,14 +150,14 @@ def test_two_workers_that_sweep_at_once_leave_no_lock_behind(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_that_cannot_be_read_is_never_swept(shelf: Shelf, tmp_path: Path) -> None:
-    job_id = put(shelf)
+def test_a_file_that_cannot_be_read_is_never_swept(store: JobStore, tmp_path: Path) -> None:
+    job_id = put(store)
     (tmp_path / f"{job_id}.sqlite").write_bytes(b"no database" * 100)
-    shelf.sweep(NOW + 1e9)
+    store.sweep(NOW + 1e9)
 
     with pytest.raises(JobFileError):
-        shelf.facts(job_id)
-    assert shelf.waiting() == []
+        store.facts(job_id)
+    assert store.waiting() == []
 
 
 def test_an_empty_file_is_not_whole(tmp_path: Path) -> None:
@@ -168,39 +168,39 @@ def test_an_empty_file_is_not_whole(tmp_path: Path) -> None:
         job.facts()
 
 
-def test_a_finished_job_is_forgotten_after_its_time_and_not_before(shelf: Shelf) -> None:
-    job_id = put(shelf)
-    with shelf.open(job_id) as job:
+def test_a_finished_job_is_forgotten_after_its_time_and_not_before(store: JobStore) -> None:
+    job_id = put(store)
+    with store.open(job_id) as job:
         job.change(done(NOW))
-    shelf.sweep(NOW + 59)
-    kept = shelf.facts(job_id).state
-    shelf.sweep(NOW + 60)
+    store.sweep(NOW + 59)
+    kept = store.facts(job_id).state
+    store.sweep(NOW + 60)
 
     assert kept == "done"
     with pytest.raises(FileNotFoundError):
-        shelf.facts(job_id)
+        store.facts(job_id)
 
 
-def test_the_oldest_waits_first(shelf: Shelf) -> None:
-    newer, older = put(shelf, created_at=NOW), put(shelf, created_at=NOW - 1)
+def test_the_oldest_waits_first(store: JobStore) -> None:
+    newer, older = put(store, created_at=NOW), put(store, created_at=NOW - 1)
 
-    assert [facts.id for facts in shelf.waiting()] == [older, newer]
+    assert [facts.id for facts in store.waiting()] == [older, newer]
 
 
 def test_a_directory_that_cannot_be_made_is_named_with_its_setting(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(SettingsError, match=r"`service\.jobs_dir`: .*file/jobs cannot be made"):
-        Shelf(tmp_path / "file" / "jobs", kept_s=1.0)
+        JobStore(tmp_path / "file" / "jobs", kept_s=1.0)
 
 
 def test_a_directory_lost_while_receiving_leaves_nothing_open(
-    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
-    intake = Intake(shelf, Caller(), Bounds(max_jobs=1, max_samples=9), reasons=False)
+    intake = Intake(store, Caller(), Bounds(max_jobs=1, max_samples=9), reasons=False)
     with monkeypatch.context() as patched:
         patched.setattr(JobFile, "_prepare", fail)
         with pytest.raises(sqlite3.OperationalError):
@@ -211,22 +211,22 @@ def test_a_directory_lost_while_receiving_leaves_nothing_open(
 
 
 @pytest.mark.parametrize("size", [1, 7, 40, 1000])
-def test_lines_are_the_same_however_the_body_was_cut(shelf: Shelf, size: int) -> None:
+def test_lines_are_the_same_however_the_body_was_cut(store: JobStore, size: int) -> None:
     body = LINE * 2 + b"\r\n" + LINE.strip()
-    intake = Intake(shelf, Caller(), Bounds(max_jobs=1, max_samples=9), reasons=False)
+    intake = Intake(store, Caller(), Bounds(max_jobs=1, max_samples=9), reasons=False)
     intake.open()
     for first in range(0, len(body), size):
         intake.feed(body[first : first + size])
     facts = intake.accept()
     intake.close()
 
-    with shelf.open(facts.id) as job:
+    with store.open(facts.id) as job:
         assert job.undone(-1, 9) == [(number, LINE.strip()) for number in range(3)]
     assert (facts.state, facts.total) == ("queued", 3)
 
 
-def test_a_line_without_end_is_refused_before_it_is_held_whole(shelf: Shelf) -> None:
-    intake = Intake(shelf, Caller(), Bounds(max_jobs=1, max_samples=9), reasons=False)
+def test_a_line_without_end_is_refused_before_it_is_held_whole(store: JobStore) -> None:
+    intake = Intake(store, Caller(), Bounds(max_jobs=1, max_samples=9), reasons=False)
     intake.open()
     intake.feed(b"x" * MAX_ROW_BYTES)
     with pytest.raises(HttpError, match="longer than") as refused:

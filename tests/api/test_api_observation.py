@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from judge_service.api import create_app
-from judge_service.api.request_context import Visit
+from judge_service.api.request_context import RequestContext
 from judge_service.backends.scripted import Scripted
 from judge_service.settings import Settings
 
@@ -51,5 +51,5 @@ async def test_ids_from_headers_are_cut_and_made_plain(capsys: pytest.CaptureFix
 def test_x_rays_id_goes_before_the_w3cs() -> None:
     headers = [(b"traceparent", b"00-a-b-01"), (b"x-amzn-trace-id", b"Root=1"), (b"cookie", b"c")]
 
-    assert Visit(headers, 0).ids() == {"request_id": "", "trace_id": "Root=1"}
-    assert Visit(headers[:1], 0).ids() == {"request_id": "", "trace_id": "00-a-b-01"}
+    assert RequestContext(headers, 0).ids() == {"request_id": "", "trace_id": "Root=1"}
+    assert RequestContext(headers[:1], 0).ids() == {"request_id": "", "trace_id": "00-a-b-01"}

@@ -9,9 +9,9 @@ import pytest
 
 from judge_service.values import Sample
 from judge_service.verifiers import Check, open_verifier
-from judge_service.verifiers.instructions.verifier import KINDS, MAX_CHARS, followed, instructions
 from judge_service.verifiers.instructions.languages import USUAL, language_of
 from judge_service.verifiers.instructions.lengths import sentences
+from judge_service.verifiers.instructions.verifier import KINDS, MAX_CHARS, followed, instructions
 from judge_service.verifiers.language import identifier
 
 DATA = os.environ.get("TEST_DATA", "")

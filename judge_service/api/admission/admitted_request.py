@@ -1,4 +1,4 @@
-"""One request's stay: admitted, watched for its caller's leaving, ended early when it must be."""
+"""An admitted request: counted while it runs, cancelled when its caller leaves or the service stops."""
 
 import asyncio
 from contextlib import suppress
@@ -9,7 +9,7 @@ from fastapi import Request
 
 from judge_service.api.access import Lane
 from judge_service.api.admission.capacity import Capacity
-from judge_service.api.request_context import visit_of
+from judge_service.api.request_context import context_of
 
 LEAVING = "judge_service.leaving"
 """The scope's extension by which a server tells of a caller that leaves. Its `tell` is called then. Where
@@ -21,21 +21,22 @@ class ClientGone(Exception):
     """The caller has left; there is nobody to answer."""
 
 
-class Stay:
-    """Made by `admit`.
+class AdmittedRequest:
+    """A request that has a place in the queue; made by `admit`.
 
-    deadline_s: seconds that are left, from entering. tenant, lane: for `job=` and `lane=` of the judge.
+    deadline_s: seconds left when it was admitted.
+    tenant, lane: for the arguments `job` and `lane` of the judge.
     """
 
     def __init__(self, request: Request, samples: int) -> None:
         self._request = request
         state = request.app.state
         self._capacity: Capacity = state.capacity
-        self._stays: set[Stay] = state.stays
+        self._admitted: set[AdmittedRequest] = state.admitted
         self._samples = samples
-        visit = visit_of(request)
-        self._caller = visit.caller
-        self.deadline_s = visit.left_s(state.judge.settings.deadline_s)
+        context = context_of(request)
+        self._caller = context.caller
+        self.deadline_s = context.left_s(state.judge.settings.deadline_s)
         self.tenant = self._caller.tenant
         self.lane: Lane = self._caller.lane
         self._task: asyncio.Task[Any] | None = None
@@ -43,11 +44,11 @@ class Stay:
         self._ending: Exception | None = None
 
     def __repr__(self) -> str:
-        return f"<Stay of {self._samples} samples, {self.deadline_s:.1f} s>"
+        return f"<AdmittedRequest of {self._samples} samples, {self.deadline_s:.1f} s>"
 
     async def __aenter__(self) -> Self:
         self._capacity.enter(self._caller, samples=self._samples, deadline_s=self.deadline_s)
-        self._stays.add(self)
+        self._admitted.add(self)
         self._task = asyncio.current_task()
         leaving = self._request.scope.get("extensions", {}).get(LEAVING)
         if leaving is None:
@@ -66,7 +67,7 @@ class Stay:
             self._request.scope["extensions"][LEAVING].tell = None
         else:
             self._watch.cancel()
-        self._stays.discard(self)
+        self._admitted.discard(self)
         self._capacity.leave(self._caller, samples=self._samples, finished=kind is None)
         if self._ending is not None:
             await self._absorb_cancellation(kind)
@@ -95,7 +96,7 @@ class Stay:
         self.end(ClientGone())
 
 
-def admit(request: Request, *, samples: int) -> Stay:
+def admit(request: Request, *, samples: int) -> AdmittedRequest:
     """A place for so many samples, held while an `async with` block runs.
 
     Inside it the caller is watched: when it leaves, or the service must stop, the work is cancelled.
@@ -104,11 +105,11 @@ def admit(request: Request, *, samples: int) -> Stay:
     Raises HttpError 413, 429 (over the caller's share) or 503 (full, stopping), with Retry-After, and
     ClientGone.
     """
-    return Stay(request, samples)
+    return AdmittedRequest(request, samples)
 
 
 def refuse_early(request: Request) -> None:
     """Raises what `admit` would raise for one sample, before the body is read."""
-    state, visit = request.app.state, visit_of(request)
-    left_s = visit.left_s(state.judge.settings.deadline_s)
-    state.capacity.check(visit.caller, samples=1, deadline_s=left_s)
+    state, context = request.app.state, context_of(request)
+    left_s = context.left_s(state.judge.settings.deadline_s)
+    state.capacity.check(context.caller, samples=1, deadline_s=left_s)

@@ -1,7 +1,7 @@
 """What there is room for: work that can be finished by its deadline, within the caller's share.
 
 The queue is bounded by time (what is held, over the rate at which it drains, against the deadline) and
-by room (samples and bytes). Work that would come out late is refused at the door, where it costs nothing.
+by room (samples and bytes). Work that would come out late is refused on arrival, where it costs nothing.
 """
 
 import math
@@ -35,7 +35,7 @@ class CapacityStatistics(Struct, frozen=True, kw_only=True):
 
 
 class Capacity:
-    """The books of what is inside.
+    """Counts what is in the queue, and refuses what does not fit.
 
     max_samples, max_bytes: room.
     expected_per_s: what the configured quota allows, believed until something was measured; `None`

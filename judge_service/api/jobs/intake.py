@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from judge_service.api.access import Caller
 from judge_service.api.errors import HttpError
 from judge_service.api.jobs.job_file import Facts, JobFile
-from judge_service.api.jobs.store import KEPT_FOR_ONE, Census, Hold, Shelf
+from judge_service.api.jobs.store import KEPT_FOR_ONE, JobCounts, JobLock, JobStore
 from judge_service.api.json_response import encode
 from judge_service.errors import WireError
 from judge_service.wire import decode_row, read_json
@@ -33,14 +33,14 @@ class Bounds(Struct, frozen=True, kw_only=True):
 class Intake:
     """One job that is being received. Methods block: call them on the jobs' thread; `close` at last."""
 
-    def __init__(self, shelf: Shelf, caller: Caller, bounds: Bounds, *, reasons: bool) -> None:
-        self._shelf = shelf
+    def __init__(self, store: JobStore, caller: Caller, bounds: Bounds, *, reasons: bool) -> None:
+        self._store = store
         self._caller = caller
         self._bounds = bounds
         self._facts = Facts(
-            id=shelf.new_id(), tenant=caller.tenant, reasons=reasons, created_at=time.time()
+            id=store.new_id(), tenant=caller.tenant, reasons=reasons, created_at=time.time()
         )
-        self._hold: Hold | None = None
+        self._lock: JobLock | None = None
         self._job: JobFile | None = None
         self._rest = b""
         self._total = 0
@@ -51,10 +51,10 @@ class Intake:
 
     def open(self) -> None:
         """Makes the file. Raises HttpError 429 or 503 if there may be no more jobs; JobFileError."""
-        with self._shelf.door():
-            _refuse_excess(self._shelf.census(self._caller.tenant), self._caller, self._bounds)
-            self._hold = self._shelf.take(self._facts.id)
-            self._job = self._shelf.open(self._facts.id, create=self._facts)
+        with self._store.exclusive():
+            _refuse_excess(self._store.counts(self._caller.tenant), self._caller, self._bounds)
+            self._lock = self._store.take(self._facts.id)
+            self._job = self._store.open(self._facts.id, create=self._facts)
 
     def feed(self, piece: bytes) -> None:
         """The next piece of a body of lines. Raises WireError that names the line; HttpError 413."""
@@ -79,7 +79,7 @@ class Intake:
         facts = self._file.change(
             lambda now: replace(now, state="queued", total=self._total, reasons=reasons)
         )
-        self._shelf.sync()
+        self._store.sync()
         self._is_accepted = True
         return facts
 
@@ -87,10 +87,10 @@ class Intake:
         """Lets go of the job, and forgets it unless it was accepted."""
         if self._job is not None:
             self._job.close()
-        if self._hold is not None:
+        if self._lock is not None:
             if not self._is_accepted:
-                self._shelf.remove(self._facts.id)
-            self._hold.release()
+                self._store.remove(self._facts.id)
+            self._lock.release()
 
     @property
     def _file(self) -> JobFile:
@@ -129,7 +129,7 @@ def _refuse_length(position: int) -> NoReturn:
     raise HttpError(413, "body_too_large", f"row {position} is longer than {MAX_ROW_BYTES:,} bytes")
 
 
-def _refuse_excess(seen: Census, caller: Caller, bounds: Bounds) -> None:
+def _refuse_excess(seen: JobCounts, caller: Caller, bounds: Bounds) -> None:
     theirs = max(1, int(caller.share * bounds.max_jobs))
     if caller.share < 1 and seen.unfinished_of_tenant >= theirs:
         raise _refusal(429, "over_share", f"this caller has {theirs} unfinished jobs already")

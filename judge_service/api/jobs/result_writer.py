@@ -13,7 +13,7 @@ MAX_PENDING = 2_000
 """Results that wait for the disk; then judging waits."""
 
 
-class Ledger:
+class ResultWriter:
     """Group commit. commit: makes results survive a crash."""
 
     def __init__(self, commit: Callable[[Sequence[Result]], Awaitable[None]]) -> None:
@@ -25,7 +25,7 @@ class Ledger:
         self._task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
-        return f"<Ledger {len(self._pending)} pending>"
+        return f"<ResultWriter {len(self._pending)} pending>"
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run())

@@ -1,4 +1,4 @@
-"""One job at work: rows that have no result yet are judged, and each result is on disk before it counts."""
+"""The runner of one job: judges the rows that have no result yet and writes each result to the disk."""
 
 import asyncio
 import logging
@@ -11,8 +11,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from judge_service.api.jobs.job_file import Facts, JobFile, JobFileError, Result
-from judge_service.api.jobs.result_writer import Ledger
-from judge_service.api.jobs.store import Hold, Shelf
+from judge_service.api.jobs.result_writer import ResultWriter
+from judge_service.api.jobs.store import JobLock, JobStore
 from judge_service.api.json_response import encode
 from judge_service.service import JudgeService
 from judge_service.telemetry.trace import carry
@@ -27,38 +27,39 @@ MISTAKE = "the service failed; its log has the details"
 
 LOG = logging.getLogger("judge_service.api")
 
-Off = Callable[..., Awaitable[Any]]
+Offload = Callable[..., Awaitable[Any]]
 """Runs a blocking function on the jobs' thread."""
 
 
-class Run:
-    """A job in this worker. off: runs what blocks. finished: told how many samples were judged.
+class JobRunner:
+    """Runs one job in this worker: first `take`, then, if that gave `True`, `work`.
 
-    `take` first; when it said yes, `work`.
+    offload: runs a blocking function on the jobs' thread.
+    finished: called with the number of samples that were judged.
     """
 
     def __init__(
         self,
         judge: JudgeService,
-        shelf: Shelf,
+        store: JobStore,
         facts: Facts,
         *,
-        off: Off,
+        offload: Offload,
         finished: Callable[[int], None],
     ) -> None:
         self.id = facts.id
         self.tenant = facts.tenant
         self._judge = judge
-        self._shelf = shelf
+        self._store = store
         self._reasons = facts.reasons
-        self._off = off
+        self._offload = offload
         self._finished = finished
         self._is_stopping = False
-        self._hold: Hold | None = None
+        self._lock: JobLock | None = None
         self._job: JobFile | None = None
 
     def __repr__(self) -> str:
-        return f"<Run {self.id}>"
+        return f"<JobRunner {self.id}>"
 
     def stop(self) -> None:
         """Begins no more rows; those at work are finished."""
@@ -66,15 +67,15 @@ class Run:
 
     def take(self) -> bool:
         """Whether the job is ours now; `False` when another worker has it or it has ended. Blocks."""
-        self._hold = self._shelf.take(self.id)
-        if self._hold is None:
+        self._lock = self._store.take(self.id)
+        if self._lock is None:
             return False
         try:
-            self._job = self._shelf.open(self.id)
+            self._job = self._store.open(self.id)
             began = partial(_began, judge=judge_of(self._judge), now=time.time())
             is_ours = self._job.change(began).state == "running"
         except FileNotFoundError:
-            self._shelf.remove(self.id)  # somebody has just forgotten it; the lock is of our making
+            self._store.remove(self.id)  # somebody has just forgotten it; the lock is of our making
             is_ours = False
         except BaseException:
             self.close()
@@ -92,9 +93,9 @@ class Run:
         if self._job is not None:
             self._job.close()
             self._job = None
-        if self._hold is not None:
-            self._hold.release()
-            self._hold = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     async def work(self) -> None:
         """Until every row has its result, or `stop`, or cancellation, after which it waits again.
@@ -104,28 +105,28 @@ class Run:
         try:
             with carry(request_id=self.id):
                 await self._judge_rows()
-            await self._off(self._leave)
+            await self._offload(self._leave)
         except asyncio.CancelledError:
-            await self._off(self._leave)
+            await self._offload(self._leave)
             raise
         except JobFileError:
             raise
         except Exception:
             LOG.exception("job %s failed", self.id)
-            await self._off(self._fail)
+            await self._offload(self._fail)
         finally:
-            await self._off(self.close)
+            await self._offload(self.close)
 
     async def _judge_rows(self) -> None:
-        async with Ledger(self._commit) as ledger:
+        async with ResultWriter(self._commit) as writer:
             stream = self._judge.stream(self._rows(), lane="bulk", job=self.tenant)
             async with aclosing(stream) as ready:
                 async for (position, sample), reward in ready:
-                    await ledger.add(self._result(position, sample, reward))
+                    await writer.add(self._result(position, sample, reward))
 
     async def _rows(self) -> AsyncGenerator[tuple[tuple[int, Sample], Sample]]:
         after = -1
-        while rows := await self._off(self._file.undone, after, ROWS_AT_ONCE):
+        while rows := await self._offload(self._file.undone, after, ROWS_AT_ONCE):
             for position, row in rows:
                 if self._is_stopping:
                     return
@@ -144,7 +145,7 @@ class Run:
         return Result(position, reward.reason, encode(line))
 
     async def _commit(self, results: Sequence[Result]) -> None:
-        await self._off(self._file.commit, results)
+        await self._offload(self._file.commit, results)
         self._finished(len(results))
 
     def _leave(self) -> None:

@@ -1,4 +1,4 @@
-"""Sees that every job is worked on: by one worker at a time, and again when that one has died."""
+"""The scheduler of jobs: starts a runner for each waiting job, and takes over the jobs of dead workers."""
 
 import asyncio
 import logging
@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from judge_service.api.jobs.job_file import Facts, JobFileError
-from judge_service.api.jobs.runner import Off, Run
-from judge_service.api.jobs.store import Shelf
+from judge_service.api.jobs.runner import JobRunner, Offload
+from judge_service.api.jobs.store import JobStore
 from judge_service.service import JudgeService
 
 RUNS_AT_ONCE = 4
@@ -25,17 +25,24 @@ FAILED_S = 30.0
 LOG = logging.getLogger("judge_service.api")
 
 
-class Foreman:
-    """This worker's share of the jobs. finished: told how many samples were judged."""
+class JobScheduler:
+    """Runs this worker's share of the jobs.
+
+    finished: called with the number of samples that were judged.
+    """
 
     def __init__(
-        self, judge: JudgeService, shelf: Shelf, off: Off, finished: Callable[[int], None]
+        self,
+        judge: JudgeService,
+        store: JobStore,
+        offload: Offload,
+        finished: Callable[[int], None],
     ) -> None:
         self._judge = judge
-        self._shelf = shelf
-        self._off = off
+        self._store = store
+        self._offload = offload
         self._finished = finished
-        self._runs: dict[Run, asyncio.Task[None]] = {}
+        self._runners: dict[JobRunner, asyncio.Task[None]] = {}
         self._not_before: dict[str, float] = {}
         self._woken = asyncio.Event()
         self._sweep_at = 0.0
@@ -43,7 +50,7 @@ class Foreman:
         self._task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
-        return f"<Foreman of {len(self._runs)} runs>"
+        return f"<JobScheduler of {len(self._runners)} runners>"
 
     def start(self) -> None:
         """Begins to look for work."""
@@ -56,8 +63,8 @@ class Foreman:
     def stop(self) -> None:
         """Begins no more rows; those at work are finished."""
         self._is_stopping = True
-        for run in self._runs:
-            run.stop()
+        for runner in self._runners:
+            runner.stop()
         self.wake()
 
     async def aclose(self, until: float) -> None:
@@ -65,7 +72,7 @@ class Foreman:
         self.stop()
         if self._task is not None:
             await self._task
-        tasks = list(self._runs.values())
+        tasks = list(self._runners.values())
         if tasks:
             left_s = until - asyncio.get_running_loop().time()
             await asyncio.wait(tasks, timeout=max(0.0, left_s))
@@ -85,46 +92,48 @@ class Foreman:
             self._woken.clear()
 
     async def _tend(self) -> None:
-        for run, task in tuple(self._runs.items()):
-            with suppress(JobFileError):  # the run meets the same and deals with it
-                if not task.done() and await self._off(run.is_cancelled):
+        for runner, task in tuple(self._runners.items()):
+            with suppress(JobFileError):  # the runner meets the same error and handles it
+                if not task.done() and await self._offload(runner.is_cancelled):
                     task.cancel()
         now = time.monotonic()
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_S
-            await self._off(self._shelf.sweep, time.time())
-        await self._begin(await self._off(self._shelf.waiting))
+            await self._offload(self._store.sweep, time.time())
+        await self._begin(await self._offload(self._store.waiting))
 
     async def _begin(self, waiting: list[Facts]) -> None:
         """Takes what nobody has, of the tenants with the fewest jobs at work here first."""
         now = time.monotonic()
-        here = {run.id for run in self._runs}
+        here = {runner.id for runner in self._runners}
         left = [f for f in waiting if f.id not in here and self._not_before.get(f.id, now) <= now]
-        while left and len(self._runs) < RUNS_AT_ONCE and not self._is_stopping:
-            at_work = Counter(run.tenant for run in self._runs)
+        while left and len(self._runners) < RUNS_AT_ONCE and not self._is_stopping:
+            at_work = Counter(runner.tenant for runner in self._runners)
             chosen = min(left, key=lambda facts: at_work[facts.tenant])  # the oldest of equals
             left.remove(chosen)
             await self._try(chosen)
 
     async def _try(self, facts: Facts) -> None:
-        run = Run(self._judge, self._shelf, facts, off=self._off, finished=self._finished)
+        runner = JobRunner(
+            self._judge, self._store, facts, offload=self._offload, finished=self._finished
+        )
         try:
-            is_ours = await self._off(run.take)
+            is_ours = await self._offload(runner.take)
         except (JobFileError, OSError) as problem:
-            self._put_off(run.id, problem)
+            self._put_off(runner.id, problem)
             return
         if is_ours:
             if self._is_stopping:  # it was told while we waited
-                run.stop()
-            task = self._runs[run] = asyncio.create_task(run.work())
-            task.add_done_callback(lambda ended: self._ended(run, ended))
+                runner.stop()
+            task = self._runners[runner] = asyncio.create_task(runner.work())
+            task.add_done_callback(lambda ended: self._ended(runner, ended))
 
-    def _ended(self, run: Run, task: asyncio.Task[None]) -> None:
-        del self._runs[run]
+    def _ended(self, runner: JobRunner, task: asyncio.Task[None]) -> None:
+        del self._runners[runner]
         self.wake()
-        self._not_before.pop(run.id, None)
+        self._not_before.pop(runner.id, None)
         if not task.cancelled() and (problem := task.exception()) is not None:
-            self._put_off(run.id, problem)
+            self._put_off(runner.id, problem)
 
     def _put_off(self, job_id: str, problem: BaseException) -> None:
         self._not_before[job_id] = time.monotonic() + FAILED_S

@@ -1,4 +1,7 @@
-"""What the routes talk to: a job taken in, looked up, read, ended. Nothing here blocks the event loop."""
+"""The job service, which the routes call: takes jobs in, looks them up, reads results, cancels.
+
+Nothing here blocks the event loop.
+"""
 
 import asyncio
 import logging
@@ -16,8 +19,8 @@ from judge_service.api.access import Caller
 from judge_service.api.errors import HttpError
 from judge_service.api.jobs.intake import COME_BACK_S, Bounds, Intake
 from judge_service.api.jobs.job_file import Facts, JobFileError
-from judge_service.api.jobs.scheduler import Foreman
-from judge_service.api.jobs.store import Shelf
+from judge_service.api.jobs.scheduler import JobScheduler
+from judge_service.api.jobs.store import JobStore
 from judge_service.service import JudgeService
 
 P = ParamSpec("P")
@@ -32,25 +35,27 @@ LINES_AT_ONCE = 500
 """Results read from the disk together."""
 
 
-class Desk:
-    """The jobs of one worker. Made by `open_desk`.
+class JobService:
+    """The jobs of one worker. Made by `open_job_service`.
 
-    drained: told how many samples were judged.
+    drained: called with the number of samples that were judged.
     """
 
-    def __init__(self, judge: JudgeService, shelf: Shelf, drained: Callable[[int], None]) -> None:
+    def __init__(
+        self, judge: JudgeService, store: JobStore, drained: Callable[[int], None]
+    ) -> None:
         service = judge.settings.service
-        self._shelf = shelf
+        self._store = store
         self._bounds = Bounds(max_jobs=service.max_jobs, max_samples=service.max_job_samples)
         self._drain_s = service.drain_s
         self._until: float | None = None
         self._watchers = 0
         # one thread, so that what is begun on a job ends before it is let go, also after a cancellation
         self._thread = ThreadPoolExecutor(1, "jobs")
-        self._foreman = Foreman(judge, shelf, self._off, drained)
+        self._scheduler = JobScheduler(judge, store, self._offload, drained)
 
     def __repr__(self) -> str:
-        return f"<Desk {self._shelf!r} {self._foreman!r}>"
+        return f"<JobService {self._store!r} {self._scheduler!r}>"
 
     @property
     def is_stopping(self) -> bool:
@@ -59,19 +64,19 @@ class Desk:
 
     def start(self) -> None:
         """Begins to work on jobs, those of an earlier process first."""
-        self._foreman.start()
+        self._scheduler.start()
 
     def stop(self) -> None:
         """Begins no more rows; those at work have `service.drain_s` from now."""
         if self._until is None:
             self._until = asyncio.get_running_loop().time() + self._drain_s
-            self._foreman.stop()
+            self._scheduler.stop()
 
     async def aclose(self) -> None:
         """Ends; unfinished jobs wait on the disk for the next start."""
         self.stop()
         assert self._until is not None  # noqa: S101 - `stop` has set it
-        await self._foreman.aclose(self._until)
+        await self._scheduler.aclose(self._until)
         await asyncio.to_thread(self._thread.shutdown)
 
     async def take(
@@ -84,20 +89,20 @@ class Desk:
 
         Raises HttpError 413, 429 or 503; WireError; what `pieces` raises.
         """
-        intake = Intake(self._shelf, caller, self._bounds, reasons=reasons)
+        intake = Intake(self._store, caller, self._bounds, reasons=reasons)
         try:
             await self._ask(intake.open)
             async for piece in pieces:
                 await self._ask(intake.feed if is_lines else intake.read, piece)
             return await self._ask(intake.accept)
         finally:
-            await self._off(intake.close)
-            self._foreman.wake()
+            await self._offload(intake.close)
+            self._scheduler.wake()
 
     async def facts(self, job_id: str, tenant: str) -> Facts:
         """How far a job is. Raises HttpError 404 if this tenant has none of that id; 503."""
         try:
-            facts = await self._ask(self._shelf.facts, job_id)
+            facts = await self._ask(self._store.facts, job_id)
         except FileNotFoundError:
             raise _no_such_job() from None
         if facts.tenant != tenant or facts.state == "receiving":
@@ -114,7 +119,7 @@ class Desk:
             facts = await self._ask(self._cancel, job_id)
         except FileNotFoundError:
             raise _no_such_job() from None
-        self._foreman.wake()
+        self._scheduler.wake()
         return facts
 
     @contextmanager
@@ -144,23 +149,23 @@ class Desk:
             limit -= len(found)
 
     def _read(self, job_id: str, after: int, limit: int) -> list[tuple[int, bytes]]:
-        with self._shelf.open(job_id) as job:
+        with self._store.open(job_id) as job:
             return job.results(after, limit)
 
     def _cancel(self, job_id: str) -> Facts:
-        with self._shelf.open(job_id) as job:
+        with self._store.open(job_id) as job:
             return job.change(partial(_cancelled, now=time.time()))
 
     def _forget(self, job_id: str) -> None:
-        hold = self._shelf.take(job_id)
-        if hold is None:
+        lock = self._store.take(job_id)
+        if lock is None:
             raise HttpError(
                 503, "overloaded", "the job is just ending; try again in 1 s", retry_after_s=1
             )
-        self._shelf.remove(job_id)
-        hold.release()
+        self._store.remove(job_id)
+        lock.release()
 
-    async def _off(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _offload(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs what blocks on the jobs' thread; it runs to its end even if its caller is cancelled."""
         return await asyncio.shield(
             asyncio.wrap_future(self._thread.submit(partial(work, *args, **kwargs)))
@@ -169,7 +174,7 @@ class Desk:
     async def _ask(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same for a caller, who hears of a failing disk."""
         try:
-            return await self._off(work, *args, **kwargs)
+            return await self._offload(work, *args, **kwargs)
         except FileNotFoundError:
             raise
         except OSError as problem:
@@ -179,9 +184,9 @@ class Desk:
 
 
 @asynccontextmanager
-async def open_desk(
+async def open_job_service(
     judge: JudgeService, drained: Callable[[int], None]
-) -> AsyncIterator[Desk | None]:
+) -> AsyncIterator[JobService | None]:
     """Opens the jobs' directory and begins to work; `None` when `service.jobs_dir` is not set.
 
     Raises SettingsError if the directory cannot be used.
@@ -190,13 +195,13 @@ async def open_desk(
     if not service.jobs_dir:
         yield None
         return
-    opened = partial(Shelf, Path(service.jobs_dir), kept_s=service.jobs_kept_s)
-    desk = Desk(judge, await asyncio.to_thread(opened), drained)
-    desk.start()
+    opened = partial(JobStore, Path(service.jobs_dir), kept_s=service.jobs_kept_s)
+    jobs = JobService(judge, await asyncio.to_thread(opened), drained)
+    jobs.start()
     try:
-        yield desk
+        yield jobs
     finally:
-        await desk.aclose()
+        await jobs.aclose()
 
 
 def _cancelled(facts: Facts, *, now: float) -> Facts:

@@ -1,8 +1,8 @@
-"""The directory of jobs: who holds which, what is still to do, what is forgotten when.
+"""The job store: a directory of jobs. It knows which are locked, waiting or finished, and deletes old ones.
 
-A job is `<id>.sqlite` and `<id>.lock`. Whoever works on a job, or receives it, holds a lock on the
-latter, which the kernel gives up when that process dies: so each job has one worker at a time, and a
-dead worker's jobs are free. The disk must be local: neither this lock nor WAL is safe over NFS.
+A job is two files, `<id>.sqlite` and `<id>.lock`. The worker that receives or runs a job holds a lock on
+the second file. The kernel releases the lock when that process dies, so each job has one worker at a time
+and the jobs of a dead worker are free. The disk must be local: neither this lock nor WAL is safe over NFS.
 """
 
 import fcntl
@@ -23,10 +23,10 @@ KEPT_FOR_ONE = 10
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _SUFFIXES = (".sqlite-wal", ".sqlite-shm", ".sqlite", ".lock")
-_DOOR = "intake.lock"
+_INTAKE_LOCK = "intake.lock"
 
 
-class Census(Struct, frozen=True):
+class JobCounts(Struct, frozen=True):
     """How many jobs there are, and how many of them one tenant has."""
 
     unfinished: int
@@ -35,18 +35,18 @@ class Census(Struct, frozen=True):
     kept_of_tenant: int
 
 
-class Hold:
-    """A lock that is held until `release`, or until the process dies. By `Shelf.take` only."""
+class JobLock:
+    """The lock of one job, held until `release` or until the process dies. Made by `JobStore.take`."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Somebody else may have it now."""
+        """Unlocks the job, so that another worker may take it."""
         os.close(self._descriptor)
 
 
-class Shelf:
+class JobStore:
     """All jobs of a service; its workers share the directory. Methods block: call them on one thread.
 
     directory: made if it is not there.
@@ -69,7 +69,7 @@ class Shelf:
             raise SettingsError(f"`service.jobs_dir`: {directory} cannot be written")
 
     def __repr__(self) -> str:
-        return f"<Shelf {self._directory.name}, {len(self._finished)} finished>"
+        return f"<JobStore {self._directory.name}, {len(self._finished)} finished>"
 
     def new_id(self) -> str:
         """An id that cannot be guessed."""
@@ -91,11 +91,11 @@ class Shelf:
         found = [facts for facts in self._unfinished() if facts.state != "receiving"]
         return sorted(found, key=lambda facts: facts.created_at)
 
-    def census(self, tenant: str) -> Census:
+    def counts(self, tenant: str) -> JobCounts:
         """How many jobs there are."""
         unfinished = self._unfinished()
         theirs = sum(facts.tenant == tenant for facts in unfinished)
-        return Census(
+        return JobCounts(
             unfinished=len(unfinished),
             kept=len(unfinished) + len(self._finished),
             unfinished_of_tenant=theirs,
@@ -103,38 +103,38 @@ class Shelf:
         )
 
     @contextmanager
-    def door(self) -> Iterator[None]:
-        """While the block runs no other worker is in one: they count and create one after the other."""
-        descriptor = os.open(self._directory / _DOOR, os.O_CREAT | os.O_RDWR, 0o600)
+    def exclusive(self) -> Iterator[None]:
+        """Lets one worker at a time into the block: workers count jobs and create one in turn."""
+        descriptor = os.open(self._directory / _INTAKE_LOCK, os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
             os.close(descriptor)
 
-    def take(self, job_id: str) -> Hold | None:
-        """The right to work on a job, `None` when somebody else has it."""
+    def take(self, job_id: str) -> JobLock | None:
+        """The lock of a job, or `None` when another worker has it."""
         descriptor = os.open(self._directory / f"{job_id}.lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
             return None
-        return Hold(descriptor)
+        return JobLock(descriptor)
 
     def sweep(self, now: float) -> None:
-        """Forgets what finished too long ago, and what was never received whole.
+        """Deletes jobs that finished more than `kept_s` ago and jobs that were not received completely.
 
         now: seconds since 1970.
         """
-        torsos = [facts.id for facts in self._unfinished() if facts.state == "receiving"]
+        incomplete = [facts.id for facts in self._unfinished() if facts.state == "receiving"]
         old = [f.id for f in self._finished.values() if f.finished_at + self._kept_s <= now]
-        for job_id in [*torsos, *old, *self._not_whole()]:
-            hold = self.take(job_id)
-            if hold is not None:  # nobody receives it, nobody works on it
+        for job_id in [*incomplete, *old, *self._not_whole()]:
+            lock = self.take(job_id)
+            if lock is not None:  # nobody receives it, nobody works on it
                 if self._is_over(job_id, now):  # it may have been accepted since it was looked at
                     self.remove(job_id)
-                hold.release()
+                lock.release()
 
     def _is_over(self, job_id: str, now: float) -> bool:
         """Whether a job that is held can be forgotten."""

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from judge_service.api.errors import SCHEMA
 from judge_service.api.jobs.status import JobStatus
-from judge_service.api.request_context import SHORTEST_WISH_S
+from judge_service.api.request_context import SHORTEST_TIMEOUT_S
 from judge_service.wire.native import NativeReply
 from judge_service.wire.ranking import RankReply
 from judge_service.wire.trainers.nemo_gym_metrics import AggregateMetrics
@@ -31,7 +31,7 @@ TIMEOUT_PARAMETER = {
     "in": "header",
     "required": False,
     "description": "seconds in which the answer is wanted, at most `deadline_s`",
-    "schema": {"type": "number", "minimum": SHORTEST_WISH_S},
+    "schema": {"type": "number", "minimum": SHORTEST_TIMEOUT_S},
 }
 
 

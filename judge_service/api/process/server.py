@@ -70,8 +70,8 @@ class Server(uvicorn.Server):
         """Drains, then lets uvicorn close."""
         capacity = self._app.state.capacity
         capacity.stop()
-        if (desk := self._app.state.desk) is not None:
-            desk.stop()
+        if (jobs := self._app.state.jobs) is not None:
+            jobs.stop()
         await self._pause(self._service.unready_s)
         turning_away = asyncio.create_task(self._turn_away())
         try:
@@ -86,8 +86,8 @@ class Server(uvicorn.Server):
     async def _turn_away(self) -> None:
         """Ends what is still in flight when the time is over."""
         await self._pause(self._service.drain_s)
-        for stay in tuple(self._app.state.stays):
-            stay.end(self._app.state.capacity.draining())
+        for admitted in tuple(self._app.state.admitted):
+            admitted.end(self._app.state.capacity.draining())
 
     async def _pause(self, seconds: float) -> None:
         until = asyncio.get_running_loop().time() + seconds

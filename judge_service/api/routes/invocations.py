@@ -39,9 +39,9 @@ async def invocations(request: Request) -> Response:
     event = await read_json_body(request)
     judge: JudgeService = request.app.state.judge
     batch = decode_event(event)
-    async with admit(request, samples=len(batch.samples)) as stay:
+    async with admit(request, samples=len(batch.samples)) as admitted:
         reply = await judge.answer_batch(
-            batch, deadline_s=stay.deadline_s, lane=stay.lane, job=stay.tenant
+            batch, deadline_s=admitted.deadline_s, lane=admitted.lane, job=admitted.tenant
         )
     response = json_response(reply)
     attributes = request.headers.get(CUSTOM_ATTRIBUTES)

@@ -11,13 +11,13 @@ from judge_service.api.bodies import read_body, read_pieces
 from judge_service.api.errors import HttpError, documented
 from judge_service.api.jobs.job_file import Facts
 from judge_service.api.jobs.progress import ProgressResponse
-from judge_service.api.jobs.service import Desk
+from judge_service.api.jobs.service import JobService
 from judge_service.api.jobs.status import JobStatus, status_of
 from judge_service.api.json_response import encode, json_response
 from judge_service.api.ndjson import NdjsonResponse
 from judge_service.api.openapi import examples_jobs
 from judge_service.api.openapi.document import json_reply
-from judge_service.api.request_context import visit_of
+from judge_service.api.request_context import context_of
 from judge_service.api.routes.plain import plain_router
 
 ROUTER = plain_router("jobs")
@@ -37,14 +37,14 @@ async def submit(request: Request) -> Response:
 
     The body is that of `/v1/rewards`, or with `Content-Type: application/x-ndjson` a row a line.
     """
-    desk = _desk(request)
-    if desk.is_stopping:
+    jobs = _jobs(request)
+    if jobs.is_stopping:
         raise request.app.state.capacity.draining()
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     is_lines = kind in LINES
     async with aclosing(_pieces(request, is_lines=is_lines)) as pieces:
-        facts = await desk.take(
-            visit_of(request).caller, pieces, is_lines=is_lines, reasons=_flag(request, "reasons")
+        facts = await jobs.take(
+            context_of(request).caller, pieces, is_lines=is_lines, reasons=_flag(request, "reasons")
         )
     headers = {"location": f"/v1/jobs/{facts.id}"}
     return Response(_status(facts), 202, headers, media_type="application/json")
@@ -83,9 +83,9 @@ async def results(request: Request) -> Response:
 )
 async def events(request: Request) -> Response:
     """Progress as server-sent events: `progress` when something has changed, `end` when it has ended."""
-    desk = _desk(request)
+    jobs = _jobs(request)
     return ProgressResponse(
-        await _facts(request), lambda: _facts(request), desk.watching(), lambda: desk.is_stopping
+        await _facts(request), lambda: _facts(request), jobs.watching(), lambda: jobs.is_stopping
     )
 
 
@@ -96,7 +96,7 @@ async def events(request: Request) -> Response:
 )
 async def end(request: Request) -> Response:
     """Cancels a job, whose results so far stay; forgets one that has ended, with its results."""
-    return _answer(await _desk(request).end(_id(request), visit_of(request).caller.tenant))
+    return _answer(await _jobs(request).end(_id(request), context_of(request).caller.tenant))
 
 
 async def _pieces(request: Request, *, is_lines: bool) -> AsyncGenerator[bytes]:
@@ -111,7 +111,7 @@ async def _pieces(request: Request, *, is_lines: bool) -> AsyncGenerator[bytes]:
 
 async def _lines(request: Request, after: int, limit: int) -> AsyncGenerator[bytes]:
     yield b""  # found: from here on errors are lines
-    found = _desk(request).results(_id(request), after, limit)
+    found = _jobs(request).results(_id(request), after, limit)
     async with aclosing(found) as several:
         async for lines in several:
             yield lines
@@ -119,14 +119,14 @@ async def _lines(request: Request, after: int, limit: int) -> AsyncGenerator[byt
 
 
 async def _facts(request: Request) -> Facts:
-    return await _desk(request).facts(_id(request), visit_of(request).caller.tenant)
+    return await _jobs(request).facts(_id(request), context_of(request).caller.tenant)
 
 
-def _desk(request: Request) -> Desk:
-    desk: Desk | None = request.app.state.desk
-    if desk is None:
+def _jobs(request: Request) -> JobService:
+    jobs: JobService | None = request.app.state.jobs
+    if jobs is None:
         raise HttpError(404, "not_found", "jobs are turned off; the operator sets service.jobs_dir")
-    return desk
+    return jobs
 
 
 def _id(request: Request) -> str:

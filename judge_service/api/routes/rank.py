@@ -31,8 +31,8 @@ async def rank(request: Request) -> Response:
     """
     batch = decode_native_json(await read_judged_body(request))
     judge: JudgeService = request.app.state.judge
-    async with admit(request, samples=len(batch.samples)) as stay:
+    async with admit(request, samples=len(batch.samples)) as admitted:
         ranking = await judge.rank(
-            batch.samples, deadline_s=stay.deadline_s, lane=stay.lane, job=stay.tenant
+            batch.samples, deadline_s=admitted.deadline_s, lane=admitted.lane, job=admitted.tenant
         )
     return json_response(rank_reply(batch, ranking, judge.settings.wire.score_range))

@@ -13,7 +13,7 @@ from judge_service.api.json_response import encode, json_response
 from judge_service.api.ndjson import NdjsonResponse
 from judge_service.api.openapi import examples
 from judge_service.api.openapi.document import json_body, json_reply
-from judge_service.api.request_context import ACCEPT, visit_of
+from judge_service.api.request_context import ACCEPT, context_of
 from judge_service.api.routes.plain import plain_router
 from judge_service.service import JudgeService
 from judge_service.values import Reward
@@ -43,12 +43,12 @@ async def rewards(request: Request) -> Response:
     its `index`; the last line is `{"totals": ...}`, or `{"error": ...}` when the stream broke off.
     """
     batch = decode_native_json(await read_judged_body(request))
-    if NDJSON in visit_of(request).header(ACCEPT):
+    if NDJSON in context_of(request).header(ACCEPT):
         return NdjsonResponse(_lines(request, batch))
     judge: JudgeService = request.app.state.judge
-    async with admit(request, samples=len(batch.samples)) as stay:
+    async with admit(request, samples=len(batch.samples)) as admitted:
         found = await judge.score(
-            batch.samples, deadline_s=stay.deadline_s, lane=stay.lane, job=stay.tenant
+            batch.samples, deadline_s=admitted.deadline_s, lane=admitted.lane, job=admitted.tenant
         )
     return json_response(native_reply(batch, found, judge.settings.wire.score_range))
 
@@ -57,13 +57,13 @@ async def _lines(request: Request, batch: NativeBatch) -> AsyncGenerator[bytes]:
     judge: JudgeService = request.app.state.judge
     score_range = judge.settings.wire.score_range
     found: list[Reward] = []
-    async with admit(request, samples=len(batch.samples)) as stay:
+    async with admit(request, samples=len(batch.samples)) as admitted:
         yield b""  # admitted: from here on errors are lines
         stream = judge.stream(
             enumerate(batch.samples),
-            deadline_s=stay.deadline_s,
-            lane=stay.lane,
-            job=stay.tenant,
+            deadline_s=admitted.deadline_s,
+            lane=admitted.lane,
+            job=admitted.tenant,
         )
         async with aclosing(stream) as ready:
             async for index, reward in ready:

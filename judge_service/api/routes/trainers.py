@@ -44,9 +44,13 @@ async def get_reward(request: Request) -> Response:
     """
     samples = decode_openrlhf(await read_json_body(request))
     judge: JudgeService = request.app.state.judge
-    async with admit(request, samples=len(samples)) as stay:
+    async with admit(request, samples=len(samples)) as admitted:
         answers = await judge.answers(
-            samples, deadline_s=stay.deadline_s, lane=stay.lane, job=stay.tenant, refuse=False
+            samples,
+            deadline_s=admitted.deadline_s,
+            lane=admitted.lane,
+            job=admitted.tenant,
+            refuse=False,
         )
     low = -1.0 if judge.settings.wire.score_range == "-1..1" else 0.0
     return json_response(encode_openrlhf(answers, low=low))
@@ -66,9 +70,13 @@ async def reward(request: Request) -> Response:
     """
     sample = decode_slime(await read_json_body(request))
     judge: JudgeService = request.app.state.judge
-    async with admit(request, samples=1) as stay:
+    async with admit(request, samples=1) as admitted:
         (answer,) = await judge.answers(
-            [sample], deadline_s=stay.deadline_s, lane=stay.lane, job=stay.tenant, refuse=False
+            [sample],
+            deadline_s=admitted.deadline_s,
+            lane=admitted.lane,
+            job=admitted.tenant,
+            refuse=False,
         )
     return json_response(encode_slime(answer))
 
@@ -88,9 +96,9 @@ async def verify(request: Request) -> Response:
     body = await read_json_body(request)
     sample = decode_verify(body)
     judge: JudgeService = request.app.state.judge
-    async with admit(request, samples=1) as stay:
+    async with admit(request, samples=1) as admitted:
         (found,) = await judge.score(
-            [sample], deadline_s=stay.deadline_s, lane=stay.lane, job=stay.tenant
+            [sample], deadline_s=admitted.deadline_s, lane=admitted.lane, job=admitted.tenant
         )
     return json_response(encode_verify(body, sample, found, judge.settings.wire.score_range))
 

@@ -7,7 +7,7 @@ import pytest
 
 from judge_service.api.jobs import result_writer as module
 from judge_service.api.jobs.job_file import JobFileError, Result
-from judge_service.api.jobs.result_writer import Ledger
+from judge_service.api.jobs.result_writer import ResultWriter
 from judge_service.testing import run_virtual
 
 
@@ -31,11 +31,11 @@ def test_what_comes_together_is_committed_together_and_the_last_does_not_wait_fo
     disk = Disk()
 
     async def scenario() -> list[list[int]]:
-        async with Ledger(disk.commit) as ledger:
+        async with ResultWriter(disk.commit) as writer:
             for position in range(3):
-                await ledger.add(result(position))
+                await writer.add(result(position))
             await asyncio.sleep(0.005)
-            await ledger.add(result(3))
+            await writer.add(result(3))
             await asyncio.sleep(1.0)
             return list(disk.groups)
 
@@ -46,8 +46,8 @@ def test_what_is_left_is_committed_when_the_work_is_cancelled() -> None:
     disk = Disk()
 
     async def work() -> None:
-        async with Ledger(disk.commit) as ledger:
-            await ledger.add(result(0))
+        async with ResultWriter(disk.commit) as writer:
+            await writer.add(result(0))
             await asyncio.sleep(60)
 
     async def scenario() -> None:
@@ -69,9 +69,9 @@ def test_judging_waits_when_the_disk_is_far_behind(monkeypatch: pytest.MonkeyPat
     async def scenario() -> float:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        async with Ledger(disk.commit) as ledger:
+        async with ResultWriter(disk.commit) as writer:
             for position in range(9):
-                await ledger.add(result(position))
+                await writer.add(result(position))
             return loop.time() - began
 
     assert run_virtual(scenario()) > 9
@@ -84,9 +84,9 @@ def test_a_disk_that_fails_ends_the_work() -> None:
         raise JobFileError("the disk is full")
 
     async def scenario() -> None:
-        async with Ledger(fail) as ledger:
+        async with ResultWriter(fail) as writer:
             while True:
-                await ledger.add(result(0))
+                await writer.add(result(0))
                 await asyncio.sleep(0.001)
 
     with pytest.raises(JobFileError, match="full"):
