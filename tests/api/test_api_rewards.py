@@ -228,10 +228,10 @@ async def test_a_stream_that_breaks_off_says_so_in_its_last_line() -> None:
     assert "secret" not in answer.text
 
 
-@pytest.mark.parametrize("timeout", ["0", "-1", "soon", "nan"])
-async def test_a_timeout_that_is_no_time_is_refused(service: Talk, timeout: str) -> None:
+@pytest.mark.parametrize("sent", ["0", "-1", "soon", "nan"])
+async def test_a_timeout_that_is_no_time_is_refused(service: Talk, sent: str) -> None:
     answer = await service.post(
-        "/v1/rewards", {"samples": [row()]}, headers={"x-judge-timeout-s": timeout}
+        "/v1/rewards", {"samples": [row()]}, headers={"x-judge-timeout-s": sent}
     )
 
     assert answer.status_code == 400
