@@ -15,6 +15,8 @@ EXAMPLES = """examples:
   judge simulate --port 9090 --latency-median-s 0.3
   judge simulate --requests-per-minute 6000 --tokens-per-minute 3000000
   judge simulate --throttle-rate 0.05 --error-5xx-rate 0.02 --reset-rate 0.01 --garbage-rate 0.01
+  judge simulate --requests-per-minute 6000 --spell tenant,at_s=30,for_s=30,every_s=60,value=0.7
+  judge simulate --spell throttle,at_s=20,for_s=60 --spell slow,at_s=120,for_s=30,value=5
 
 It prints the configuration that points a judge at it.
 """
@@ -24,13 +26,18 @@ FLAGS: dict[str, str] = {
     "requests_per_minute": "quota of each model",
     "tokens_per_minute": "quota of each model, input + reserved output",
     "tokens_per_day": "quota of each model",
-    "refill": "of the quotas",
+    "refill": "of the quotas: continuous, minute or window",
+    "refill_window_s": "seconds of a window, with `--refill window`",
     "burst_s": "seconds of quota that may be taken at once",
     "output_burndown": "quota tokens of one output token",
     "latency_median_s": "0 answers at once",
     "latency_sigma": "of the log-normal distribution",
     "tail_probability": "share of slow calls",
     "tail_factor": "how many times slower these are",
+    "spells": (
+        "what happens for a while, may be repeated: `slow`, `tenant` (somebody else on the quota) or the name"
+        " of a fault, then at_s, for_s, every_s and value, which docs/simulator.md explains"
+    ),
     "refuses_schema": "the models refuse structured output",
     "refuses_tool": "the models refuse a forced tool",
     "verify_sigv4": "check signatures",
@@ -69,6 +76,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for field in _fields():
         if field.name.endswith("_rate"):
             _add_flag(faults, field, FAULTS[field.name.removesuffix("_rate")])
+        elif field.name == "spells":
+            behaviour.add_argument(
+                "--spell",
+                dest="spells",
+                action="append",
+                metavar="KIND,NAME=X,...",
+                help=FLAGS["spells"],
+            )
         else:
             _add_flag(behaviour, field, f"{FLAGS[field.name]} ({_default(field)})")
 
@@ -97,10 +112,18 @@ def read_config(arguments: argparse.Namespace) -> SimulatorConfig:
     """
     given = {f.name: getattr(arguments, f.name) for f in _fields()}
     values = {name: value for name, value in given.items() if value is not None}
+    values["spells"] = [_spell(text) for text in values.get("spells", ())]
     try:
         return msgspec.convert(values, SimulatorConfig, strict=False)
     except (msgspec.ValidationError, ValueError) as problem:
         raise SettingsError(f"{problem}") from None
+
+
+def _spell(text: str) -> dict[str, str]:
+    """`throttle,at_s=20,for_s=60` as the members of a `Spell`."""
+    kind, *members = text.split(",")
+    named = (member.partition("=") for member in members)
+    return {"kind": kind, **{name: value for name, _, value in named}}
 
 
 def _fields() -> Iterator[Any]:

@@ -13,6 +13,7 @@ from judge_service.cli.simulate import read_config
 from judge_service.configuration import Configured
 from judge_service.errors import CredentialsError, RubricError, SettingsError
 from judge_service.settings import LimitSettings, Settings
+from judge_service.simulator import Spell
 from judge_service.throughput import expect
 from tests.cli.conftest import FakeJudge
 
@@ -174,7 +175,7 @@ def test_explain_reads_top_down(
     assert shown[1] == {"name": "per prompt", "layers": ["Deadline()", "Cache(9)"]}
 
 
-def simulate_arguments(**given: str | bool) -> argparse.Namespace:
+def simulate_arguments(**given: str | bool | list[str]) -> argparse.Namespace:
     from judge_service.cli.simulate import _fields
 
     return argparse.Namespace(**{field.name: given.get(field.name) for field in _fields()})
@@ -183,10 +184,15 @@ def simulate_arguments(**given: str | bool) -> argparse.Namespace:
 def test_simulator_flags_become_its_configuration() -> None:
     config = read_config(
         simulate_arguments(
-            throttle_rate="0.05", seed="7", requests_per_minute="60", refuses_tool=True
+            throttle_rate="0.05",
+            seed="7",
+            requests_per_minute="60",
+            refuses_tool=True,
+            spells=["throttle,at_s=20,for_s=60", "tenant,value=0.7"],
         )
     )
 
+    assert config.spells == (Spell("throttle", at_s=20, for_s=60), Spell("tenant", value=0.7))
     assert (config.throttle_rate, config.seed, config.requests_per_minute) == (0.05, 7, 60)
     assert config.refuses_tool
     assert not config.refuses_schema
@@ -198,9 +204,13 @@ def test_simulator_flags_become_its_configuration() -> None:
         ({"throttle_rate": "2"}, "throttle_rate is 2"),
         ({"seed": "x"}, "seed"),
         ({"refill": "x"}, "refill"),
+        ({"spells": ["tornado"]}, "tornado"),
+        ({"spells": ["throttle,for_s"]}, "for_s"),
+        ({"spells": ["throttle,lasts_s=3"]}, "lasts_s"),
+        ({"spells": ["tenant,value=1"]}, "value is 1.0"),
     ],
 )
-def test_a_wrong_simulator_flag_is_named(given: dict[str, str], said: str) -> None:
+def test_a_wrong_simulator_flag_is_named(given: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         read_config(simulate_arguments(**given))
 
