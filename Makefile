@@ -40,6 +40,9 @@ bench: install ## measure against the simulator (ten minutes); writes loadtest/r
 bench-service: install ## measure the HTTP service (six minutes); writes loadtest/results/service_*.json
 	$(BIN)/python loadtest/service.py
 
+bench-world: install ## refusals, other tenants, storms, slow spells (fifteen minutes); writes loadtest/results/world.json
+	$(BIN)/python loadtest/world.py
+
 load: install ## simulator, service and locust on this machine; one table, and loadtest/results/load.json
 	$(BIN)/python loadtest/load.py
 
@@ -88,4 +91,4 @@ lock: install ## resolve requirements.lock and deploy/tools.txt anew
 clean: ## remove .venv and what tools leave behind
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build rewards.jsonl*
 
-.PHONY: help install run test check format bench bench-service bench-function bench-verifiers bench-peers load load-ui deploy-tools trainers image soak docs lock clean
+.PHONY: help install run test check format bench bench-service bench-function bench-verifiers bench-world bench-peers load load-ui deploy-tools trainers image soak docs lock clean

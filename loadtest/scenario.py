@@ -19,6 +19,7 @@ Question = Literal["goodput", "tenant", "too_high", "storm", "sends"]
 QUOTAS = (2_000, 6_000, 60_000)
 WARM_UP_S = 6
 """Figures count from the sixth second on, as the issue asks."""
+RANDOM_SEEDS = 200
 SETTLED_S = 10
 """After so many seconds a quota that is set too high must be known, and a storm be over."""
 
@@ -34,7 +35,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
     latency_s, latency_sigma: log-normal. slots: `limits.max_in_flight`.
     lanes: one stream of samples that never ends for each. waiting: samples at work in each stream, `None` for
         as many as `judge score` has. seconds: how long it runs.
-    seeds: how many times it is run, each with another seed. The worst run counts.
+    seed, seeds: it is run for so many seeds from this one on. The worst run counts.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
     lanes: tuple[Lane, ...] = ("training",)
     waiting: int | None = None
     seconds: int = 50
+    seed: int = 0
     seeds: int = 1
 
     def config(self, seed: int) -> dict[str, Any]:
@@ -199,15 +201,15 @@ def random_latency(seed: int) -> Scenario:
     spells = tuple(
         Spell(
             "slow",
-            at_s=random.uniform(40 * place, 40 * place + 20),
-            for_s=random.uniform(2, 40),
+            at_s=random.uniform(30 * place, 30 * place + 15),
+            for_s=random.uniform(2, 30),
             value=random.choice((0.05, 1, 2, 5, 10, 20, 30)),
         )
-        for place in range(4)
+        for place in range(3)
     )
-    per_minute = random.choice((300, 600, 2_000))
+    per_minute = random.choice((300, 600))
     return Scenario(
-        name=f"sends_with_random_latency_{seed}",
+        name="sends_with_random_latency",
         asks="sends",
         per_minute=per_minute,
         waiting=3 * per_minute,
@@ -216,7 +218,8 @@ def random_latency(seed: int) -> Scenario:
         latency_s=random.choice((0.05, 0.3, 1)),
         latency_sigma=random.choice((0, 0.3, 1)),
         slots=random.choice((8, 10, 64, 256)),
-        seconds=180,
+        seconds=120,
+        seed=seed,
     )
 
 
@@ -227,4 +230,4 @@ def on_sockets() -> list[Scenario]:
 
 def in_virtual_time() -> list[Scenario]:
     """What can only be asked of many seeds, and of what is sent."""
-    return [*storms(), *slow_spells(), *(random_latency(seed) for seed in range(200))]
+    return [*storms(), *slow_spells(), *(random_latency(seed) for seed in range(RANDOM_SEEDS))]

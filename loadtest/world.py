@@ -2,12 +2,13 @@
 
     python loadtest/world.py                       (all, ten minutes; `make bench-world`)
     python loadtest/world.py --virtual             (all in virtual time, some minutes of CPU)
-    python loadtest/world.py --virtual --only _6000$ --only random_latency_17$
+    python loadtest/world.py --virtual --only _6000$
+    python loadtest/world.py --virtual --only random_latency --seed 17
 
 `scenario.py` has the scenarios. Storms and what is sent after slow spells are always measured in virtual
 time; everything else over real sockets, with the simulator in a process of its own, unless `--virtual`
-is given. Figures are made of the judge's own counts. `--only` takes patterns of names and, like
-`--virtual`, writes no result. A scenario that fails is run again by its name, in virtual time exactly so.
+is given. Figures are made of the judge's own counts. `--only` takes patterns of names. Like
+`--virtual`, `--seed` and `--seeds` it writes no result. In virtual time the same seed gives the same run.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from itertools import count, groupby
 from typing import Any
 
 import msgspec
-from measuring import ENVIRON, MODEL, report, sample, say, simulator
+from measuring import ENVIRON, MODEL, line, report, sample, say, simulator
 from msgspec import Struct
 from scenario import Scenario, in_virtual_time, on_sockets
 from world_figures import Reading, Run, details_of, figures_of
@@ -39,7 +40,7 @@ from judge_service.testing import run_virtual
 ALONE_PER_MINUTE = 30_000
 """A judge of more calls a minute needs both cores: it is measured alone."""
 SOCKETS_AT_ONCE = 8
-SMOKE_SECONDS, SMOKE_SEEDS, SMOKE_RANDOM = 8, 1, 3
+SMOKE_SECONDS, SMOKE_SEEDS = 8, 3
 
 Read = Callable[[], Awaitable[Statistics]]
 
@@ -70,8 +71,11 @@ def main() -> None:
     if options.show:
         for name, measured in details.items():
             print(f"{name}: {json.dumps(measured)}")
-    is_partial = options.smoke or options.virtual or bool(options.only)
-    report("world", figures, details, smoke=is_partial)
+    is_part = options.only or options.seed is not None or options.seeds < sys.maxsize
+    if not options.smoke and (options.virtual or is_part):
+        print(*map(line, figures), "(a part, or in virtual time: nothing was written)", sep="\n")
+    else:
+        report("world", figures, details, smoke=options.smoke)
 
 
 def read_options() -> argparse.Namespace:
@@ -85,20 +89,23 @@ def read_options() -> argparse.Namespace:
     )
     parser.add_argument("--list", action="store_true", help="the names, and nothing else")
     parser.add_argument("--show", action="store_true", help="print the details as well")
-    parser.add_argument("--seeds", type=int, help="of each scenario, instead of its own")
+    parser.add_argument("--seed", type=int, help="only this one")
+    parser.add_argument("--seeds", type=int, help="at most so many, from 0 on")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes at work")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.seeds = options.seeds or (SMOKE_SEEDS if options.smoke else sys.maxsize)
+    return options
 
 
 def planned(options: argparse.Namespace) -> Iterator[Task]:
-    virtual = in_virtual_time()
-    for scenario in (*on_sockets(), *(virtual[: 8 + SMOKE_RANDOM] if options.smoke else virtual)):
-        is_virtual = options.virtual or scenario in virtual
-        seeds = options.seeds or (SMOKE_SEEDS if options.smoke else scenario.seeds)
+    real = [(scenario, options.virtual) for scenario in on_sockets()]
+    virtual = [(scenario, True) for scenario in in_virtual_time()]
+    for scenario, is_virtual in real + virtual:
         seconds = SMOKE_SECONDS if options.smoke else scenario.seconds
         sized = msgspec.structs.replace(scenario, seconds=seconds)
-        for seed in range(seeds):
-            yield Task(sized, seed, is_virtual)
+        for seed in range(scenario.seed, scenario.seed + scenario.seeds):
+            if options.seed in (None, seed) and seed < options.seeds:
+                yield Task(sized, seed, is_virtual)
 
 
 def wanted(name: str, patterns: list[str]) -> bool:
@@ -139,36 +146,35 @@ async def in_virtual(scenario: Scenario, seed: int) -> Run:
         return world.read()
 
     model: Any = world
-    counts, settings = Counts(), scenario.settings("http://none")
-    async with open_service(settings, environ={}, sink=counts, model=model) as judge:
-        return await drive(judge, scenario, seed, counts, read)
+    unscored, settings = Unscored(), scenario.settings("http://none")
+    async with open_service(settings, environ={}, sink=unscored, model=model) as judge:
+        return await drive(judge, scenario, seed, unscored, read)
 
 
 async def over_sockets(scenario: Scenario, seed: int, simulated: Any) -> Run:
     async def read() -> Statistics:
         return msgspec.json.decode(await asyncio.to_thread(simulated.read), type=Statistics)
 
-    counts = Counts()
+    unscored = Unscored()
     async with open_service(
-        scenario.settings(simulated.url), environ=ENVIRON, sink=counts
+        scenario.settings(simulated.url), environ=ENVIRON, sink=unscored
     ) as judge:
-        return await drive(judge, scenario, seed, counts, read)
+        return await drive(judge, scenario, seed, unscored, read)
 
 
-class Counts:
-    """A sink that counts what was graded and what was not scored."""
+class Unscored:
+    """A sink that counts samples that were not scored."""
 
     def __init__(self) -> None:
-        self.graded = self.unscored = 0
+        self.count = 0
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, SampleGraded):
-            self.graded += 1
-            self.unscored += event.reward.score is None
+            self.count += event.reward.score is None
 
 
 async def drive(
-    judge: JudgeService, scenario: Scenario, seed: int, counts: Counts, read: Read
+    judge: JudgeService, scenario: Scenario, seed: int, unscored: Unscored, read: Read
 ) -> Run:
     """Judges as fast as it may, and reads the judge's counts every second."""
     loop = asyncio.get_running_loop()
@@ -178,15 +184,14 @@ async def drive(
     readings = []
     for second in range(scenario.seconds + 1):
         await asyncio.sleep(started_s + second - loop.time())
-        at_s = loop.time() - started_s
+        at_s = round(loop.time() - started_s, 3)  # 5.9999999 is the sixth second
         readings.append(reading_of(at_s, await read()))
     for task in loads:
         if task.done():
             raise RuntimeError("the load ended before its time") from task.exception()
         task.cancel()
     await asyncio.wait(loads)
-    worst = (await read()).worst_window_calls
-    return Run(scenario, seed, readings, worst, counts.graded, counts.unscored)
+    return Run(scenario, seed, readings, unscored.count)
 
 
 async def load(judge: JudgeService, scenario: Scenario, lane: Lane, numbers: Iterator[int]) -> None:
@@ -206,6 +211,7 @@ def reading_of(at_s: float, seen: Statistics) -> Reading:
     return Reading(
         at_s=at_s,
         sent=seen.calls,
+        worst_sent=seen.worst_window_calls,
         answered=seen.answered,
         accepted=quota.admitted if quota else 0,
         refused_by_quota=quota.refused_requests if quota else 0,

@@ -15,11 +15,13 @@ RATE_OVER_S = 3
 class Reading(Struct, frozen=True, kw_only=True):
     """What the judge had counted. at_s: seconds since the load began.
 
-    sent: calls that arrived. accepted: by the quota. answered: well, in the end.
+    sent: calls that arrived. worst_sent: the most of them in any 60 s. accepted: by the quota.
+    answered: well, in the end.
     """
 
     at_s: float
     sent: int
+    worst_sent: float
     answered: int
     accepted: int
     refused_by_quota: int
@@ -32,13 +34,11 @@ class Reading(Struct, frozen=True, kw_only=True):
 
 
 class Run(Struct, frozen=True):
-    """A scenario that was run with a seed, read every second. worst_sent: in any 60 s."""
+    """A scenario that was run with a seed and read every second. unscored: samples without a score."""
 
     scenario: Scenario
     seed: int
     readings: list[Reading]
-    worst_sent: float
-    graded: int
     unscored: int
 
     def at(self, second: float) -> Reading:
@@ -63,16 +63,52 @@ class Run(Struct, frozen=True):
         return 100 * (self.last.refused - begin.refused) / sent if sent else 100.0
 
 
+class Figure(Struct, frozen=True):
+    """What is asked of every run of a scenario. is_least: `False` for at most."""
+
+    what: str
+    of: Callable[[Run], float]
+    asked: float
+    unit: str
+    is_least: bool = True
+
+
+def asked_of(scenario: Scenario) -> tuple[Figure, ...]:
+    """The figures of a scenario."""
+    if scenario.asks == "goodput":
+        return (Figure("goodput", goodput_percent, scenario.at_least, "%"),)
+    if scenario.asks == "sends":
+        what = "worst 60 s of what is sent, above the quota"
+        return (Figure(what, over_percent, 1.0, "%", is_least=False),)
+    if scenario.asks == "tenant":
+        return (
+            Figure("of what is left, used", accepted_percent, 95.0, "%"),
+            Figure("refused", refused_percent, 5.0, "%", is_least=False),
+        )
+    if scenario.asks == "too_high":
+        return (
+            Figure("true quota used", accepted_percent, 95.0, "%"),
+            Figure(f"refused after {SETTLED_S} s", refused_when_settled, 5.0, "%", is_least=False),
+        )
+    return (
+        Figure("calls in the storm", sent_in_storm_per_s, 1.1, "/s", is_least=False),
+        Figure("until 90 % are used again", recovery_s, SETTLED_S, "s", is_least=False),
+        Figure(f"used from {SETTLED_S} s after the storm on", used_after_storm, 90.0, "%"),
+    )
+
+
 def figures_of(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """What is asked of a scenario, of its worst run."""
-    name = runs[0].scenario.name.replace("_", " ")
-    return FIGURES[runs[0].scenario.asks](name, runs)
-
-
-def goodput(name: str, runs: Sequence[Run]) -> list[dict[str, Any]]:
-    asked = runs[0].scenario.at_least
-    least = min(map(goodput_percent, runs))
-    return [at_least(f"{name}: goodput", least, asked, "%")]
+    """What is asked of a scenario, of its worst run each. Says how to replay a run that failed."""
+    name, found = runs[0].scenario.name, []
+    for figure in asked_of(runs[0].scenario):
+        worst = (min if figure.is_least else max)(runs, key=figure.of)
+        made = (at_least if figure.is_least else at_most)(
+            f"{name.replace('_', ' ')}: {figure.what}", figure.of(worst), figure.asked, figure.unit
+        )
+        if not made["met"]:
+            print(f"  replay: --virtual --only '^{name}$' --seed {worst.seed}", flush=True)
+        found.append(made)
+    return found
 
 
 def goodput_percent(run: Run) -> float:
@@ -80,32 +116,27 @@ def goodput_percent(run: Run) -> float:
     return run.used_percent("answered", WARM_UP_S) / (1 - run.scenario.refused_share)
 
 
-def tenant(name: str, runs: Sequence[Run]) -> list[dict[str, Any]]:
-    used = min(run.used_percent("accepted", WARM_UP_S) for run in runs)
-    refused = max(run.refused_percent(WARM_UP_S) for run in runs)
-    return [
-        at_least(f"{name}: of what is left, used", used, 95.0, "%"),
-        at_most(f"{name}: refused", refused, 5.0, "%"),
-    ]
+def accepted_percent(run: Run) -> float:
+    return run.used_percent("accepted", WARM_UP_S)
 
 
-def too_high(name: str, runs: Sequence[Run]) -> list[dict[str, Any]]:
-    used = min(run.used_percent("accepted", WARM_UP_S) for run in runs)
-    refused = max(run.refused_percent(SETTLED_S) for run in runs)
-    return [
-        at_least(f"{name}: true quota used", used, 95.0, "%"),
-        at_most(f"{name}: refused after {SETTLED_S} s", refused, 5.0, "%"),
-    ]
+def refused_percent(run: Run) -> float:
+    return run.refused_percent(WARM_UP_S)
 
 
-def storm(name: str, runs: Sequence[Run]) -> list[dict[str, Any]]:
-    sent = max(map(sent_in_storm_per_s, runs))
-    used = min(run.used_percent("accepted", storm_end_s(run) + SETTLED_S) for run in runs)
-    return [
-        at_most(f"{name}: calls in the storm", sent, 1.1, "/s"),
-        at_most(f"{name}: until 90 % are used again", max(map(recovery_s, runs)), SETTLED_S, "s"),
-        at_least(f"{name}: used from {SETTLED_S} s after the storm on", used, 90.0, "%"),
-    ]
+def refused_by_quota_percent(run: Run) -> float:
+    """What a client can avoid, of what was sent from the sixth second on."""
+    begin = run.at(WARM_UP_S)
+    refused = run.last.refused_by_quota - begin.refused_by_quota
+    return 100 * refused / max(run.last.sent - begin.sent, 1)
+
+
+def refused_when_settled(run: Run) -> float:
+    return run.refused_percent(SETTLED_S)
+
+
+def over_percent(run: Run) -> float:
+    return 100 * (run.last.worst_sent / run.scenario.per_minute - 1)
 
 
 def storm_end_s(run: Run) -> float:
@@ -128,30 +159,18 @@ def recovery_s(run: Run) -> float:
     return run.last.at_s - end_s
 
 
-def sends(name: str, runs: Sequence[Run]) -> list[dict[str, Any]]:
-    worst = max(map(over_percent, runs))
-    return [at_most(f"{name}: worst 60 s of what is sent, above the quota", worst, 1.0, "%")]
-
-
-def over_percent(run: Run) -> float:
-    return 100 * (run.worst_sent / run.scenario.per_minute - 1)
-
-
-FIGURES: dict[str, Callable[[str, Sequence[Run]], list[dict[str, Any]]]] = {
-    "goodput": goodput,
-    "tenant": tenant,
-    "too_high": too_high,
-    "storm": storm,
-    "sends": sends,
-}
+def used_after_storm(run: Run) -> float:
+    return run.used_percent("accepted", storm_end_s(run) + SETTLED_S)
 
 
 def details_of(runs: Sequence[Run]) -> dict[str, Any]:
     """The same of every kind of scenario, least, middle and greatest of its runs."""
     measured: dict[str, Callable[[Run], float]] = {
+        "per_minute": lambda run: run.scenario.per_minute,
         "answered_percent": lambda run: run.used_percent("answered", WARM_UP_S),
-        "accepted_percent": lambda run: run.used_percent("accepted", WARM_UP_S),
-        "refused_percent": lambda run: run.refused_percent(WARM_UP_S),
+        "accepted_percent": accepted_percent,
+        "refused_percent": refused_percent,
+        "refused_by_quota_percent": refused_by_quota_percent,
         "sent_in_worst_60_s_above_quota_percent": over_percent,
         "unscored": lambda run: run.unscored,
     }
@@ -159,4 +178,4 @@ def details_of(runs: Sequence[Run]) -> dict[str, Any]:
     for what, measure in measured.items():
         values = [round(measure(run), 3) for run in runs]
         found[what] = values[0] if len(values) == 1 else spread(values)
-    return {"per_minute": runs[0].scenario.per_minute, "runs": len(runs), **found}
+    return {"runs": len(runs), **found}
