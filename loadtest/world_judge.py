@@ -5,9 +5,8 @@ import math
 from typing import Any
 
 from measuring import InstantJudge
-from msgspec import Struct
 
-from judge_service.errors import CallError, QuotaExhausted, Throttled, Unavailable
+from judge_service.errors import QuotaExhausted, Throttled, Unavailable
 from judge_service.flow import Request
 from judge_service.simulator import SimulatorConfig, Statistics
 from judge_service.simulator.call_log import CallLog, CallLogged
@@ -16,14 +15,6 @@ from judge_service.simulator.faults import GARBAGE, Refusal
 from judge_service.simulator.quota import Quota
 from judge_service.simulator.spells import Spells
 from judge_service.values import Completion, Prompt, Usage
-
-
-class Fate(Struct, frozen=True):
-    """How a call with a fault ends. status: as the simulator logs it. error: what a backend makes of it."""
-
-    status: int
-    error: CallError | None
-
 
 REFUSED = {"throttle": Throttled, "daily_quota": QuotaExhausted}
 """Faults that refuse a call at once and cost nothing."""
