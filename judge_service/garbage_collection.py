@@ -7,7 +7,7 @@ YOUNG_OBJECTS = 20_000
 nothing: what an evaluation makes is gone when it ends, without the collector (docs/performance.md)."""
 
 
-def settle_collector() -> None:
+def settle_garbage_collection() -> None:
     """What is there now stays, and is not walked through again and again, 30 ms at a time; what comes is
     looked at seldom. Called once, when all is open.
     """

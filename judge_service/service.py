@@ -39,10 +39,10 @@ from judge_service.grading import (
     Canaries,
     Canary,
     Guards,
+    JudgeMonitor,
+    JudgeMonitorStatistics,
     Monitors,
     Rubric,
-    Watch,
-    WatchStatistics,
     load_canaries,
     load_rubric,
     panels,
@@ -54,7 +54,7 @@ from judge_service.telemetry.state import ServiceState
 from judge_service.throughput import Throughput, expect
 from judge_service.values import Prompt, Ranking, Reward, Sample
 from judge_service.verifiers import MODULES
-from judge_service.wire import Answer, Batch, Door, Late, decode_event, encode_reply
+from judge_service.wire import Answer, Batch, Late, ReplyPolicy, decode_event, encode_reply
 
 if TYPE_CHECKING:  # imported where they are used: a cold start pays for every module
     from judge_service.backends.rehearsal import Script
@@ -81,7 +81,7 @@ class JudgeService:
         rubric: Rubric,
         graders: Graders,
         assembly: Assembly,
-        watch: Watch,
+        monitor: JudgeMonitor,
         sink: Sink,
     ) -> None:
         self.settings = settings
@@ -94,9 +94,9 @@ class JudgeService:
         self._groups = self._flat_groups = 0
         self._largest_group = _largest_group(rubric)
         self._assembly = assembly
-        self._watch = watch
+        self._monitor = monitor
         self._sink = sink
-        self._door = Door(
+        self._reply_policy = ReplyPolicy(
             policy=settings.unscored.policy,
             max_fraction=settings.unscored.max_fraction,
             memory_s=settings.unscored.memory_s,
@@ -128,7 +128,7 @@ class JudgeService:
         """
         seconds = self.settings.deadline_s if deadline_s is None else deadline_s
         deadline = asyncio.get_running_loop().time() + seconds
-        canaries = self._watch.canaries.due() if samples else ()
+        canaries = self._monitor.canaries.due() if samples else ()
         if not canaries:
             return await self._score(samples, deadline, lane, job)
         async with self._beside(canaries, deadline, lane, job):
@@ -137,13 +137,13 @@ class JudgeService:
     async def _score(
         self, samples: Sequence[Sample], deadline: float, lane: Lane, job: str
     ) -> list[Reward]:
-        if len(samples) == 1:  # no window of workers is needed, which saves a third of the cost
+        if len(samples) == 1:  # no worker pool is needed, which saves a third of the cost
             return [await self._grade(Request(samples[0], deadline, lane, job))]
 
         def grade(sample: Sample) -> Awaitable[Reward]:
             return self._grade(Request(sample, deadline, lane, job))
 
-        rewards = await work_off(samples, grade, window=self._widest())
+        rewards = await work_off(samples, grade, workers=self._widest())
         self._note_groups(samples, rewards)
         return rewards
 
@@ -166,14 +166,14 @@ class JudgeService:
 
         jobs: read as results are taken, so that little more than `window` samples (nine eighths of it)
             are in memory.
-        window: samples at work at once, by default twice `limits.max_in_flight`; where siblings are
-            compared, not less than a whole group of them.
+        window: samples at work at once, by default twice `limits.max_in_flight`; where responses of a
+            group are compared, not less than a whole group.
         deadline_s: seconds for each sample from when its work begins; by default none, because a
             long file waits for its quota as long as it takes.
         lane, job: as in `score`.
 
-        A process that does nothing else should call `collector.settle_collector` first, as `judge score`
-        does: it halves the longest stall of the loop (`loadtest/large_job.py`).
+        A process that does nothing else should call `garbage_collection.settle_garbage_collection`
+        first, as `judge score` does: it halves the longest stall of the loop (`loadtest/large_job.py`).
         """
         size = max(window or self._widest(), self._largest_group)
         loop = asyncio.get_running_loop()
@@ -182,7 +182,7 @@ class JudgeService:
             deadline = inf if deadline_s is None else loop.time() + deadline_s
             return self._grade(Request(sample, deadline, lane, job))
 
-        async with aclosing(work_through(jobs, grade, window=size)) as finished:
+        async with aclosing(work_through(jobs, grade, workers=size)) as finished:
             async for key, reward in finished:
                 yield key, reward
 
@@ -207,7 +207,7 @@ class JudgeService:
         started = loop.time()
         seconds = self.settings.deadline_s if deadline_s is None else deadline_s
         for sample in samples:
-            self._watch.guards.look(sample)
+            self._monitor.guards.look(sample)
         if self._ranker is None:
             self._ranker = await asyncio.to_thread(self._open_ranker)
         ranking = await self._ranker(Request(samples, started + seconds, lane, job))
@@ -251,7 +251,7 @@ class JudgeService:
         max_reply_bytes: a longer reply loses its explanations, then is a WireError.
         """
         rewards = await self.score(batch.samples, deadline_s=deadline_s, lane=lane, job=job)
-        answers = self._door.answer(batch.samples, rewards, late)
+        answers = self._reply_policy.answer(batch.samples, rewards, late)
         wanted = self.settings.wire.envelope
         envelope = batch.envelope if wanted == "auto" else wanted
         return encode_reply(answers, envelope, max_reply_bytes)
@@ -290,7 +290,7 @@ class JudgeService:
         Raises TooManyUnscored if too much of it was not judged.
         """
         rewards = await self.score(samples, deadline_s=deadline_s, lane=lane, job=job)
-        return self._door.answer(samples, rewards, refuse=refuse)
+        return self._reply_policy.answer(samples, rewards, refuse=refuse)
 
     async def check(self) -> list[str]:
         """What stands in the way of judging, one line each; empty when nothing does."""
@@ -310,9 +310,9 @@ class JudgeService:
             flat_groups=self._flat_groups,
         )
 
-    def watched(self) -> WatchStatistics:
+    def watched(self) -> JudgeMonitorStatistics:
         """What guards, canaries and monitors have seen (docs/guards.md)."""
-        return self._watch.statistics()
+        return self._monitor.statistics()
 
     def is_busy(self) -> bool:
         """Whether work waits for quota or for a slot, at every target."""
@@ -320,10 +320,10 @@ class JudgeService:
 
     def explain(self) -> list[tuple[str, list[str]]]:
         """The assembled stacks, outermost layer first, each layer with its settings."""
-        from judge_service.grading import Blend, OwnGrader  # noqa: PLC0415 - only what is used
+        from judge_service.grading import Blend, CustomGrader  # noqa: PLC0415 - only what is used
 
         grader = self._grader
-        if isinstance(grader, OwnGrader):
+        if isinstance(grader, CustomGrader):
             return [("per sample", [repr(grader)])]
         per_sample = grader.layers() if isinstance(grader, Blend) else [repr(grader)]
         if not self._askings:
@@ -385,7 +385,7 @@ class JudgeService:
         self, canaries: Sequence[Canary], deadline: float, lane: Lane, job: str
     ) -> AsyncIterator[None]:
         """Has canaries judged while a batch is; those that are not done soon after it are given up."""
-        draw = self._watch.canaries.draw
+        draw = self._monitor.canaries.draw
         tasks = [
             asyncio.create_task(
                 self._grade_canary(canary, Request(canary.sample, deadline, lane, job), draw)
@@ -404,12 +404,12 @@ class JudgeService:
         rewards = [
             await asking.grader(request, draw=draw, draws=DRAW_STEP) for asking in self._askings
         ]
-        self._watch.note_canary(canary, rewards)
+        self._monitor.note_canary(canary, rewards)
 
     async def _grade(self, request: Request[Sample]) -> Reward:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        self._watch.guards.look(request.body)
+        self._monitor.guards.look(request.body)
         reward = await self._grader(request)
         duration_s = loop.time() - started
         self._sink(
@@ -421,7 +421,7 @@ class JudgeService:
                 response=request.body.response,
             )
         )
-        self._watch.note(request.body, reward)
+        self._monitor.note(request.body, reward)
         return reward
 
 
@@ -446,9 +446,9 @@ async def open_service(
     own = None
     async with AsyncExitStack() as closing:
         if settings.grader:
-            from judge_service.grading.custom.grader import open_own  # noqa: PLC0415 - only what is used
+            from judge_service.grading.custom.grader import open_custom_grader  # noqa: PLC0415 - only what is used
 
-            own = await open_own(settings.grader, timeout_s=settings.grader_timeout_s)
+            own = await open_custom_grader(settings.grader, timeout_s=settings.grader_timeout_s)
             closing.callback(own.close)
         rubric = own.rubric if own else load_rubric(settings.rubric)
         compares = not own and (model is not None or settings.backend != "local")
@@ -457,14 +457,14 @@ async def open_service(
         settings = _in_range(settings, rubric)
         source = os.environ if environ is None else environ
         assemblies = assemble_each(settings, rubric, source, sink, closing, model=model)
-        watch = _watch(settings, sink, has_judge=not own and bool(panels(rubric)))
+        monitor = _open_monitor(settings, sink, has_judge=not own and bool(panels(rubric)))
         graders = open_graders(
             settings,
             rubric,
             assemblies,
             closing,
             sink=sink,
-            guards=watch.guards,
+            guards=monitor.guards,
             own=own,
             compares=compares,
         )
@@ -473,7 +473,7 @@ async def open_service(
             rubric=rubric,
             graders=graders,
             assembly=merged(assemblies),
-            watch=watch,
+            monitor=monitor,
             sink=sink,
         )
 
@@ -516,7 +516,7 @@ def _in_range(settings: Settings, rubric: Rubric) -> Settings:
     return replace(settings, wire=replace(settings.wire, score_range=rubric.output))
 
 
-def _watch(settings: Settings, sink: Sink, *, has_judge: bool) -> Watch:
+def _open_monitor(settings: Settings, sink: Sink, *, has_judge: bool) -> JudgeMonitor:
     """What keeps an eye on responses and judge. Programs need no guards: they see all as it was sent.
 
     Raises SettingsError.
@@ -527,7 +527,7 @@ def _watch(settings: Settings, sink: Sink, *, has_judge: bool) -> Watch:
             "`canaries.file` watches a judge, and no judge is asked; leave it empty"
         )
     active = [name for name in GUARDS if has_judge and getattr(settings.guards, name)]
-    return Watch(
+    return JudgeMonitor(
         guards=Guards(frozenset(active), sink),
         canaries=Canaries(
             load_canaries(wanted.file) if wanted.file else (),

@@ -17,7 +17,7 @@ from judge_service.settings import Settings
 from judge_service.telemetry.sinks import Sinks, open_sinks
 from judge_service.telemetry.trace import carry
 from judge_service.wire import decode_event, refuse_larger
-from lambda_adapter.freeze import Watch
+from lambda_adapter.freeze import FreezeDetector
 
 CLOSING_S = 5.0
 """How long `close` waits for the judge: for its store and for calls on the wire."""
@@ -74,7 +74,7 @@ class Environment:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._places = Places(environ)
         self._renewal: Renewal[Opened] | None = None
-        self._watch = Watch()
+        self._freeze = FreezeDetector()
 
     def __repr__(self) -> str:
         return f"<Environment {self._renewal or 'closed'}>"
@@ -114,19 +114,19 @@ class Environment:
             return self._loop
 
     async def _answer(self, event: Any, invocation: Invocation) -> Any:
-        stood_still = self._watch.begin()
+        was_frozen = self._freeze.begin()
         try:
             async with AsyncExitStack() as closing:
                 closing.enter_context(
                     carry(request_id=invocation.request_id, trace_id=invocation.trace_id)
                 )
                 opened = await self._opened(closing, invocation.ends_at_s)
-                if stood_still:
+                if was_frozen:
                     opened.judge.thaw()
                 closing.push_async_callback(self._make_ready_to_freeze, opened)
                 return await self._reply(opened.judge, event, invocation.ends_at_s)
         finally:
-            self._watch.end()
+            self._freeze.end()
 
     async def _opened(self, closing: AsyncExitStack, ends_at_s: float | None) -> Opened:
         if self._renewal is None:
@@ -167,7 +167,7 @@ class Environment:
         )
 
     async def _make_ready_to_freeze(self, opened: Opened) -> None:
-        if self._watch.is_last:
+        if self._freeze.is_last:
             await opened.judge.rest()
         await opened.sinks.aclose()
 

@@ -17,7 +17,7 @@ def since_boot_s() -> float:
 BOOTTIME = hasattr(time, "CLOCK_BOOTTIME")
 
 
-class Watch:
+class FreezeDetector:
     """Counts invocations and looks at the clocks between them.
 
     Which clocks go on during a freeze depends on how it is done: under SIGSTOP all, in a paused
@@ -33,7 +33,7 @@ class Watch:
         self._at_work = 0
 
     def __repr__(self) -> str:
-        return f"<Watch, {self._at_work} at work>"
+        return f"<FreezeDetector, {self._at_work} at work>"
 
     @property
     def is_last(self) -> bool:

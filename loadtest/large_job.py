@@ -30,7 +30,7 @@ from measuring import (
 )
 
 from judge_service import Sample, open_service
-from judge_service.garbage_collection import settle_collector
+from judge_service.garbage_collection import settle_garbage_collection
 
 BEAT_S = 0.005
 LATENCIES_S = (0.0, 0.05)
@@ -84,7 +84,7 @@ class Job:
         wait = partial(asyncio.sleep, self.latency_s) if self.latency_s else None
         model: Any = InstantJudge(wait)
         async with open_service(settings_for("http://none"), environ={}, model=model) as judge:
-            settle_collector()  # as `judge score` does
+            settle_garbage_collection()  # as `judge score` does
             heart = asyncio.create_task(self._beat())
             await asyncio.sleep(20 * BEAT_S)
             self.late_s.clear()

@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "throughput": {"settings"},
     "simulator": set(),
     "garbage_collection": set(),
+    "collector": {"garbage_collection"},
     "testing": {"telemetry.events"},
     "cli": VALUES
     | {

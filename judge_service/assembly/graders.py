@@ -17,9 +17,9 @@ from judge_service.values import Prompt, Sample, Usage
 from judge_service.verifiers import Verifier, open_verifier
 
 if TYPE_CHECKING:  # imported where they are used: a cold start pays for every module
-    from judge_service.grading import Blend, Combine, OwnGrader, Pack, Ranker, Siblings, Vote
+    from judge_service.grading import Blend, Combine, CustomGrader, GroupGrader, Pack, Ranker, Vote
 
-    AnyGrader = Blend | Grader | OwnGrader | Pack | Siblings | Vote
+    AnyGrader = Blend | Grader | CustomGrader | Pack | GroupGrader | Vote
 
 PACK_WAIT_S = 0.005
 """How long the first sample of a pack waits for others; nothing beside a judge call."""
@@ -62,7 +62,7 @@ def open_graders(
     *,
     sink: Sink,
     guards: Guards,
-    own: "OwnGrader | None",
+    own: "CustomGrader | None",
     compares: bool,
 ) -> Graders:
     """Makes them, and starts the verifiers, which `closing` ends.
@@ -141,15 +141,15 @@ def _asking(
     *,
     compares: bool,
 ) -> Asking:
-    """Asks about each sample, or, where the rubric and the judge can do it, about siblings together."""
+    """Asks about each sample, or, where the rubric and the judge can do it, about a whole group together."""
     grader = _grader(settings, rubric, assembly, sink, guards)
     alone = _alone(settings, grader, assembly)
     if rubric.compare == "pointwise" or not compares:
         return Asking(rubric, grader, alone)
-    from judge_service.grading.groups.group import Siblings, relative  # noqa: PLC0415 - only what is used
+    from judge_service.grading.groups.group import GroupGrader, relative  # noqa: PLC0415 - only what is used
 
     ranker = _ranker(settings, grader, alone, compares=True, combine=relative)
-    return Asking(rubric, grader, Siblings(grader, ranker=ranker, alone=alone))
+    return Asking(rubric, grader, GroupGrader(grader, ranker=ranker, alone=alone))
 
 
 def _alone(settings: Settings, grader: Grader, assembly: Assembly) -> "Grader | Pack | Vote":

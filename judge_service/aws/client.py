@@ -25,7 +25,7 @@ _EXPIRED = (b"ExpiredToken", b"RequestExpired")
 _API_KEY = "AWS_BEARER_TOKEN_BEDROCK"
 
 
-class Message(Struct, frozen=True, kw_only=True):
+class AwsRequest(Struct, frozen=True, kw_only=True):
     """What is asked of a service, before it is signed.
 
     service: as in host names and signatures (`ssm`, `sqs`, `dynamodb`).
@@ -85,12 +85,12 @@ class AwsClient:
         }
         url = await self._endpoint(service) + "/"
         encoded = msgspec.json.encode(body)
-        return await self._send(Message(service=service, url=url, headers=headers, body=encoded))
+        return await self._send(AwsRequest(service=service, url=url, headers=headers, body=encoded))
 
     async def object(self, bucket: str, key: str) -> Reply:
         """An object of S3, or whatever S3 says instead. Raises CallError."""
         url = await self._object_url(bucket, quote(key, safe="/~"))
-        return await self._send(Message(service="s3", url=url, method="GET"))
+        return await self._send(AwsRequest(service="s3", url=url, method="GET"))
 
     async def _object_url(self, bucket: str, path: str) -> str:
         endpoint = await self._endpoint("s3")
@@ -109,40 +109,42 @@ class AwsClient:
         by_service = self._environ.get(f"AWS_ENDPOINT_URL_{service.upper()}")
         return by_service or self._environ.get("AWS_ENDPOINT_URL") or None
 
-    async def _send(self, message: Message) -> Reply:
+    async def _send(self, request: AwsRequest) -> Reply:
         identity = await self._identities.get()
-        reply = await self._send_as(identity, message)
+        reply = await self._send_as(identity, request)
         if reply.status in (400, 401, 403) and any(code in reply.body for code in _EXPIRED):
-            return await self._send_as(await self._identities.renew(identity), message)
+            return await self._send_as(await self._identities.renew(identity), request)
         return reply
 
-    async def _send_as(self, identity: Identity, message: Message) -> Reply:
+    async def _send_as(self, identity: Identity, request: AwsRequest) -> Reply:
         if isinstance(identity, ApiKey):
-            raise CredentialsError(f"a Bedrock API key cannot sign a call to {message.service}")
-        signed = sign(message, identity, await self._identities.region(), self._now())
-        if message.method == "GET":
-            return await self._transport.get(message.url, signed, CALL_TIMEOUT_S)
-        return await self._transport.post(message.url, signed, message.body, CALL_TIMEOUT_S)
+            raise CredentialsError(f"a Bedrock API key cannot sign a call to {request.service}")
+        signed = sign(request, identity, await self._identities.region(), self._now())
+        if request.method == "GET":
+            return await self._transport.get(request.url, signed, CALL_TIMEOUT_S)
+        return await self._transport.post(request.url, signed, request.body, CALL_TIMEOUT_S)
 
 
-def sign(message: Message, credentials: Credentials, region: str, now_s: float) -> dict[str, str]:
-    """The message's headers, all signed (Signature Version 4), with those that a signature adds.
+def sign(
+    request: AwsRequest, credentials: Credentials, region: str, now_s: float
+) -> dict[str, str]:
+    """The request's headers, all signed (Signature Version 4), with those that a signature adds.
 
     now_s: wall clock, seconds since 1970.
     """
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
-    digest = hashlib.sha256(message.body).hexdigest()
-    headers = {**message.headers, "x-amz-date": stamp, "x-amz-content-sha256": digest}
+    digest = hashlib.sha256(request.body).hexdigest()
+    headers = {**request.headers, "x-amz-date": stamp, "x-amz-content-sha256": digest}
     if credentials.token:
         headers["x-amz-security-token"] = credentials.token
-    parts = urlsplit(message.url)
+    parts = urlsplit(request.url)
     lines = dict(sorted({**headers, "host": parts.netloc}.items()))
     names = ";".join(lines)
     listed = "".join([f"{name}:{value}\n" for name, value in lines.items()])
-    canonical = f"{message.method}\n{parts.path}\n\n{listed}\n{names}\n{digest}"
-    scope = f"{stamp[:8]}/{region}/{message.service}/aws4_request"
+    canonical = f"{request.method}\n{parts.path}\n\n{listed}\n{names}\n{digest}"
+    scope = f"{stamp[:8]}/{region}/{request.service}/aws4_request"
     hashed = hashlib.sha256(canonical.encode()).hexdigest()
-    key = KeyedHash(signing_key(credentials.secret_key, stamp[:8], region, message.service))
+    key = KeyedHash(signing_key(credentials.secret_key, stamp[:8], region, request.service))
     signature = key.hexdigest(f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashed}".encode())
     headers["authorization"] = (
         f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope},"

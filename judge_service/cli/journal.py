@@ -142,13 +142,13 @@ class Journal:
     def groups(self, total: int) -> tuple[int, int]:
         """How many prompts have several scored rows, and in how many of them all scores are equal.
 
-        Over the first `total` positions; rows without a prompt (key `""`) are siblings of nobody.
+        Over the first `total` positions; rows without a prompt (key `""`) are in no group.
         """
         with _one_sentence(self.path):
             ((several, equal),) = self._database.execute(_GROUPS, {"total": total})
         return several, equal
 
-    def siblings_of_gaps(self, total: int) -> Iterator[Entry]:
+    def rows_beside_gaps(self, total: int) -> Iterator[Entry]:
         """The entries of every prompt of which a row lacks its score or a criterion's."""
         with _one_sentence(self.path):
             yield from self._entries(_SIBLINGS, {"total": total})

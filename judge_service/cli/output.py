@@ -11,7 +11,7 @@ from judge_service.cli.summary import Summary
 from judge_service.errors import JudgeServiceError, TooManyUnscored
 from judge_service.settings import Settings, UnscoredSettings
 from judge_service.values import INPUT_REASONS, Part, Reward, Sample
-from judge_service.wire import Answer, Door, dump_json, encode_item, read_json
+from judge_service.wire import Answer, ReplyPolicy, dump_json, encode_item, read_json
 
 MAX_ID_BYTES = 1_000_000_000
 """An id in the journal came in with a row, whose size was bounded there."""
@@ -60,15 +60,15 @@ def write_rewards(path: Path, journal: Journal, summary: Summary, settings: Sett
 
 
 class Answering:
-    """The wire's door with the whole file as its batch, although rows pass one at a time.
+    """The wire's reply policy with the whole file as its batch, although rows pass one at a time.
 
-    A row with all its scores needs no siblings. Any other goes through the door beside one stand-in
-    that carries, per column, the mean of its scored siblings in the file, else of the whole file: the
-    same numbers that the door would find if it saw everything at once.
+    A row with all its scores needs no other row. Any other goes through the reply policy beside one stand-in
+    that carries, per column, the mean of its group's scored rows in the file, else of the whole file: the
+    same numbers that the reply policy would find if it saw everything at once.
     """
 
     def __init__(self, journal: Journal, summary: Summary, settings: Settings) -> None:
-        self._door = Door(
+        self._policy = ReplyPolicy(
             policy=settings.unscored.policy,
             max_fraction=1.0,  # `check_unscored` has looked at the whole file
             memory_s=0.0,
@@ -79,23 +79,25 @@ class Answering:
         self._of_file[SCORE] = summary.reward.mean
 
     def __repr__(self) -> str:
-        return f"Answering({len(self._of_group)} group means, {self._door!r})"
+        return f"Answering({len(self._of_group)} group means, {self._policy!r})"
 
     def answer(self, entry: Entry) -> Answer:
         """What one row gets."""
         sample = Sample(id=read_json(entry.id, max_bytes=MAX_ID_BYTES), group_key=entry.group_key)
         reward = entry.reward
         if reward.score is not None and all(part.score is not None for part in reward.parts):
-            return self._door.answer([sample], [reward])[0]
+            return self._policy.answer([sample], [reward])[0]
         stand_in = self._stand_in(entry.group_key, reward)
-        return self._door.answer([sample, sample], [reward, stand_in])[0]
+        return self._policy.answer([sample, sample], [reward, stand_in])[0]
 
     def _stand_in(self, group: str, reward: Reward) -> Reward:
         score = self._mean(group, SCORE)
         parts = tuple(
             Part(part.name, self._mean(group, part.name), part.weight) for part in reward.parts
         )
-        reason = "no_response" if score is None else None  # not counted by the door as a failure
+        reason = (
+            "no_response" if score is None else None
+        )  # not counted by the reply policy as a failure
         return Reward(score=score, reason=reason, parts=parts)
 
     def _mean(self, group: str, name: str) -> float | None:
@@ -105,7 +107,7 @@ class Answering:
 def _group_means(journal: Journal, total: int) -> dict[Column, float]:
     """Means per group and column, of those groups that need them."""
     sums: dict[Column, tuple[float, int]] = {}
-    for entry in journal.siblings_of_gaps(total):
+    for entry in journal.rows_beside_gaps(total):
         scores = [(SCORE, entry.reward.score)]
         scores += [(part.name, part.score) for part in entry.reward.parts]
         for name, score in scores:

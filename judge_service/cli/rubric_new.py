@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="kind",
         choices=KINDS,
         default="judge",
-        help="who scores: a judge, programs, both, or a judge that compares siblings (%(default)s)",
+        help="who scores: a judge, programs, both, or a judge that compares a group (%(default)s)",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="where to write it (default: NAME.toml)"

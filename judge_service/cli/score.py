@@ -22,7 +22,7 @@ from judge_service.cli.rows import STDIN, Row, Rows, chunks, decode, id_of, open
 from judge_service.cli.summary import RunFacts, Summary, summarise
 from judge_service.cli.writer import Writer
 from judge_service.errors import SettingsError, TooManyUnscored, WireError
-from judge_service.garbage_collection import settle_collector
+from judge_service.garbage_collection import settle_garbage_collection
 from judge_service.settings import Settings
 from judge_service.values import Criterion, Part, Reward, Sample
 from judge_service.wire import dump_json
@@ -176,7 +176,7 @@ async def judge_rows(
     async with (opener or _open_service)(work.settings) as judge:
         meta = _meta(work.settings, judge)
         await asyncio.to_thread(journal.claim, meta, restart=work.restart)
-        settle_collector()
+        settle_garbage_collection()
         started = time.monotonic()
         reading = Reading(work, judge.rubric.criteria, progress)
         async with Writer(journal, reading.acknowledge) as writer:

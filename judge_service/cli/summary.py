@@ -76,7 +76,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     cost_usd: float | None
 
 
-class Tally:
+class ScoreCounts:
     """Mean and variance in one pass (Welford 1962)."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Tally:
         self._lowest, self._highest = math.inf, -math.inf
 
     def __repr__(self) -> str:
-        return f"Tally(scored={self.scored}, unscored={self.unscored}, mean={self._mean:.4f})"
+        return f"ScoreCounts(scored={self.scored}, unscored={self.unscored}, mean={self._mean:.4f})"
 
     def add(self, score: float | None) -> None:
         """Counts one score, or the lack of one."""
@@ -113,12 +113,12 @@ class Tally:
         )
 
 
-class Tallies:
+class RewardCounts:
     """Everything that is counted over all rewards; its memory does not grow with them."""
 
     def __init__(self) -> None:
-        self.reward = Tally()
-        self.criteria: dict[str, Tally] = {}
+        self.reward = ScoreCounts()
+        self.criteria: dict[str, ScoreCounts] = {}
         self.reasons: Counter[str] = Counter()
         self.examples: dict[str, str] = {}
         self.histogram = [0] * BINS
@@ -127,7 +127,7 @@ class Tallies:
         self._unpriced = 0
 
     def __repr__(self) -> str:
-        return f"Tallies({self.reward!r}, reasons={dict(self.reasons)})"
+        return f"RewardCounts({self.reward!r}, reasons={dict(self.reasons)})"
 
     def add(self, reward: Reward) -> None:
         """Counts one reward."""
@@ -139,7 +139,7 @@ class Tallies:
         else:
             self.histogram[min(BINS - 1, int(reward.score * BINS))] += 1
         for part in reward.parts:
-            self.criteria.setdefault(part.name, Tally()).add(part.score)
+            self.criteria.setdefault(part.name, ScoreCounts()).add(part.score)
         self.usage += reward.usage
         self._cost_usd += reward.cost_usd or 0.0
         self._unpriced += reward.cost_usd is None and reward.usage.calls > 0
@@ -154,11 +154,11 @@ def summarise(journal: Journal, facts: RunFacts, output: Path, settings: Setting
 
     Raises JudgeServiceError if a row has no result there.
     """
-    tallies = Tallies()
+    counts = RewardCounts()
     for entry in journal.entries(facts.total):
-        tallies.add(entry.reward)
+        counts.add(entry.reward)
     groups, groups_without_variance = journal.groups(facts.total)
-    usage = tallies.usage
+    usage = counts.usage
     return Summary(
         output=str(output),
         journal=str(journal.path),
@@ -166,13 +166,13 @@ def summarise(journal: Journal, facts: RunFacts, output: Path, settings: Setting
         judge=facts.judge,
         score_range=settings.wire.score_range,
         rows=facts.total,
-        unscored=tallies.reward.unscored,
-        failed=sum(n for reason, n in tallies.reasons.items() if reason not in INPUT_REASONS),
-        unscored_reasons=dict(tallies.reasons.most_common()),
-        unscored_examples=tallies.examples,
-        reward=tallies.reward.spread("reward"),
-        criteria=[tally.spread(name) for name, tally in tallies.criteria.items()],
-        histogram=tallies.histogram,
+        unscored=counts.reward.unscored,
+        failed=sum(n for reason, n in counts.reasons.items() if reason not in INPUT_REASONS),
+        unscored_reasons=dict(counts.reasons.most_common()),
+        unscored_examples=counts.examples,
+        reward=counts.reward.spread("reward"),
+        criteria=[one.spread(name) for name, one in counts.criteria.items()],
+        histogram=counts.histogram,
         groups=groups,
         groups_without_variance=groups_without_variance,
         judged_now=facts.judged,
@@ -182,5 +182,5 @@ def summarise(journal: Journal, facts: RunFacts, output: Path, settings: Setting
         judge_calls=usage.calls,
         input_tokens=usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens,
         output_tokens=usage.output_tokens,
-        cost_usd=tallies.cost_usd(),
+        cost_usd=counts.cost_usd(),
     )

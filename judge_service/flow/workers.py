@@ -1,4 +1,4 @@
-"""A bounded number of workers over jobs: over a stream of any length, or over a batch."""
+"""A worker pool: a bounded number of tasks that work through a batch, or through a stream of any length."""
 
 import asyncio
 from collections import deque
@@ -16,27 +16,29 @@ STARTS_A_TURN = 16
 would keep everybody else waiting for 100 ms, at the start and again whenever they end together."""
 
 
-async def work_off(jobs: Sequence[J], work: Callable[[J], Awaitable[R]], *, window: int) -> list[R]:
-    """The results of a batch, in order; at most `window` jobs at work.
+async def work_off(
+    jobs: Sequence[J], work: Callable[[J], Awaitable[R]], *, workers: int
+) -> list[R]:
+    """The results of a batch, in order; at most `workers` jobs at work.
 
     Cheaper than `work_through` by the queue that results go through there. An error of `work` is
     raised here; it and a cancellation end all that is at work.
     """
     results: list[Any] = [None] * len(jobs)
-    left, pace = iter(enumerate(jobs)), _Pace()
+    left, turns = iter(enumerate(jobs)), _Turns()
 
     async def take_and_work() -> None:
         for position, job in left:
-            await pace.turn()
+            await turns.turn()
             results[position] = await work(job)
 
-    workers = [asyncio.create_task(take_and_work()) for _ in range(min(window, len(jobs)))]
+    tasks = [asyncio.create_task(take_and_work()) for _ in range(min(workers, len(jobs)))]
     try:
-        await asyncio.gather(*workers)
+        await asyncio.gather(*tasks)
     finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
     return results
 
 
@@ -50,17 +52,17 @@ async def work_through(
     jobs: AsyncIterable[tuple[K, J]] | Iterable[tuple[K, J]],
     work: Callable[[J], Awaitable[R]],
     *,
-    window: int,
+    workers: int,
 ) -> AsyncGenerator[tuple[K, R]]:
-    """Results as they are ready, each with its job's key; at most `window` jobs at work.
+    """Results as they are ready, each with its job's key; at most `workers` jobs at work.
 
-    `window` workers take from one iterator, because gathering 100,000 tasks would stall the loop for
+    The workers take from one iterator, because gathering 100,000 tasks would stall the loop for
     a second. An error of the iterator or of `work` is raised here, and closing the generator
     cancels the workers and waits for them.
     """
     source = _Source(jobs)
     finished: asyncio.Queue[tuple[K, R] | _Ended] = asyncio.Queue(
-        maxsize=1 + window // 8  # so that a burst of endings does not put every worker to sleep
+        maxsize=1 + workers // 8  # so that a burst of endings does not put every worker to sleep
     )
 
     async def take_and_work() -> None:
@@ -73,9 +75,9 @@ async def work_through(
             ended = _Ended(problem)
         await finished.put(ended)
 
-    workers = [asyncio.create_task(take_and_work()) for _ in range(window)]
+    tasks = [asyncio.create_task(take_and_work()) for _ in range(workers)]
     try:
-        running = len(workers)
+        running = len(tasks)
         while running:
             item = await finished.get()
             if not isinstance(item, _Ended):
@@ -85,23 +87,23 @@ async def work_through(
             if item.problem is not None:
                 raise item.problem
     finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _Source:
-    """One reader at a time over a plain or an async iterable, at the pace of the loop."""
+    """One reader at a time over a plain or an async iterable, as fast as the loop allows."""
 
     def __init__(self, jobs: AsyncIterable[Any] | Iterable[Any]) -> None:
         self._plain = iter(jobs) if isinstance(jobs, Iterable) else None
         self._async = aiter(jobs) if isinstance(jobs, AsyncIterable) else None
         self._reading = asyncio.Lock()
-        self._pace = _Pace()
+        self._turns = _Turns()
 
     async def take(self) -> Any:
         """The next job, `None` when there are no more."""
-        await self._pace.turn()
+        await self._turns.turn()
         if self._plain is not None:
             return next(self._plain, None)
         if self._async is None:
@@ -110,7 +112,7 @@ class _Source:
             return await anext(self._async, None)
 
 
-class _Pace:
+class _Turns:
     """Lets `STARTS_A_TURN` jobs begin in a turn of the loop, in the order they came."""
 
     def __init__(self) -> None:

@@ -4,10 +4,10 @@ Pure: no clock, no network, no randomness (the fence's secret is given). A rubri
 asked, `PromptWriter` writes it down with the candidate's text fenced in, `parse` takes the final
 verdict and nothing else, `aggregate` makes one score of it, and `Grader` does these in turn. Around it,
 `Pack` asks about several samples in one call, `Vote` asks for several opinions on each, and `Ranker` has
-responses to one prompt compared with each other. `Siblings` does that with
+responses to one prompt compared with each other. `GroupGrader` does that with
 what arrives together, and `Blend` makes one reward of what judges and verifiers say.
 
-`OwnGrader` stands beside all that: a function of the user's own, which is not pure and runs on threads.
+`CustomGrader` stands beside all that: a function of the user's own, which is not pure and runs on threads.
 
 What few settings ask for is imported when it is named: a cold start pays for every module.
 """
@@ -21,8 +21,8 @@ from judge_service.grading.groups.pack_parse import has_verdict
 from judge_service.grading.groups.spread import spreads
 from judge_service.grading.monitoring.canaries import DRAW_STEP, Canaries, Canary, load_canaries
 from judge_service.grading.monitoring.guards import GUARDS, Guards
+from judge_service.grading.monitoring.judge_monitor import JudgeMonitor, JudgeMonitorStatistics
 from judge_service.grading.monitoring.monitors import Monitors
-from judge_service.grading.monitoring.watch import Watch, WatchStatistics
 from judge_service.grading.prompting.parse import Unparseable, parse
 from judge_service.grading.prompting.prompt import PromptWriter
 from judge_service.grading.rubric.panel import is_plain, panels
@@ -30,9 +30,9 @@ from judge_service.grading.rubric.rubric import Rubric, load_rubric
 
 if TYPE_CHECKING:
     from judge_service.grading.blend import Blend, BlendStatistics
-    from judge_service.grading.custom.grader import OwnGrader, open_own
+    from judge_service.grading.custom.grader import CustomGrader, open_custom_grader
     from judge_service.grading.custom.score import Score
-    from judge_service.grading.groups.group import Siblings, SiblingsStatistics, relative
+    from judge_service.grading.groups.group import GroupGrader, GroupGraderStatistics, relative
     from judge_service.grading.groups.pack import Pack, PackStatistics
     from judge_service.grading.groups.rank import MAX_RESPONSES, Combine, Ranker, RankerStatistics
     from judge_service.grading.groups.vote import Vote, VoteStatistics
@@ -47,11 +47,15 @@ __all__ = [
     "Canaries",
     "Canary",
     "Combine",
+    "CustomGrader",
     "Grader",
     "GraderStatistics",
+    "GroupGrader",
+    "GroupGraderStatistics",
     "Guards",
+    "JudgeMonitor",
+    "JudgeMonitorStatistics",
     "Monitors",
-    "OwnGrader",
     "Pack",
     "PackStatistics",
     "PromptWriter",
@@ -59,13 +63,9 @@ __all__ = [
     "RankerStatistics",
     "Rubric",
     "Score",
-    "Siblings",
-    "SiblingsStatistics",
     "Unparseable",
     "Vote",
     "VoteStatistics",
-    "Watch",
-    "WatchStatistics",
     "advise",
     "aggregate",
     "describe",
@@ -73,7 +73,7 @@ __all__ = [
     "is_plain",
     "load_canaries",
     "load_rubric",
-    "open_own",
+    "open_custom_grader",
     "panels",
     "parse",
     "relative",
@@ -85,19 +85,19 @@ _HOME = {
     "BlendStatistics": "blend",
     "Combine": "groups.rank",
     "MAX_RESPONSES": "groups.rank",
-    "OwnGrader": "custom.grader",
+    "CustomGrader": "custom.grader",
     "Pack": "groups.pack",
     "PackStatistics": "groups.pack",
     "Ranker": "groups.rank",
     "RankerStatistics": "groups.rank",
     "Score": "custom.score",
-    "Siblings": "groups.group",
-    "SiblingsStatistics": "groups.group",
+    "GroupGrader": "groups.group",
+    "GroupGraderStatistics": "groups.group",
     "Vote": "groups.vote",
     "VoteStatistics": "groups.vote",
     "advise": "rubric.description",
     "describe": "rubric.description",
-    "open_own": "custom.grader",
+    "open_custom_grader": "custom.grader",
     "relative": "groups.group",
 }
 

@@ -59,7 +59,7 @@ COUNTED: Mapping[type[Any], tuple[str, Callable[[Any], str]]] = {
     GuardFired: ("guards", lambda event: event.guard),
     AlarmChanged: ("alarms", lambda event: event.alarm if event.is_raised else "taken_back"),
 }
-"""Events that are only counted: in which field of a tally, and under which word."""
+"""Events that are only counted: in which field of `Counters`, and under which word."""
 
 WORDS = frozenset(UNSCORED_REASONS).union(FINDINGS, ALARMS) | {
     *(
@@ -122,7 +122,7 @@ def _scores() -> Histogram:
     return Histogram([0] * (len(BOUNDS_SCORE) + 1))
 
 
-class CallTally(Struct):
+class CallCounters(Struct):
     """Attempts at one target. outcomes: by word. throttled: refused by the quota.
 
     queue_s, backend_s: of those that were sent. One that is refused at once, because its turn would come
@@ -135,7 +135,7 @@ class CallTally(Struct):
     backend_s: Histogram = field(default_factory=_durations)
 
 
-class Tally(Struct):
+class Counters(Struct):
     """What was counted.
 
     samples: by `scored` or the reason of a missing score. rewards: scores in [0, 1]; `criteria` the same
@@ -151,7 +151,7 @@ class Tally(Struct):
     duration_s: Histogram = field(default_factory=_durations)
     rewards: Histogram = field(default_factory=_scores)
     criteria: dict[str, Histogram] = field(default_factory=dict)
-    calls: dict[str, CallTally] = field(default_factory=dict)
+    calls: dict[str, CallCounters] = field(default_factory=dict)
     retries: dict[str, int] = field(default_factory=dict)
     failovers: dict[str, int] = field(default_factory=dict)
     hedges: dict[str, int] = field(default_factory=dict)
@@ -191,7 +191,7 @@ class Tally(Struct):
         """names: of the targets that are counted apart."""
         calls = self.calls.get(event.target)
         if calls is None:
-            calls = self.calls.setdefault(names.admit(event.target), CallTally())
+            calls = self.calls.setdefault(names.admit(event.target), CallCounters())
         _count(calls.outcomes, _word(event.outcome))
         calls.throttled += event.throttled
         if event.was_sent:
@@ -213,7 +213,7 @@ def _word(word: str | None) -> str:
 
 
 def total(*parts: Any) -> Any:
-    """The sum of tallies (histograms, counts by name, numbers); the parts stay as they are."""
+    """The sum of several counters (histograms, counts by name, numbers); the parts stay as they are."""
     first = parts[0]
     if isinstance(first, Struct):
         names = first.__struct_fields__

@@ -7,9 +7,9 @@ from msgspec import Struct
 
 from judge_service.telemetry.counters import (
     BOUNDS_S,
-    CallTally,
+    CallCounters,
+    Counters,
     Histogram,
-    Tally,
     total,
 )
 from judge_service.telemetry.quota_use import QuotaUse, quota_uses
@@ -27,7 +27,7 @@ COLUMN_SLOTS = 10
 SHOWN = 8
 """Slowest and lowest samples on the page."""
 
-EMPTY, NO_CALLS = Tally(), CallTally()
+EMPTY, NO_CALLS = Counters(), CallCounters()
 
 
 class Quantiles(Struct, frozen=True, kw_only=True):
@@ -115,11 +115,11 @@ def overview(snapshots: Sequence[Snapshot], *, sees_all: bool) -> Overview:
     slots = [slot for snapshot in snapshots for slot in snapshot.slots]
     timeline = _timeline(slots, last)
     recent = [slot for slot in slots if last - SLOTS < slot.number <= last + 1]
-    tally = total(Tally(), *[slot.tally for slot in recent])
-    calls = _all_calls(tally)
+    counters = total(Counters(), *[slot.counters for slot in recent])
+    calls = _all_calls(counters)
     quota = quota_uses(snapshots)
     targets = [target for snapshot in snapshots for target in snapshot.state.targets]
-    graded = _graded([tally])
+    graded = _graded([counters])
     columns = [
         total(*[one.rewards for one in timeline[start : start + COLUMN_SLOTS]])
         for start in range(0, SLOTS, COLUMN_SLOTS)
@@ -133,32 +133,32 @@ def overview(snapshots: Sequence[Snapshot], *, sees_all: bool) -> Overview:
         sees_all=sees_all,
         evaluations_per_s=_graded(timeline[-RATE_SLOTS:]) / (RATE_SLOTS * SLOT_S),
         evaluations=graded,
-        evaluations_ever=sum(sum(s.tally.samples.values()) for s in snapshots),
+        evaluations_ever=sum(sum(s.counters.samples.values()) for s in snapshots),
         waiting=sum(sum(t.waiting_by_lane.values()) + t.waiting_for_slot for t in targets),
         in_flight=sum(target.in_flight for target in targets),
         quota=quota,
         binding=max(quota, key=lambda use: use.share, default=None),
         queue=_quantiles(calls.queue_s),
         backend=_quantiles(calls.backend_s),
-        duration=_quantiles(tally.duration_s),
-        reward_mean=_mean(tally.rewards),
-        unscored={word: times for word, times in tally.samples.items() if word != "scored"},
-        retries=tally.retries,
-        failovers=tally.failovers,
-        hedges=tally.hedges,
-        cache=tally.cache,
+        duration=_quantiles(counters.duration_s),
+        reward_mean=_mean(counters.rewards),
+        unscored={word: times for word, times in counters.samples.items() if word != "scored"},
+        retries=counters.retries,
+        failovers=counters.failovers,
+        hedges=counters.hedges,
+        cache=counters.cache,
         throttled=calls.throttled,
         calls=sum(calls.outcomes.values()),
         targets=_target_views(targets),
         histograms={
-            "reward": tally.rewards.counts,
-            **{name: seen.counts for name, seen in tally.criteria.items()},
+            "reward": counters.rewards.counts,
+            **{name: seen.counts for name, seen in counters.criteria.items()},
         },
         reward_over_time=[column.counts for column in columns],
         reward_mean_over_time=[_mean(column) for column in columns],
-        cost_usd_per_1000=1000 * tally.cost_usd / tally.priced if tally.priced else None,
+        cost_usd_per_1000=1000 * counters.cost_usd / counters.priced if counters.priced else None,
         tokens_per_1000=(
-            1000 * (tally.input_tokens + tally.output_tokens) / graded if graded else None
+            1000 * (counters.input_tokens + counters.output_tokens) / graded if graded else None
         ),
         slowest=[Extreme(-one.value, one.id) for one in _extremes(slot.slowest for slot in recent)],
         lowest=_extremes(slot.lowest for slot in recent),
@@ -186,16 +186,16 @@ def _worst(states: Sequence[str]) -> str:
     return next((state for state in ("open", "half_open") if state in states), "closed")
 
 
-def _timeline(slots: Iterable[Slot], last: int) -> list[Tally]:
-    """One tally for each slot up to `last`, workers summed, empty ones included."""
-    by_number: dict[int, list[Tally]] = {}
+def _timeline(slots: Iterable[Slot], last: int) -> list[Counters]:
+    """The counters of each slot up to `last`, workers summed, empty ones included."""
+    by_number: dict[int, list[Counters]] = {}
     for slot in slots:
-        by_number.setdefault(slot.number, []).append(slot.tally)
+        by_number.setdefault(slot.number, []).append(slot.counters)
     return [_sum(by_number.get(number, [EMPTY])) for number in range(last - SLOTS + 1, last + 1)]
 
 
-def _all_calls(tally: Tally) -> CallTally:
-    return _sum(list(tally.calls.values()) or [NO_CALLS])
+def _all_calls(counters: Counters) -> CallCounters:
+    return _sum(list(counters.calls.values()) or [NO_CALLS])
 
 
 def _sum(parts: Sequence[T]) -> T:
@@ -203,26 +203,27 @@ def _sum(parts: Sequence[T]) -> T:
     return parts[0] if len(parts) == 1 else total(*parts)
 
 
-def _graded(tallies: Iterable[Tally]) -> int:
-    return sum(sum(tally.samples.values()) for tally in tallies)
+def _graded(several: Iterable[Counters]) -> int:
+    return sum(sum(counters.samples.values()) for counters in several)
 
 
-def _series(timeline: Sequence[Tally]) -> Series:
-    calls = [_all_calls(tally) for tally in timeline]
+def _series(timeline: Sequence[Counters]) -> Series:
+    calls = [_all_calls(counters) for counters in timeline]
     queue = [_quantiles(one.queue_s) for one in calls]
     backend = [_quantiles(one.backend_s) for one in calls]
     return Series(
-        evaluations_per_s=[_graded([tally]) / SLOT_S for tally in timeline],
+        evaluations_per_s=[_graded([counters]) / SLOT_S for counters in timeline],
         unscored_per_s=[
-            (_graded([tally]) - tally.samples.get("scored", 0)) / SLOT_S for tally in timeline
+            (_graded([counters]) - counters.samples.get("scored", 0)) / SLOT_S
+            for counters in timeline
         ],
-        retries_per_s=[sum(tally.retries.values()) / SLOT_S for tally in timeline],
+        retries_per_s=[sum(counters.retries.values()) / SLOT_S for counters in timeline],
         throttled_per_s=[one.throttled / SLOT_S for one in calls],
         queue_p50_s=[one.p50 for one in queue],
         queue_p95_s=[one.p95 for one in queue],
         backend_p50_s=[one.p50 for one in backend],
         backend_p95_s=[one.p95 for one in backend],
-        reward_mean=[_mean(tally.rewards) for tally in timeline],
+        reward_mean=[_mean(counters.rewards) for counters in timeline],
     )
 
 

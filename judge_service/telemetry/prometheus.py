@@ -1,7 +1,7 @@
 """What a Prometheus server scrapes, made from the snapshots of all workers when it comes for it.
 
 `METRICS` is the whole list; docs/metrics.md is held to it. Every label has few values: targets and
-criteria are bounded by `tally.MAX_NAMES`, all other words are ours.
+criteria are bounded by `counters.MAX_NAMES`, all other words are ours.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from judge_service.telemetry.counters import BOUNDS_S, BOUNDS_SCORE, Histogram, Tally, total
+from judge_service.telemetry.counters import BOUNDS_S, BOUNDS_SCORE, Counters, Histogram, total
 from judge_service.telemetry.quota_use import quota_uses
 from judge_service.telemetry.window import Snapshot
 
@@ -71,45 +71,45 @@ class _Scrape(Collector):
         self._snapshots = snapshots
 
     def collect(self) -> Iterator[Metric]:
-        tally = total(*[snapshot.tally for snapshot in self._snapshots])
-        yield from _counters(tally)
-        yield from _histograms(tally)
+        counters = total(*[snapshot.counters for snapshot in self._snapshots])
+        yield from _counters(counters)
+        yield from _histograms(counters)
         yield from _gauges(self._snapshots)
 
 
-def _counters(tally: Tally) -> Iterator[Metric]:
-    yield _counter("judge_samples_total", _by_word(tally.samples))
+def _counters(counters: Counters) -> Iterator[Metric]:
+    yield _counter("judge_samples_total", _by_word(counters.samples))
     yield _counter(
         "judge_calls_total",
         [
             ((target, outcome), times)
-            for target, calls in tally.calls.items()
+            for target, calls in counters.calls.items()
             for outcome, times in calls.outcomes.items()
         ],
     )
-    throttled = [((target,), calls.throttled) for target, calls in tally.calls.items()]
+    throttled = [((target,), calls.throttled) for target, calls in counters.calls.items()]
     yield _counter("judge_calls_throttled_total", throttled)
-    yield _counter("judge_retries_total", _by_word(tally.retries))
-    yield _counter("judge_failovers_total", _by_word(tally.failovers))
-    yield _counter("judge_hedges_total", _by_word(tally.hedges))
-    yield _counter("judge_cache_lookups_total", _by_word(tally.cache))
-    yield _counter("judge_breaker_changes_total", _by_word(tally.breaker))
-    yield _counter("judge_groups_total", _by_word(tally.groups))
-    yield _counter("judge_guards_total", _by_word(tally.guards))
-    yield _counter("judge_alarms_total", _by_word(tally.alarms))
-    yield _counter("judge_input_tokens_total", [((), tally.input_tokens)])
-    yield _counter("judge_output_tokens_total", [((), tally.output_tokens)])
-    yield _counter("judge_cost_usd_total", [((), tally.cost_usd)])
+    yield _counter("judge_retries_total", _by_word(counters.retries))
+    yield _counter("judge_failovers_total", _by_word(counters.failovers))
+    yield _counter("judge_hedges_total", _by_word(counters.hedges))
+    yield _counter("judge_cache_lookups_total", _by_word(counters.cache))
+    yield _counter("judge_breaker_changes_total", _by_word(counters.breaker))
+    yield _counter("judge_groups_total", _by_word(counters.groups))
+    yield _counter("judge_guards_total", _by_word(counters.guards))
+    yield _counter("judge_alarms_total", _by_word(counters.alarms))
+    yield _counter("judge_input_tokens_total", [((), counters.input_tokens)])
+    yield _counter("judge_output_tokens_total", [((), counters.output_tokens)])
+    yield _counter("judge_cost_usd_total", [((), counters.cost_usd)])
 
 
-def _histograms(tally: Tally) -> Iterator[Metric]:
-    yield _histogram("judge_sample_duration_seconds", BOUNDS_S, [((), tally.duration_s)])
-    yield _histogram("judge_reward", BOUNDS_SCORE, [((), tally.rewards)])
-    criteria = [((name,), seen) for name, seen in tally.criteria.items()]
+def _histograms(counters: Counters) -> Iterator[Metric]:
+    yield _histogram("judge_sample_duration_seconds", BOUNDS_S, [((), counters.duration_s)])
+    yield _histogram("judge_reward", BOUNDS_SCORE, [((), counters.rewards)])
+    criteria = [((name,), seen) for name, seen in counters.criteria.items()]
     yield _histogram("judge_criterion_score", BOUNDS_SCORE, criteria)
-    queue = [((target,), calls.queue_s) for target, calls in tally.calls.items()]
+    queue = [((target,), calls.queue_s) for target, calls in counters.calls.items()]
     yield _histogram("judge_call_queue_seconds", BOUNDS_S, queue)
-    backend = [((target,), calls.backend_s) for target, calls in tally.calls.items()]
+    backend = [((target,), calls.backend_s) for target, calls in counters.calls.items()]
     yield _histogram("judge_call_backend_seconds", BOUNDS_S, backend)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct, field
 
-from judge_service.telemetry.counters import COUNTED, Names, Tally, total
+from judge_service.telemetry.counters import COUNTED, Counters, Names, total
 from judge_service.telemetry.events import CallEnded, Event, SampleGraded
 from judge_service.telemetry.state import ServiceState
 from judge_service.telemetry.text import label
@@ -41,7 +41,7 @@ class Slot(Struct):
     """
 
     number: int
-    tally: Tally = field(default_factory=Tally)
+    counters: Counters = field(default_factory=Counters)
     slowest: list[Extreme] = field(default_factory=list)
     lowest: list[Extreme] = field(default_factory=list)
     spent: Spent = field(default_factory=dict)
@@ -50,13 +50,13 @@ class Slot(Struct):
 class Snapshot(Struct, frozen=True, kw_only=True):
     """One worker at one moment.
 
-    since_s, at_s: when it began and when this was taken, seconds since the epoch. tally: of all time.
+    since_s, at_s: when it began and when this was taken, seconds since the epoch. counters: of all time.
     """
 
     pid: int
     since_s: float
     at_s: float
-    tally: Tally
+    counters: Counters
     slots: list[Slot]
     state: ServiceState
 
@@ -73,7 +73,7 @@ class Window:
         self._now = now
         self._since_s = now_s = now()
         self._state: Callable[[], ServiceState] = ServiceState
-        self._before = Tally()
+        self._before = Counters()
         self._past: deque[tuple[int, Raw]] = deque()
         self._slot = Slot(int(now_s) // SLOT_S)
         self._targets, self._criteria = Names(), Names()
@@ -88,19 +88,19 @@ class Window:
             self._graded(event)  # type: ignore[arg-type] # mypy does not narrow by `kind`
         elif kind is CallEnded:
             self._turn()
-            self._slot.tally.ended(event, self._targets)  # type: ignore[arg-type] # as above
+            self._slot.counters.ended(event, self._targets)  # type: ignore[arg-type] # as above
         elif kind in COUNTED:
             self._turn()
-            self._slot.tally.count(event)
+            self._slot.counters.count(event)
 
     def watch(self, state: Callable[[], ServiceState]) -> None:
         """Asks `state` from now on, which must be cheap and runs on the event loop."""
         self._state = state
         self._slot.spent = _spent(state())
 
-    def inherit(self, tally: Tally) -> None:
+    def inherit(self, counters: Counters) -> None:
         """Goes on counting where a worker that has died ended."""
-        self._before = total(self._before, tally)
+        self._before = total(self._before, counters)
 
     def snapshot(self, pid: int) -> bytes:
         """A Snapshot as JSON. Cheap, because slots that are over were encoded when they ended."""
@@ -110,7 +110,7 @@ class Window:
                 "pid": pid,
                 "since_s": self._since_s,
                 "at_s": self._now(),
-                "tally": total(self._before, self._slot.tally),
+                "counters": total(self._before, self._slot.counters),
                 "slots": [*(slot for _, slot in self._past), self._slot],
                 "state": self._state(),
             }
@@ -118,7 +118,7 @@ class Window:
 
     def _graded(self, event: SampleGraded) -> None:
         slot = self._slot
-        slot.tally.graded(event, self._criteria)
+        slot.counters.graded(event, self._criteria)
         _keep(slot.slowest, -event.duration_s, event.id)
         if event.reward.score is not None:
             _keep(slot.lowest, event.reward.score, event.id)
@@ -131,7 +131,7 @@ class Window:
 
     def _begin(self, number: int) -> None:
         ended, self._slot = self._slot, Slot(number, spent=_spent(self._state()))
-        self._before = total(self._before, ended.tally)
+        self._before = total(self._before, ended.counters)
         self._past.append((ended.number, Raw(ENCODER.encode(ended))))
         while self._past and not 0 < number - self._past[0][0] < SLOTS:
             self._past.popleft()

@@ -62,7 +62,7 @@ class Workers:
             return
         inherited = await asyncio.to_thread(self._inherit, self._directory)
         if inherited is not None:
-            self._window.inherit(inherited.tally)
+            self._window.inherit(inherited.counters)
         ending = asyncio.Event()
         publishing = asyncio.create_task(self._publish_until(ending, self._directory))
         try:

@@ -1,7 +1,7 @@
 """Bytes and JSON to values and back: the only room that knows the field names of trainers.
 
 In: `read_json`, `decode_event` (a batch in any dialect), `decode_row` (one row).
-Between: `Door` turns rewards into answers, so that every row gets one finite number.
+Between: `ReplyPolicy` turns rewards into answers, so that every row gets one finite number.
 Out: `encode_reply`, `encode_item`, `encode_error`, `dump_json`.
 
 The dialects, the order in which a reference answer is looked for, and the reply forms are written
@@ -11,18 +11,18 @@ down in `docs/contracts.md`.
 from judge_service.wire.events import Batch, Envelope, decode_event, is_http_event
 from judge_service.wire.jsontext import dump_json, read_json
 from judge_service.wire.replies import Answer, Metric, encode_error, encode_item, encode_reply
-from judge_service.wire.reply_policy import Door, DoorStatistics, Late
+from judge_service.wire.reply_policy import Late, ReplyPolicy, ReplyPolicyStatistics
 from judge_service.wire.rows import decode_row
 from judge_service.wire.size import refuse_larger
 
 __all__ = [
     "Answer",
     "Batch",
-    "Door",
-    "DoorStatistics",
     "Envelope",
     "Late",
     "Metric",
+    "ReplyPolicy",
+    "ReplyPolicyStatistics",
     "decode_event",
     "decode_row",
     "dump_json",

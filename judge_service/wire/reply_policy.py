@@ -45,7 +45,7 @@ ADVICE = {
 """What to do about each failure to judge."""
 
 
-class DoorStatistics(Struct, frozen=True, kw_only=True):
+class ReplyPolicyStatistics(Struct, frozen=True, kw_only=True):
     """What went through the door since the start.
 
     remembered: means kept, one per group and column (the score and each criterion).
@@ -57,7 +57,7 @@ class DoorStatistics(Struct, frozen=True, kw_only=True):
     remembered: int
 
 
-class Door:
+class ReplyPolicy:
     """Gives every row one finite number, in order, its id as sent.
 
     A row that was not judged gets, by `policy`:
@@ -94,10 +94,10 @@ class Door:
         self._answered = self._substituted = self._refused_batches = 0
 
     def __repr__(self) -> str:
-        return f"<Door {self._policy} {self._low:g}..1, {self.statistics()}>"
+        return f"<ReplyPolicy {self._policy} {self._low:g}..1, {self.statistics()}>"
 
-    def statistics(self) -> DoorStatistics:
-        return DoorStatistics(
+    def statistics(self) -> ReplyPolicyStatistics:
+        return ReplyPolicyStatistics(
             answered=self._answered,
             substituted=self._substituted,
             refused_batches=self._refused_batches,

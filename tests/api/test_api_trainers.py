@@ -113,7 +113,7 @@ async def test_a_wrong_body_is_refused_with_its_place(
     assert answer.json()["error"]["field"] == field
 
 
-async def test_the_siblings_of_verify_are_there(service: Talk) -> None:
+async def test_the_companions_of_verify_are_there(service: Talk) -> None:
     seeded = await service.post("/seed_session", {"responses_create_params": {"input": "x"}})
     mode = await service.get("/reverify_mode")
     found = await service.post("/aggregate_metrics", {"verify_responses": [{"reward": 1.0}]})

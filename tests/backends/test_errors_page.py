@@ -17,7 +17,7 @@ from judge_service.errors import Denied, JudgeServiceError, QuotaExhausted
 from judge_service.flow import Request
 from judge_service.flow.admission.breaker import Breaker
 from judge_service.flow.admission.rate_limit import Limit, RateLimit
-from judge_service.grading import load_rubric, open_own
+from judge_service.grading import load_rubric, open_custom_grader
 from judge_service.http import failures
 from judge_service.http.reply import Reply
 from judge_service.service import open_service
@@ -145,13 +145,13 @@ async def own_graders(tmp_path: Path) -> list[str]:
     (tmp_path / "broken.py").write_text("import no_such_module")
     said = []
     for name in ("fails", "vague", "hangs"):
-        grader = await open_own(f"{path}:{name}", timeout_s=0.02)
+        grader = await open_custom_grader(f"{path}:{name}", timeout_s=0.02)
         grader._threads._max_threads = 1
         said += [(await grader(Request(Sample(response="x")))).detail for _ in range(2)]
         sys.modules["judge_grader_graders"].gate.set()
         grader.close()
     for spec in (f"{tmp_path}/broken.py:f", "no_such_module:f", f"{path}:none", f"{path}:strange"):
-        said.append(await raised(open_own(spec, timeout_s=1.0)))
+        said.append(await raised(open_custom_grader(spec, timeout_s=1.0)))
     return said
 
 

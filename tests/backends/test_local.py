@@ -133,7 +133,7 @@ async def test_silence_is_a_bad_answer_and_no_failure_whatever_the_model_sees_in
     assert (await opened(scorer)(ask(text))).data == {"similarity": 0.0}
 
 
-async def test_siblings_that_ask_together_are_judged_together(opened: Open) -> None:
+async def test_samples_that_ask_together_are_judged_together(opened: Open) -> None:
     scorer = Slow()
     scorer.go.set()
     judge = opened(scorer)

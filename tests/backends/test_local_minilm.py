@@ -77,7 +77,7 @@ def test_the_same_pair_scores_the_same_to_the_bit_in_any_company(model: MiniLM) 
     assert [together[pair] for pair in pairs] == alone
 
 
-def test_a_reference_is_embedded_once_for_its_siblings_and_memory_is_bounded(
+def test_a_reference_is_embedded_once_for_its_group_and_memory_is_bounded(
     model: MiniLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fresh = MiniLM(model._session, model._tokenizer)

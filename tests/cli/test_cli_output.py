@@ -1,4 +1,4 @@
-"""The output: what the door would say if it saw the whole file, and never half of it."""
+"""The output: what the reply policy would say if it saw the whole file, and never half of it."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from judge_service.cli.summary import RunFacts, Summary, summarise
 from judge_service.errors import JudgeServiceError, TooManyUnscored
 from judge_service.settings import Settings, UnscoredSettings, WireSettings
 from judge_service.values import Part, Reward, Sample
-from judge_service.wire import Door, dump_json, encode_item
+from judge_service.wire import ReplyPolicy, dump_json, encode_item
 from tests.cli.conftest import Bench, FakeJudge, read_lines, reward_of, row, write_rows
 
 scores = st.one_of(st.none(), st.floats(0, 1))
@@ -60,8 +60,10 @@ def test_row_by_row_is_the_same_as_the_door_over_the_whole_file(
         Entry(i, b"", sample.group_key, dump_json(sample.id), reward)
         for i, (sample, reward) in enumerate(zip(samples, judged, strict=True))
     ]
-    door = Door(policy=policy, max_fraction=1.0, memory_s=0.0, score_range=score_range)
-    expected = [encode_item(answer) for answer in door.answer(samples, judged)]
+    reply_policy = ReplyPolicy(
+        policy=policy, max_fraction=1.0, memory_s=0.0, score_range=score_range
+    )
+    expected = [encode_item(answer) for answer in reply_policy.answer(samples, judged)]
 
     found = written(entries, tmp_path_factory.mktemp("out"), settings)
 

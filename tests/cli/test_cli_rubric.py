@@ -174,7 +174,7 @@ def test_one_response_cannot_be_scripted_twice(capsys: pytest.CaptureFixture[str
     assert "line 3: `scripted` is not that of an earlier row" in capsys.readouterr().err
 
 
-def test_siblings_are_rehearsed_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+def test_groups_are_rehearsed_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
     Path("group.toml").write_text(RUBRIC.replace('"mixed"', '"group"\ncompare = "group"'))
     rows = write("rows.jsonl", ORDERED[:2])
     assert main(["rubric", "check", "group.toml", "--examples", rows, "--expect"]) == 0

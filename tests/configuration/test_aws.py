@@ -9,7 +9,7 @@ import botocore.credentials
 import msgspec
 import pytest
 
-from judge_service.aws.client import AwsClient, Message, sign
+from judge_service.aws.client import AwsClient, AwsRequest, sign
 from judge_service.aws.credentials import Credentials
 from judge_service.errors import CredentialsError
 from tests.configuration.conftest import Aws
@@ -22,13 +22,13 @@ TARGET = {"content-type": "application/x-amz-json-1.1", "x-amz-target": "AmazonS
 
 @pytest.mark.parametrize("token", [None, "session/token=="])
 @pytest.mark.parametrize(
-    "message",
+    "asked",
     [
-        Message(
+        AwsRequest(
             method="GET", service="s3", url="https://bucket.s3.eu-west-1.amazonaws.com/a%20b/c.toml"
         ),
-        Message(method="GET", service="s3", url="http://127.0.0.1:5000/bucket/caf%C3%A9~.toml"),
-        Message(
+        AwsRequest(method="GET", service="s3", url="http://127.0.0.1:5000/bucket/caf%C3%A9~.toml"),
+        AwsRequest(
             service="ssm",
             url="https://ssm.eu-west-1.amazonaws.com/",
             headers=TARGET,
@@ -36,22 +36,22 @@ TARGET = {"content-type": "application/x-amz-json-1.1", "x-amz-target": "AmazonS
         ),
     ],
 )
-def test_signatures_are_botocores(message: Message, token: str | None) -> None:
+def test_signatures_are_botocores(asked: AwsRequest, token: str | None) -> None:
     ours = sign(
-        message, Credentials("AKIDEXAMPLE", "secret+key", token), "eu-west-1", NOW.timestamp()
+        asked, Credentials("AKIDEXAMPLE", "secret+key", token), "eu-west-1", NOW.timestamp()
     )
 
     request = botocore.awsrequest.AWSRequest(
-        method=message.method,
-        url=message.url,
-        data=message.body,
-        headers={**message.headers, "X-Amz-Content-SHA256": ours["x-amz-content-sha256"]},
+        method=asked.method,
+        url=asked.url,
+        data=asked.body,
+        headers={**asked.headers, "X-Amz-Content-SHA256": ours["x-amz-content-sha256"]},
     )
     keys = botocore.credentials.Credentials("AKIDEXAMPLE", "secret+key", token)
-    auth = botocore.auth.S3SigV4Auth if message.service == "s3" else botocore.auth.SigV4Auth
+    auth = botocore.auth.S3SigV4Auth if asked.service == "s3" else botocore.auth.SigV4Auth
     moment = NOW.replace(tzinfo=None)
     with mock.patch.object(botocore.auth, "get_current_datetime", return_value=moment):
-        auth(keys, message.service, "eu-west-1").add_auth(request)
+        auth(keys, asked.service, "eu-west-1").add_auth(request)
     assert ours["authorization"] == request.headers["Authorization"]
 
 

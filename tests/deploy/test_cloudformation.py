@@ -14,7 +14,7 @@ TEMPLATES = sorted((DEPLOY / "aws").glob("*.yaml"))
 
 
 class Loader(yaml.SafeLoader):
-    """Reads `!Ref x` and its siblings as what they hold."""
+    """Reads `!Ref x` and the like as what they hold."""
 
 
 def _plain(loader: yaml.SafeLoader, _suffix: str, node: yaml.Node) -> Any:

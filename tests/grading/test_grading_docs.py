@@ -86,7 +86,7 @@ def test_the_defaults_of_shaping_are_those_of_the_page() -> None:
     assert len(shaping) == 6
 
 
-def test_the_scores_of_siblings_are_those_of_the_page(similarity: Rubric) -> None:
+def test_the_scores_of_a_group_are_those_of_the_page(similarity: Rubric) -> None:
     def scores(*given: float) -> list[str]:
         verdicts = {b"%d" % n: Verdict({"similarity": one}, {}) for n, one in enumerate(given)}
         found = [relative([verdicts], owner, similarity) for owner in verdicts]

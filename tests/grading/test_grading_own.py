@@ -13,7 +13,7 @@ from blockbuster import BlockBuster
 
 import judge_service
 from judge_service.flow import Request
-from judge_service.grading import OwnGrader, open_own
+from judge_service.grading import CustomGrader, open_custom_grader
 from judge_service.grading.custom.threads import Threads
 from judge_service.values import UNSCORED_REASONS, Message, Reward, Sample
 
@@ -57,7 +57,7 @@ def grade(write: Callable[..., str]) -> Callable[..., Any]:
         text: str, sample: Sample = SAMPLE, *, timeout_s: float = 5.0, left_s: float = 60.0
     ) -> Reward:
         sys.modules.pop("graders", None)
-        grader = await open_own(f"{write(text)}:f", timeout_s=timeout_s)
+        grader = await open_custom_grader(f"{write(text)}:f", timeout_s=timeout_s)
         try:
             deadline = asyncio.get_running_loop().time() + left_s
             return await grader(Request(sample, deadline))
@@ -246,7 +246,7 @@ async def test_at_the_deadline_the_reason_is_the_deadline(grade: Any, kind: str)
 @pytest.mark.parametrize("kind", ["def", "async def, blocking"])
 async def test_one_call_that_hangs_does_not_stop_the_next(write: Any, kind: str) -> None:
     hang = HANGS[kind].replace("wait.wait(2)", "sample.id and wait.wait(2)")
-    grader = await open_own(f"{write(hang)}:f", timeout_s=0.05)
+    grader = await open_custom_grader(f"{write(hang)}:f", timeout_s=0.05)
 
     first = await grader(Request(SAMPLE))
     second = await grader(Request(Sample(id=0, response="x")))
@@ -260,7 +260,7 @@ async def test_one_call_that_hangs_does_not_stop_the_next(write: Any, kind: str)
 async def test_hanging_calls_hold_a_bounded_number_of_threads_and_then_none_is_made(
     write: Any, kind: str
 ) -> None:
-    grader = await open_own(f"{write(HANGS[kind])}:f", timeout_s=0.02)
+    grader = await open_custom_grader(f"{write(HANGS[kind])}:f", timeout_s=0.02)
     limit = 3
     grader._threads._max_threads = grader._loops._max_loops = limit
 
@@ -317,7 +317,7 @@ async def test_a_thread_that_was_given_to_one_who_has_just_gone_is_not_lost() ->
 
 
 async def test_waiting_for_a_thread_ends_at_the_deadline(write: Any) -> None:
-    grader = await open_own(f"{write(HANGS['def'])}:f", timeout_s=1.0)
+    grader = await open_custom_grader(f"{write(HANGS['def'])}:f", timeout_s=1.0)
     grader._threads._max_threads = 1
     now = asyncio.get_running_loop().time()
 
@@ -331,7 +331,7 @@ async def test_waiting_for_a_thread_ends_at_the_deadline(write: Any) -> None:
 @pytest.mark.parametrize("kind", ["def", "async def"])
 async def test_a_cancelled_sample_leaves_no_task_and_no_lost_slot(write: Any, kind: str) -> None:
     text = HANGS[kind].replace("(2)", "(0.05)")
-    grader = await open_own(f"{write(text)}:f", timeout_s=5.0)
+    grader = await open_custom_grader(f"{write(text)}:f", timeout_s=5.0)
     task = asyncio.create_task(grader(Request(SAMPLE)))
     await asyncio.sleep(0.01)
     task.cancel()
@@ -350,7 +350,7 @@ async def test_async_calls_run_together_on_one_loop_so_that_a_client_can_be_kept
         "import asyncio\nseen = []\nasync def f(sample):\n seen.append(asyncio.get_running_loop())\n"
         " await asyncio.sleep(0.05)\n return 1.0\n"
     )
-    grader = await open_own(f"{write(text)}:f", timeout_s=5.0)
+    grader = await open_custom_grader(f"{write(text)}:f", timeout_s=5.0)
     before = time.monotonic()
     await asyncio.gather(*(grader(Request(SAMPLE)) for _ in range(100)))
 
@@ -363,7 +363,7 @@ async def test_async_calls_run_together_on_one_loop_so_that_a_client_can_be_kept
 @pytest.mark.parametrize("kind", ["def", "async def"])
 async def test_closing_ends_the_threads(write: Any, kind: str) -> None:
     before = set(threading.enumerate())
-    grader = await open_own(f"{write(f'{kind} f(sample): return 1')}:f", timeout_s=5.0)
+    grader = await open_custom_grader(f"{write(f'{kind} f(sample): return 1')}:f", timeout_s=5.0)
     await asyncio.gather(*(grader(Request(SAMPLE)) for _ in range(5)))
 
     grader.close()
@@ -379,7 +379,7 @@ async def test_every_reward_has_every_part_that_was_ever_named(write: Any) -> No
         "from judge_service import Score\ndef f(sample):\n"
         " return Score(0.5, {f'p{sample.id}': 0.5}) if sample.id < 40 else 0.5\n"
     )
-    grader = await open_own(f"{write(text)}:f", timeout_s=5.0)
+    grader = await open_custom_grader(f"{write(text)}:f", timeout_s=5.0)
     rewards = [await grader(Request(Sample(id=n, response="x"))) for n in range(40)]
 
     assert [part.score for part in rewards[1].parts] == [None, 0.5]
@@ -394,8 +394,8 @@ def test_the_record_for_it_is_public() -> None:
 
 
 def test_its_repr_is_one_line_that_names_form_and_limit(write: Any) -> None:
-    async def scenario() -> OwnGrader:
-        return await open_own(f"{write(FORMS['verl'])}:f", timeout_s=5.0)
+    async def scenario() -> CustomGrader:
+        return await open_custom_grader(f"{write(FORMS['verl'])}:f", timeout_s=5.0)
 
     shown = repr(asyncio.run(scenario()))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from judge_service.errors import SettingsError
-from judge_service.grading import OwnGrader, open_own
+from judge_service.grading import CustomGrader, open_custom_grader
 from judge_service.grading.custom import grader as own_module
 from judge_service.settings import load_settings
 
@@ -67,7 +67,7 @@ async def test_what_is_wrong_is_said_in_one_sentence(tmp_path: Path, case: str) 
     (tmp_path / "own_x.py").write_text(text)
 
     with pytest.raises(SettingsError) as caught:
-        await open_own(spec, timeout_s=1.0)
+        await open_custom_grader(spec, timeout_s=1.0)
 
     assert str(caught.value).startswith("`grader`: ")
     assert sentence in str(caught.value)
@@ -76,9 +76,9 @@ async def test_what_is_wrong_is_said_in_one_sentence(tmp_path: Path, case: str) 
 
 async def test_a_file_is_loaded_by_its_path_and_its_version_is_its_content(tmp_path: Path) -> None:
     (path := tmp_path / "mine.py").write_text("def f(sample): return 1")
-    first = await open_own(f"{path}:f", timeout_s=1.0)
+    first = await open_custom_grader(f"{path}:f", timeout_s=1.0)
     path.write_text("def f(sample): return 0.5")
-    second = await open_own(f"{path}:f", timeout_s=1.0)
+    second = await open_custom_grader(f"{path}:f", timeout_s=1.0)
 
     assert first.rubric.version != second.rubric.version
     assert len(first.rubric.version) == 16
@@ -91,7 +91,7 @@ async def test_of_a_package_every_file_is_the_users_own(tmp_path: Path) -> None:
     (folder / "rewards.py").write_text(
         "from own_pack.deep import g\ndef f(sample): return g(sample)\n"
     )
-    grader = await open_own("own_pack.rewards:f", timeout_s=1.0)
+    grader = await open_custom_grader("own_pack.rewards:f", timeout_s=1.0)
 
     failure = grader._attempt(None)  # type: ignore[arg-type] # the function does not look at it
 
@@ -105,7 +105,7 @@ async def test_an_import_that_hangs_is_given_up(
     monkeypatch.setattr(own_module, "IMPORT_TIMEOUT_S", 0.05)
 
     with pytest.raises(SettingsError, match=r"own_x:f did not end within 0\.05 s"):
-        await open_own("own_x:f", timeout_s=1.0)
+        await open_custom_grader("own_x:f", timeout_s=1.0)
 
 
 def test_a_path_in_the_settings_starts_from_their_folder(tmp_path: Path) -> None:
@@ -130,13 +130,13 @@ def test_votes_and_packs_are_for_judges(tmp_path: Path) -> None:
 def test_the_import_does_not_hold_up_the_loop(tmp_path: Path) -> None:
     (tmp_path / "own_x.py").write_text("import time; time.sleep(0.1)\ndef f(sample): return 1")
 
-    async def scenario() -> tuple[OwnGrader, int]:
-        opening = asyncio.create_task(open_own("own_x:f", timeout_s=1.0))
+    async def scenario() -> tuple[CustomGrader, int]:
+        opening = asyncio.create_task(open_custom_grader("own_x:f", timeout_s=1.0))
         turns = 0
         while not opening.done():
             await asyncio.sleep(0.01)
             turns += 1
         return await opening, turns
 
-    make: Callable[[], tuple[OwnGrader, int]] = lambda: asyncio.run(scenario())  # noqa: E731 - typed
+    make: Callable[[], tuple[CustomGrader, int]] = lambda: asyncio.run(scenario())  # noqa: E731 - typed
     assert make()[1] >= 5

@@ -1,4 +1,4 @@
-"""Siblings side by side, in virtual time, with a judge that can be told what to say of whom."""
+"""Responses of a group side by side, in virtual time, with a judge that can be told what to say of whom."""
 
 import asyncio
 import itertools
@@ -12,7 +12,7 @@ import pytest
 from judge_service import Settings, open_service
 from judge_service.backends.scripted import Scripted
 from judge_service.flow import Request
-from judge_service.grading import Rubric, Siblings, relative
+from judge_service.grading import GroupGrader, Rubric, relative
 from judge_service.testing import run_virtual
 from judge_service.values import (
     Criterion,
@@ -60,7 +60,7 @@ def score_all(
     return run_virtual(scenario())
 
 
-def test_siblings_of_a_batch_are_judged_in_one_call_for_each_order() -> None:
+def test_responses_of_a_group_in_a_batch_are_judged_in_one_call_for_each_order() -> None:
     judge = Scripted(say)
     rewards = score_all([sample(0.2), sample(0.8), sample(0.5)], judge)
     assert [reward.score for reward in rewards] == pytest.approx([0.1, 0.9, 0.5])
@@ -97,7 +97,7 @@ def test_interleaved_groups_meet_their_own() -> None:
     ],
     ids=["each by himself", "no group", "another prompt under the same key"],
 )
-def test_who_has_no_siblings_is_scored_alone(samples: list[Sample]) -> None:
+def test_who_is_alone_in_a_group_is_scored_alone(samples: list[Sample]) -> None:
     judge = Scripted(say)
     assert [reward.score for reward in score_all(samples, judge)] == [0.3, 0.6]
     assert len(judge.prompts) == 2
@@ -111,7 +111,7 @@ def test_of_more_than_sixteen_each_sixteen_are_a_group() -> None:
     assert sizes == [4, 4, 16, 16]
 
 
-def test_siblings_meet_though_the_window_is_small() -> None:
+def test_a_group_meets_though_the_window_is_small() -> None:
     async def scenario() -> list[Any]:
         judge = Scripted(say)
         async with open_service(Settings(rubric=RUBRIC), environ={}, model=judge) as service:
@@ -178,10 +178,10 @@ class FakeRanker:
 
 
 @pytest.fixture
-def make_siblings(make_grader: Any, judge: Any) -> Any:
-    def make(ranker: Any) -> Siblings:
+def make_group_grader(make_grader: Any, judge: Any) -> Any:
+    def make(ranker: Any) -> GroupGrader:
         grader = make_grader(judge("0.8"))
-        return Siblings(grader, ranker=ranker, alone=grader)
+        return GroupGrader(grader, ranker=ranker, alone=grader)
 
     return make
 
@@ -189,28 +189,28 @@ def make_siblings(make_grader: Any, judge: Any) -> Any:
 TWO = [Sample(response=text, reference="Paris", group_key="g") for text in ("one", "two")]
 
 
-def test_a_comparison_that_breaks_is_a_grader_error_for_all(make_siblings: Any) -> None:
+def test_a_comparison_that_breaks_is_a_grader_error_for_all(make_group_grader: Any) -> None:
     async def scenario() -> list[Reward]:
-        siblings = make_siblings(FakeRanker(RuntimeError("broken")))
-        return await asyncio.gather(*(siblings(Request(one)) for one in TWO))
+        group_grader = make_group_grader(FakeRanker(RuntimeError("broken")))
+        return await asyncio.gather(*(group_grader(Request(one)) for one in TWO))
 
     rewards = run_virtual(scenario())
     assert [(reward.score, reward.reason) for reward in rewards] == [(None, "grader_error")] * 2
 
 
-def test_the_comparison_ends_with_the_last_who_waits_for_it(make_siblings: Any) -> None:
+def test_the_comparison_ends_with_the_last_who_waits_for_it(make_group_grader: Any) -> None:
     ranker = FakeRanker()
 
     async def scenario() -> list[int]:
-        siblings = make_siblings(ranker)
-        tasks = [asyncio.create_task(siblings(Request(one))) for one in TWO]
+        group_grader = make_group_grader(ranker)
+        tasks = [asyncio.create_task(group_grader(Request(one))) for one in TWO]
         await asyncio.sleep(1)
         ended = []
         for task in tasks:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             ended.append(ranker.ended)
-        assert siblings.statistics().waiting == 0
+        assert group_grader.statistics().waiting == 0
         return ended
 
     assert run_virtual(scenario()) == [0, 1]
@@ -231,12 +231,12 @@ class DeadlineRanker:
 
 
 def grade_with_deadlines(
-    make_siblings: Any, *deadlines: float
+    make_group_grader: Any, *deadlines: float
 ) -> tuple[list[Reward], DeadlineRanker]:
     ranker = DeadlineRanker()
 
     async def scenario() -> list[Reward]:
-        siblings = make_siblings(ranker)
+        group_grader = make_group_grader(ranker)
         samples = [
             Sample(response=f"answer {n}", reference="Paris", group_key="g")
             for n in range(len(deadlines))
@@ -245,13 +245,13 @@ def grade_with_deadlines(
             Request(one, deadline=deadline)
             for one, deadline in zip(samples, deadlines, strict=True)
         ]
-        return await asyncio.gather(*(siblings(request) for request in requests))
+        return await asyncio.gather(*(group_grader(request) for request in requests))
 
     return run_virtual(scenario()), ranker
 
 
-def test_who_has_time_left_when_the_group_has_none_is_scored_alone(make_siblings: Any) -> None:
-    rewards, ranker = grade_with_deadlines(make_siblings, 5.0, 5.0, 90.0)
+def test_who_has_time_left_when_the_group_has_none_is_scored_alone(make_group_grader: Any) -> None:
+    rewards, ranker = grade_with_deadlines(make_group_grader, 5.0, 5.0, 90.0)
     assert [(reward.score, reward.reason) for reward in rewards] == [
         (None, "deadline"),
         (None, "deadline"),
@@ -260,34 +260,36 @@ def test_who_has_time_left_when_the_group_has_none_is_scored_alone(make_siblings
     assert [request.deadline for request in ranker.requests] == [5.0]
 
 
-def test_an_earlier_deadline_takes_no_time_from_those_who_came_before(make_siblings: Any) -> None:
-    _, ranker = grade_with_deadlines(make_siblings, 90.0, 90.0, 5.0, 5.0)
+def test_an_earlier_deadline_takes_no_time_from_those_who_came_before(
+    make_group_grader: Any,
+) -> None:
+    _, ranker = grade_with_deadlines(make_group_grader, 90.0, 90.0, 5.0, 5.0)
     assert [request.deadline for request in ranker.requests] == [90.0, 5.0]
     assert [len(request.body) for request in ranker.requests] == [2, 2]
 
 
-def test_who_leaves_before_the_group_is_sent_is_not_in_it(make_siblings: Any) -> None:
+def test_who_leaves_before_the_group_is_sent_is_not_in_it(make_group_grader: Any) -> None:
     async def scenario() -> Any:
-        siblings = make_siblings(FakeRanker())
-        first, second = (asyncio.create_task(siblings(Request(one))) for one in TWO)
+        group_grader = make_group_grader(FakeRanker())
+        first, second = (asyncio.create_task(group_grader(Request(one))) for one in TWO)
         await asyncio.sleep(0)
         first.cancel()
-        return (await second).score, siblings.statistics()
+        return (await second).score, group_grader.statistics()
 
     score, statistics = run_virtual(scenario())
     assert score == 0.8
     assert (statistics.groups, statistics.alone) == (0, 1)
 
 
-def test_a_group_that_all_have_left_is_forgotten(make_siblings: Any) -> None:
+def test_a_group_that_all_have_left_is_forgotten(make_group_grader: Any) -> None:
     async def scenario() -> Any:
-        siblings = make_siblings(FakeRanker())
-        task = asyncio.create_task(siblings(Request(TWO[0])))
+        group_grader = make_group_grader(FakeRanker())
+        task = asyncio.create_task(group_grader(Request(TWO[0])))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await asyncio.sleep(1)
-        return siblings.statistics(), siblings._open
+        return group_grader.statistics(), group_grader._open
 
     statistics, left = run_virtual(scenario())
     assert (statistics.groups, statistics.alone, left) == (0, 0, {})

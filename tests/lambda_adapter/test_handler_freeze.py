@@ -16,7 +16,7 @@ import pytest
 from judge_service.simulator import SimulatorConfig, simulate
 from lambda_adapter import snapshot
 from lambda_adapter.environment import Environment
-from lambda_adapter.freeze import QUIET_S, Watch
+from lambda_adapter.freeze import QUIET_S, FreezeDetector
 from tests.lambda_adapter.runtime_api import function
 from tests.lambda_adapter.test_handler import row
 from tests.lambda_adapter.validator import assert_valid
@@ -38,28 +38,28 @@ def test_a_freeze_is_seen_by_whichever_clock_went_on(
     stopped: tuple[int, ...], jump_s: float
 ) -> None:
     clocks = (Clock(), Clock(1e9))
-    watch = Watch(clocks)
-    assert not watch.begin()  # the first invocation follows no other
-    watch.end()
+    detector = FreezeDetector(clocks)
+    assert not detector.begin()  # the first invocation follows no other
+    detector.end()
     for position, clock in enumerate(clocks):
         clock.now_s += 0.0 if position in stopped else jump_s
 
-    assert watch.begin() == (len(stopped) < 2)
+    assert detector.begin() == (len(stopped) < 2)
 
 
 def test_a_short_pause_and_another_invocation_at_work_are_no_freeze() -> None:
     clock = Clock()
-    watch = Watch((clock,))
-    watch.begin()
-    watch.end()
+    detector = FreezeDetector((clock,))
+    detector.begin()
+    detector.end()
     clock.now_s += QUIET_S / 2
-    assert not watch.begin()
+    assert not detector.begin()
     clock.now_s += 600.0  # a long invocation
-    assert not watch.is_last or not watch.begin()
-    assert not watch.is_last
-    watch.end()
-    watch.end()
-    assert not watch.begin()
+    assert not detector.is_last or not detector.begin()
+    assert not detector.is_last
+    detector.end()
+    detector.end()
+    assert not detector.begin()
 
 
 def bedrock(url: str, **more: str) -> dict[str, str]:
@@ -127,7 +127,7 @@ def test_what_a_freeze_spoils_is_ended_before_it_and_given_up_after_it(
 
     environment.answer([row(2)])
     assert told == ["rest"]
-    environment._watch._seen = [seen - 600 for seen in environment._watch._seen or ()]
+    environment._freeze._seen = [seen - 600 for seen in environment._freeze._seen or ()]
     environment.answer([row(3)])
     environment.close()
 

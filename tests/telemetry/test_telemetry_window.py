@@ -3,7 +3,7 @@ import json
 import msgspec
 import pytest
 
-from judge_service.telemetry.counters import MAX_NAMES, Tally, total
+from judge_service.telemetry.counters import MAX_NAMES, Counters, total
 from judge_service.telemetry.events import (
     BreakerChanged,
     CacheLooked,
@@ -57,21 +57,21 @@ def test_everything_that_happens_is_counted_once(clock: Clock) -> None:
     ):
         window(event)
 
-    tally = read(window).tally
-    assert tally.cache == {"miss": 1, "hit": 1}
-    assert tally.calls["t"].outcomes == {"ok": 1, "throttled": 1}
-    assert tally.calls["t"].throttled == 1
-    assert sum(tally.calls["t"].backend_s.counts) == 2
-    assert tally.calls["t"].queue_s.total == pytest.approx(0.04)
-    assert tally.retries == {"throttled": 1}
-    assert tally.failovers == {"unavailable": 1}
-    assert tally.hedges == {"won": 1}
-    assert tally.breaker == {"open": 1}
-    assert tally.samples == {"scored": 1, "throttled": 1}
-    assert tally.rewards.total == 0.5
-    assert tally.criteria["helpful"].counts[10] == 1
-    assert (tally.input_tokens, tally.output_tokens) == (200, 10)
-    assert (tally.cost_usd, tally.priced) == (0.5, 1)
+    counters = read(window).counters
+    assert counters.cache == {"miss": 1, "hit": 1}
+    assert counters.calls["t"].outcomes == {"ok": 1, "throttled": 1}
+    assert counters.calls["t"].throttled == 1
+    assert sum(counters.calls["t"].backend_s.counts) == 2
+    assert counters.calls["t"].queue_s.total == pytest.approx(0.04)
+    assert counters.retries == {"throttled": 1}
+    assert counters.failovers == {"unavailable": 1}
+    assert counters.hedges == {"won": 1}
+    assert counters.breaker == {"open": 1}
+    assert counters.samples == {"scored": 1, "throttled": 1}
+    assert counters.rewards.total == 0.5
+    assert counters.criteria["helpful"].counts[10] == 1
+    assert (counters.input_tokens, counters.output_tokens) == (200, 10)
+    assert (counters.cost_usd, counters.priced) == (0.5, 1)
 
 
 def test_an_exact_zero_is_a_bucket_of_its_own(clock: Clock) -> None:
@@ -79,7 +79,7 @@ def test_an_exact_zero_is_a_bucket_of_its_own(clock: Clock) -> None:
     for score in (0.0, 0.0, 0.001, 0.1, 0.95, 1.0):
         window(graded("a", score))
 
-    assert read(window).tally.rewards.counts == [2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0]
+    assert read(window).counters.rewards.counts == [2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0]
 
 
 def test_memory_is_bounded_in_time_while_the_sum_keeps_everything(clock: Clock) -> None:
@@ -90,7 +90,7 @@ def test_memory_is_bounded_in_time_while_the_sum_keeps_everything(clock: Clock) 
 
     seen = read(window)
     assert len(seen.slots) == SLOTS
-    assert seen.tally.samples == {"scored": 3 * SLOTS}
+    assert seen.counters.samples == {"scored": 3 * SLOTS}
     assert [slot.number for slot in seen.slots] == list(
         range(seen.slots[0].number, seen.slots[0].number + SLOTS)
     )
@@ -106,7 +106,7 @@ def test_a_clock_that_jumps_costs_old_slots_and_nothing_else(clock: Clock, jump_
     window(graded())
 
     seen = read(window)
-    assert seen.tally.samples == {"scored": 11}
+    assert seen.counters.samples == {"scored": 11}
     assert len(seen.slots) == 1
 
 
@@ -118,10 +118,10 @@ def test_names_are_bounded_over_the_life_of_the_process(clock: Clock) -> None:
         window(graded(number, None, reason=f"reason{number}"))
         clock.now_s += SLOT_S
 
-    tally = read(window).tally
-    assert len(tally.criteria) == len(tally.calls) == MAX_NAMES + 1
-    assert sum(tally.criteria["other"].counts) == 500 - MAX_NAMES
-    assert tally.samples == {"scored": 500, "other": 500}
+    counters = read(window).counters
+    assert len(counters.criteria) == len(counters.calls) == MAX_NAMES + 1
+    assert sum(counters.criteria["other"].counts) == 500 - MAX_NAMES
+    assert counters.samples == {"scored": 500, "other": 500}
 
 
 def test_a_slot_remembers_its_slowest_and_its_lowest(clock: Clock) -> None:
@@ -168,10 +168,10 @@ def test_tallies_add_up_and_stay_as_they_were(clock: Clock) -> None:
     one(graded("a", 0.5, parts={"x": 0.5}))
     other(graded("a", 0.5, parts={"y": 0.5}))
     other(call())
-    first, second = read(one).tally, read(other).tally
+    first, second = read(one).counters, read(other).counters
     before = json.dumps(msgspec.to_builtins(first))
 
-    both = total(first, second, Tally())
+    both = total(first, second, Counters())
 
     assert both.samples == {"scored": 2}
     assert set(both.criteria) == {"x", "y"}

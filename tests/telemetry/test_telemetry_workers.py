@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from judge_service.telemetry.counters import Tally, total
+from judge_service.telemetry.counters import Counters, total
 from judge_service.telemetry.state import ServiceState, TargetState
 from judge_service.telemetry.window import Window
 from judge_service.telemetry.workers import STALE_S, Workers
@@ -30,7 +30,9 @@ def ended_pid() -> int:
 
 async def samples(workers: Workers) -> int:
     snapshots = await workers.snapshots()
-    return total(Tally(), *[snapshot.tally for snapshot in snapshots]).samples.get("scored", 0)
+    return total(Counters(), *[snapshot.counters for snapshot in snapshots]).samples.get(
+        "scored", 0
+    )
 
 
 async def work(window: Window, times: int) -> None:
@@ -100,7 +102,7 @@ async def test_the_gauges_of_a_silent_worker_are_not_shown(tmp_path: Path) -> No
     _, silent = await watcher.snapshots()
 
     assert silent.state == ServiceState()
-    assert silent.tally.samples == {"scored": 1}
+    assert silent.counters.samples == {"scored": 1}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"pid": 1}'])

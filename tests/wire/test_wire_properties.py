@@ -14,7 +14,7 @@ from judge_service.errors import WireError
 from judge_service.values import Part, Reward
 from judge_service.wire import (
     Batch,
-    Door,
+    ReplyPolicy,
     decode_event,
     decode_row,
     dump_json,
@@ -142,8 +142,10 @@ def check(event: Any, data: st.DataObject) -> None:
         texts = [sample.response or "", sample.reference or ""]
         texts += [text for message in sample.messages for text in (message.role, message.content)]
         assert all(text.encode() or not text for text in texts)
-    door = Door(max_fraction=1.0, score_range=data.draw(st.sampled_from(["0..1", "-1..1"])))
-    answers = door.answer(batch.samples, data.draw(rewarded(batch)))
+    policy = ReplyPolicy(
+        max_fraction=1.0, score_range=data.draw(st.sampled_from(["0..1", "-1..1"]))
+    )
+    answers = policy.answer(batch.samples, data.draw(rewarded(batch)))
     reply = encode_reply(answers, batch.envelope)
     assert isinstance(reply, dict) == is_http_event(event)
     items = json.loads(reply["body"]) if isinstance(reply, dict) else reply

@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from judge_service.api.process.protocol import SWEEP_S, Bounds, guarded
-from judge_service.garbage_collection import settle_collector
+from judge_service.garbage_collection import settle_garbage_collection
 from judge_service.settings import ServiceSettings
 
 BACKLOG = 4096
@@ -63,7 +63,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        settle_collector()
+        settle_garbage_collection()
         self._sweeping = asyncio.create_task(self._sweep())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -8,11 +8,11 @@ from msgspec import Raw, Struct
 
 from judge_service.backends.chat.token_choices import NOTHING
 from judge_service.backends.chat.wire import (
+    ChatMessage,
     ChatReply,
     ChatUsage,
     Choice,
     Function,
-    Message,
     ToolCall,
     decode_reply,
     tokens_in,
@@ -22,7 +22,7 @@ from judge_service.http.json_body import decode_body
 
 
 class _Piece(Struct, frozen=True):
-    delta: Message = Message()
+    delta: ChatMessage = ChatMessage()
     finish_reason: str | None = None
     logprobs: Raw = NOTHING
 
@@ -70,7 +70,7 @@ def _join_events(body: bytes) -> ChatReply:
     return ChatReply(choices, usage, model)
 
 
-def _joined(deltas: list[Message]) -> Message:
+def _joined(deltas: list[ChatMessage]) -> ChatMessage:
     texts = [delta.content for delta in deltas if delta.content is not None]
     refusals = [delta.refusal for delta in deltas if delta.refusal]
     calls: dict[int, Function] = {}
@@ -78,7 +78,7 @@ def _joined(deltas: list[Message]) -> Message:
         known, piece = calls.get(call.index, Function()), call.function
         arguments = (known.arguments or "") + (piece.arguments or "")
         calls[call.index] = Function(known.name or piece.name, arguments)
-    return Message(
+    return ChatMessage(
         "".join(texts) if texts else None,
         "".join(refusals) or None,
         [ToolCall(function, index) for index, function in calls.items()] or None,

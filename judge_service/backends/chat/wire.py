@@ -77,7 +77,7 @@ class ToolCall(Struct, frozen=True):
     index: int = 0
 
 
-class Message(Struct, frozen=True):
+class ChatMessage(Struct, frozen=True):
     """A message, or in a stream a piece of one."""
 
     content: str | None = None
@@ -88,7 +88,7 @@ class Message(Struct, frozen=True):
 class Choice(Struct, frozen=True):
     """`logprobs` is read only where it was asked for: no two servers fill it alike."""
 
-    message: Message
+    message: ChatMessage
     finish_reason: str | None = None
     logprobs: Raw = NOTHING
 

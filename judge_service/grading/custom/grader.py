@@ -49,7 +49,7 @@ class OwnGraderStatistics(Struct, frozen=True, kw_only=True):
     lost: int
 
 
-class OwnGrader:
+class CustomGrader:
     """Grades samples by a function of the user's. `await grader(request)` never fails.
 
     It belongs to the event loop it is first used on.
@@ -74,7 +74,7 @@ class OwnGrader:
     def __repr__(self) -> str:
         kind = "async function" if self._is_async else "function"
         return (
-            f"<OwnGrader {self._source.spec} {self._source.version}, {kind} in {self._form.name} form,"
+            f"<CustomGrader {self._source.spec} {self._source.version}, {kind} in {self._form.name} form,"
             f" at most {self._timeout_s:g} s>"
         )
 
@@ -218,7 +218,7 @@ def _is_async(function: Any) -> bool:
     )
 
 
-async def open_own(spec: str, *, timeout_s: float) -> OwnGrader:
+async def open_custom_grader(spec: str, *, timeout_s: float) -> CustomGrader:
     """Imports the function, off the loop, and reads its form.
 
     Raises SettingsError if it cannot be had, with the line that failed.
@@ -234,7 +234,7 @@ async def open_own(spec: str, *, timeout_s: float) -> OwnGrader:
         threads.close()
     if isinstance(source, SettingsError):
         raise source
-    return OwnGrader(source, timeout_s=timeout_s)
+    return CustomGrader(source, timeout_s=timeout_s)
 
 
 def _attempt_load(spec: str) -> Source | SettingsError:

@@ -15,11 +15,11 @@ from judge_service.grading.rubric.rubric import Rubric
 from judge_service.values import Reward, Sample, Verdict
 
 QUIET_S = 0.05
-"""A group is whole when so long nobody came. In a large batch siblings may stand thousands of samples
+"""A group is whole when so long nobody came. In a large batch its members may stand thousands of samples
 apart, 0.1 ms each; beside a judge call it is nothing."""
 
 
-class SiblingsStatistics(Struct, frozen=True, kw_only=True):
+class GroupGraderStatistics(Struct, frozen=True, kw_only=True):
     """Counts since the start.
 
     groups: groups given to the ranker; compared: samples in them. alone: samples scored by themselves.
@@ -51,8 +51,8 @@ class _Group:
                 waiter.cancel() if error is None else waiter.set_exception(error)
 
 
-class Siblings:
-    """A grader that compares responses to one prompt. `await siblings(request)` never fails.
+class GroupGrader:
+    """A grader that compares responses to one prompt. `await grader(request)` never fails.
 
     Samples with one group key, lane, job, prompt and reference are a group; it is sent off when nobody
     has come for `quiet_s`, or when it is full. Its deadline is that of its first sample; one with an
@@ -81,14 +81,14 @@ class Siblings:
 
     def __repr__(self) -> str:
         return (
-            f"<Siblings of 2 to {MAX_RESPONSES} within {self._quiet_s * 1000:g} ms side by side,"
+            f"<GroupGrader of 2 to {MAX_RESPONSES} within {self._quiet_s * 1000:g} ms side by side,"
             f" else {self._alone!r}>"
         )
 
-    def statistics(self) -> SiblingsStatistics:
+    def statistics(self) -> GroupGraderStatistics:
         """A copy of the counts."""
         counts = self._counts
-        return SiblingsStatistics(
+        return GroupGraderStatistics(
             groups=counts["groups"],
             compared=counts["compared"],
             alone=counts["alone"],
@@ -118,7 +118,7 @@ class Siblings:
         return reward
 
     def _key(self, request: Request[Sample]) -> Hashable | None:
-        """Equal for siblings; `None` for a sample that is scored alone."""
+        """Equal for members of one group; `None` for a sample that is scored alone."""
         sample = request.body
         try:
             question = self._grader.writer.question(sample)
@@ -196,7 +196,7 @@ def relative(whole: Sequence[Verdicts], owner: bytes, rubric: Rubric) -> Verdict
 
     Judges crowd their numbers together; who is better than whom they say more plainly. The judge's own
     number keeps a group of bad responses low. A criterion with a gate keeps it alone, because whether a
-    response is dangerous does not depend on its siblings.
+    response is dangerous does not depend on the others in its group.
     """
     scores = {}
     for criterion in rubric.criteria:

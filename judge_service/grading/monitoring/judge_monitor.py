@@ -9,7 +9,7 @@ from judge_service.telemetry.events import CanaryGraded, Sink
 from judge_service.values import Reward, Sample
 
 
-class WatchStatistics(Struct, frozen=True, kw_only=True):
+class JudgeMonitorStatistics(Struct, frozen=True, kw_only=True):
     """Of its parts."""
 
     guards: GuardsStatistics
@@ -17,7 +17,7 @@ class WatchStatistics(Struct, frozen=True, kw_only=True):
     monitors: MonitorsStatistics
 
 
-class Watch:
+class JudgeMonitor:
     """Tells what it sees of samples and rewards; changes nothing.
 
     is_monitoring: whether rewards are looked at, besides canaries and what guards find.
@@ -39,10 +39,10 @@ class Watch:
         self._sink = sink
 
     def __repr__(self) -> str:
-        return f"<Watch {self.guards!r} {self.canaries!r}>"
+        return f"<JudgeMonitor {self.guards!r} {self.canaries!r}>"
 
-    def statistics(self) -> WatchStatistics:
-        return WatchStatistics(
+    def statistics(self) -> JudgeMonitorStatistics:
+        return JudgeMonitorStatistics(
             guards=self.guards.statistics(),
             canaries=self.canaries.statistics(),
             monitors=self._monitors.statistics(),

@@ -1,0 +1,5 @@
+"""The former name of `garbage_collection`; it goes with the next version."""
+
+from judge_service.garbage_collection import settle_garbage_collection as settle_collector
+
+__all__ = ["settle_collector"]
