@@ -1,0 +1,167 @@
+"""How fast calls go, steered by the share of them that the judge refuses. Arithmetic alone."""
+
+from math import inf, log, sqrt
+
+from msgspec import Struct
+
+TARGET = 0.035
+MIN_CALLS = 20
+MIN_SPAN_S = 1.0
+HEAVY = 0.5
+FORGET_S = 45.0
+OURS, RANDOM = -3.5, 5.0
+PATIENCE, MAX_PATIENCE = 2.0, 16.0
+STEPS = ((1.05, 0.25), (1.2, 0.25), (1.3, 0.5), (1.5, 1.0), (1.7, 0.5))
+MIN_LEVEL = 0.002
+LARGEST_CUT = 0.2
+FAILED_S = 5.0
+
+
+class ShareController(Struct, kw_only=True):
+    """The level at which a small share of the calls is refused."""
+
+    most: float = 1.0
+    target: float = TARGET
+    lag_s: float = 0.0
+    level: float = 1.0
+    background: float = 0.0
+
+    counts_from_s: float = -inf
+    since_s: float = inf
+    sent: float = 0.0
+    refused: float = 0.0
+    accepted_work: float = 0.0
+
+    before: float = 0.0
+    share: float = 0.0
+    forget_at_s: float = inf
+
+    surplus: float = 0.0
+    patience: float = PATIENCE
+    streak: int = 0
+    grown_at_s: float = -inf
+    last: str = ""
+
+    def __post_init__(self) -> None:
+        self.level = self.most
+
+    def note(
+        self,
+        now_s: float,
+        *,
+        sent: float = 0.0,
+        refused: float = 0.0,
+        work: float = 0.0,
+        refused_work: float = 0.0,
+    ) -> bool:
+        """Counts calls; whether a decision was made, after which earlier calls do not count."""
+        if now_s < self.counts_from_s:
+            return False
+        if now_s >= self.forget_at_s:
+            self.background, self.forget_at_s = 0.0, inf
+        allowed = self.background + self.target
+        if self.since_s == inf:
+            if refused:
+                self._open(now_s)
+        else:
+            self.sent += sent
+            self.refused += refused
+            self.accepted_work += work - refused_work
+        self.surplus += allowed * sent - refused
+        if self.surplus < 0:
+            self.surplus = 0.0
+            self.streak = 0
+        if self.share:
+            return self._judge(now_s, allowed)
+        if refused:
+            return self._look(now_s, allowed)
+        return self.level < self.most and self._may_grow(now_s, allowed)
+
+    def reset(self, now_s: float) -> None:
+        """Counts anew from here."""
+        self.counts_from_s = now_s + self.lag_s
+        self.since_s = inf
+        self.sent = self.refused = self.accepted_work = self.surplus = 0.0
+
+    def _open(self, now_s: float) -> None:
+        self.since_s = now_s
+        self.sent = self.refused = self.accepted_work = 0.0
+
+    def _look(self, now_s: float, allowed: float) -> bool:
+        expected = allowed * self.sent
+        if self.refused <= expected:
+            self._open(now_s)
+            return False
+        heavy = self.refused > HEAVY * self.sent
+        if self.sent < MIN_CALLS or (now_s - self.since_s < MIN_SPAN_S and not heavy):
+            return False
+        if self.refused - expected <= 2 * sqrt(expected) + 1:
+            return False
+        self._cut(now_s, allowed)
+        return True
+
+    def _cut(self, now_s: float, allowed: float) -> None:
+        share = self.refused / self.sent
+        accepted = self._accepted_level(now_s, share)
+        before = self.level
+        level = min(
+            before, max(MIN_LEVEL * self.most, LARGEST_CUT * before, accepted / (1 - allowed))
+        )
+        failed = now_s - self.grown_at_s < FAILED_S
+        self.patience = min(2 * self.patience, MAX_PATIENCE) if failed else PATIENCE
+        self.streak = 0
+        self.level = level
+        self.reset(now_s)
+        if share <= HEAVY:
+            self.before, self.share = before, share
+            self.since_s = self.counts_from_s
+        else:
+            self.share = 0.0
+        self.last = f"cut {share:.3f} {level:.3f} {allowed:.3f}"
+
+    def _accepted_level(self, now_s: float, share: float) -> float:
+        by_share = self.level * (1 - share)
+        if self.most != 1.0 or now_s - self.since_s < MIN_SPAN_S:
+            return by_share
+        return min(by_share, self.accepted_work / (now_s - self.since_s))
+
+    def _judge(self, now_s: float, allowed: float) -> bool:
+        if self.sent < MIN_CALLS or (
+            now_s - self.since_s < MIN_SPAN_S and self.refused < HEAVY * self.sent
+        ):
+            return False
+        same = min(max(0.8 * self.share, 1.5 * allowed), 0.9)
+        odds = self.refused * log(same / allowed) + (self.sent - self.refused) * log(
+            (1 - same) / (1 - allowed)
+        )
+        if odds > RANDOM:
+            share = self.refused / self.sent
+            if share > 1.3 * self.share + 3 * sqrt(self.share / self.sent):
+                self._cut(now_s, allowed)
+                self.last += " rises"
+                return True
+            self.background = min(share, HEAVY)
+            self.forget_at_s = now_s + FORGET_S
+            self.level = self.before
+            self.last = f"random {share:.3f}"
+        elif odds < OURS:
+            self.last = f"ours {self.refused / self.sent:.3f}"
+        else:
+            return False
+        self.share = 0.0
+        self.reset(now_s)
+        return True
+
+    def _may_grow(self, now_s: float, allowed: float) -> bool:
+        if self.streak:
+            wait_s = STEPS[min(self.streak, len(STEPS)) - 1][1]
+            if now_s - self.grown_at_s < wait_s or self.surplus < 3 * allowed:
+                return False
+        elif self.surplus < self.patience:
+            return False
+        self.level = min(self.most, self.level * STEPS[min(self.streak, len(STEPS) - 1)][0])
+        self.streak += 1
+        self.grown_at_s = now_s
+        self.reset(now_s)
+        self.last = f"grow {self.level:.3f}"
+        return True
