@@ -1,4 +1,4 @@
-"""The composition root: settings in, a working judge out. The only module that knows all the others.
+"""The composition root: opens a judge from settings. Only it and `assembly` know all other parts.
 
 async with open_service(settings) as judge:
     rewards = await judge.score(samples)
@@ -16,57 +16,28 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    aclosing,
-    asynccontextmanager,
-)
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from msgspec.structs import replace
-
-from judge_service.assembly import Assembly, Graders, assemble_each, merged, open_graders
+from judge_service.assembly import Parts, canaries_beside, expected, explain, open_parts
 from judge_service.backends import Backend
-from judge_service.backends.unasked import Unasked
-from judge_service.errors import SettingsError
 from judge_service.flow import Request
 from judge_service.flow.workers import work_off, work_through
-from judge_service.grading import (
-    DRAW_STEP,
-    GUARDS,
-    Canaries,
-    Canary,
-    Guards,
-    JudgeMonitor,
-    JudgeMonitorStatistics,
-    Monitors,
-    Rubric,
-    load_canaries,
-    load_rubric,
-    panels,
-    spreads,
-)
-from judge_service.settings import LimitSettings, Settings
+from judge_service.grading import JudgeMonitorStatistics, Rubric, spreads
+from judge_service.settings import Settings
 from judge_service.telemetry.events import GroupScored, SampleGraded, Sink, ignore
 from judge_service.telemetry.state import ServiceState
-from judge_service.throughput import Throughput, expect
+from judge_service.throughput import Throughput
 from judge_service.values import Prompt, Ranking, Reward, Sample
 from judge_service.verifiers import MODULES
 from judge_service.wire import Answer, Batch, Late, ReplyPolicy, decode_event, encode_reply
 
 if TYPE_CHECKING:  # imported where they are used: a cold start pays for every module
-    from judge_service.backends.rehearsal import Script
+    from judge_service.backends.scripted import Script
     from judge_service.grading import Ranker
 
 K = TypeVar("K")
-
-CHARS_PER_TOKEN = 4
-"""Of English prose, for what is expected; what is spent is learned from the judge's own counts."""
-
-CANARY_GRACE_S = 0.5
-"""How long a batch that is done waits for its canaries; they were paid for, and are not worth more."""
 
 Lane = Literal["interactive", "training", "bulk"]
 
@@ -74,27 +45,17 @@ Lane = Literal["interactive", "training", "bulk"]
 class JudgeService:
     """A judge, ready to score. Made by `open_service`; belongs to the event loop it was opened on."""
 
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        rubric: Rubric,
-        graders: Graders,
-        assembly: Assembly,
-        monitor: JudgeMonitor,
-        sink: Sink,
-    ) -> None:
-        self.settings = settings
-        self.rubric = rubric
+    def __init__(self, parts: Parts, sink: Sink) -> None:
+        settings = self.settings = parts.settings
+        rubric = self.rubric = parts.rubric
         self._rubric_version = f"{rubric.name}@{rubric.version}"
-        self._grader = graders.whole
-        self._askings = graders.askings
-        self._open_ranker = graders.open_ranker
+        self._graders = parts.graders
+        self._grader = parts.graders.whole
         self._ranker: Ranker | None = None
         self._groups = self._flat_groups = 0
         self._largest_group = _largest_group(rubric)
-        self._assembly = assembly
-        self._monitor = monitor
+        self._assembly = parts.assembly
+        self._monitor = parts.monitor
         self._sink = sink
         self._reply_policy = ReplyPolicy(
             policy=settings.unscored.policy,
@@ -131,7 +92,11 @@ class JudgeService:
         canaries = self._monitor.canaries.due() if samples else ()
         if not canaries:
             return await self._score(samples, deadline, lane, job)
-        async with self._beside(canaries, deadline, lane, job):
+
+        def request_of(sample: Sample) -> Request[Sample]:
+            return Request(sample, deadline, lane, job)
+
+        async with canaries_beside(canaries, self._graders.askings, self._monitor, request_of):
             return await self._score(samples, deadline, lane, job)
 
     async def _score(
@@ -209,7 +174,7 @@ class JudgeService:
         for sample in samples:
             self._monitor.guards.look(sample)
         if self._ranker is None:
-            self._ranker = await asyncio.to_thread(self._open_ranker)
+            self._ranker = await asyncio.to_thread(self._graders.open_ranker)
         ranking = await self._ranker(Request(samples, started + seconds, lane, job))
         duration_s = loop.time() - started
         for sample, reward in zip(samples, ranking.rewards, strict=True):
@@ -320,22 +285,7 @@ class JudgeService:
 
     def explain(self) -> list[tuple[str, list[str]]]:
         """The assembled stacks, outermost layer first, each layer with its settings."""
-        from judge_service.grading import Blend, CustomGrader  # noqa: PLC0415 - only what is used
-
-        grader = self._grader
-        if isinstance(grader, CustomGrader):
-            return [("per sample", [repr(grader)])]
-        per_sample = grader.layers() if isinstance(grader, Blend) else [repr(grader)]
-        if not self._askings:
-            return [("per sample", per_sample)]
-        return [
-            ("per sample", per_sample),
-            ("per prompt", [repr(layer) for layer in self._assembly.per_prompt]),
-            *(
-                (f"per target ({target.name})", [*map(repr, target.layers), repr(target.backend)])
-                for target in self._assembly.targets
-            ),
-        ]
+        return explain(self._graders, self._assembly)
 
     def describe(self) -> tuple[list[str], list[str]]:
         """The rubric in words, a line each, and what could make it a better one."""
@@ -347,7 +297,7 @@ class JudgeService:
         """What judges would be asked about a sample: for each call its model and its prompt."""
         return [
             (asking.rubric.model or self.settings.model or self.model, asking.prompt(sample))
-            for asking in self._askings
+            for asking in self._graders.askings
         ]
 
     def expect(self, *, text_tokens: int = 300) -> Throughput:
@@ -357,54 +307,13 @@ class JudgeService:
 
         Of calls to several models, only those to the first are counted: each has a quota of its own.
         """
-        text = "x" * (text_tokens * CHARS_PER_TOKEN // 2)
-        sample = Sample(response=text, reference=text)
-        prompts = [
-            asking.prompt(sample)
-            for asking in self._askings
-            if asking.rubric.model == self._askings[0].rubric.model
-        ]
-        if not prompts:
-            return expect(LimitSettings(), input_tokens=0, output_tokens=0, calls_each=0)
-        chars = sum(len(message.content) for prompt in prompts for message in prompt.messages)
-        return expect(
-            self.settings.limits,
-            input_tokens=-(-chars // (CHARS_PER_TOKEN * len(prompts))),
-            output_tokens=-(-sum(one.max_output_tokens for one in prompts) // len(prompts)),
-            calls_each=self.settings.vote.draws * len(prompts),
-        )
+        return expected(self.settings, self._graders.askings, text_tokens)
 
     def _widest(self) -> int:
         """Samples at work that keep every slot busy, packs and draws included."""
         settings = self.settings
         each = max(settings.pack.max_samples, self._largest_group)
         return 2 * settings.limits.max_in_flight * each
-
-    @asynccontextmanager
-    async def _beside(
-        self, canaries: Sequence[Canary], deadline: float, lane: Lane, job: str
-    ) -> AsyncIterator[None]:
-        """Has canaries judged while a batch is; those that are not done soon after it are given up."""
-        draw = self._monitor.canaries.draw
-        tasks = [
-            asyncio.create_task(
-                self._grade_canary(canary, Request(canary.sample, deadline, lane, job), draw)
-            )
-            for canary in canaries
-        ]
-        try:
-            yield
-            await asyncio.wait(tasks, timeout=CANARY_GRACE_S)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _grade_canary(self, canary: Canary, request: Request[Sample], draw: int) -> None:
-        rewards = [
-            await asking.grader(request, draw=draw, draws=DRAW_STEP) for asking in self._askings
-        ]
-        self._monitor.note_canary(canary, rewards)
 
     async def _grade(self, request: Request[Sample]) -> Reward:
         loop = asyncio.get_running_loop()
@@ -442,40 +351,10 @@ async def open_service(
 
     Raises SettingsError (RubricError) if the configuration cannot work.
     """
-    settings = settings or Settings()
-    own = None
+    source = os.environ if environ is None else environ
     async with AsyncExitStack() as closing:
-        if settings.grader:
-            from judge_service.grading.custom.grader import open_custom_grader  # noqa: PLC0415 - only what is used
-
-            own = await open_custom_grader(settings.grader, timeout_s=settings.grader_timeout_s)
-            closing.callback(own.close)
-        rubric = own.rubric if own else load_rubric(settings.rubric)
-        compares = not own and (model is not None or settings.backend != "local")
-        if own or not panels(rubric):
-            model = Unasked(settings.grader or rubric.name)
-        settings = _in_range(settings, rubric)
-        source = os.environ if environ is None else environ
-        assemblies = assemble_each(settings, rubric, source, sink, closing, model=model)
-        monitor = _open_monitor(settings, sink, has_judge=not own and bool(panels(rubric)))
-        graders = open_graders(
-            settings,
-            rubric,
-            assemblies,
-            closing,
-            sink=sink,
-            guards=monitor.guards,
-            own=own,
-            compares=compares,
-        )
-        yield JudgeService(
-            settings=settings,
-            rubric=rubric,
-            graders=graders,
-            assembly=merged(assemblies),
-            monitor=monitor,
-            sink=sink,
-        )
+        parts = await open_parts(settings or Settings(), source, sink, closing, model=model)
+        yield JudgeService(parts, sink)
 
 
 def open_rehearsal(
@@ -488,7 +367,7 @@ def open_rehearsal(
 
     Raises SettingsError (RubricError) if the configuration cannot work.
     """
-    from judge_service.backends.rehearsal import rehearse  # noqa: PLC0415 - only what is used
+    from judge_service.backends.scripted import rehearse  # noqa: PLC0415 - only what is used
 
     return open_service(settings, environ={}, model=rehearse(script))
 
@@ -507,34 +386,3 @@ def _largest_group(rubric: Rubric) -> int:
     from judge_service.grading import MAX_RESPONSES  # noqa: PLC0415 - only what is used
 
     return MAX_RESPONSES
-
-
-def _in_range(settings: Settings, rubric: Rubric) -> Settings:
-    """The settings with the range that the rubric's rewards leave in."""
-    if rubric.output is None:
-        return settings
-    return replace(settings, wire=replace(settings.wire, score_range=rubric.output))
-
-
-def _open_monitor(settings: Settings, sink: Sink, *, has_judge: bool) -> JudgeMonitor:
-    """What keeps an eye on responses and judge. Programs need no guards: they see all as it was sent.
-
-    Raises SettingsError.
-    """
-    wanted = settings.canaries
-    if wanted.file and not has_judge:
-        raise SettingsError(
-            "`canaries.file` watches a judge, and no judge is asked; leave it empty"
-        )
-    active = [name for name in GUARDS if has_judge and getattr(settings.guards, name)]
-    return JudgeMonitor(
-        guards=Guards(frozenset(active), sink),
-        canaries=Canaries(
-            load_canaries(wanted.file) if wanted.file else (),
-            every_batches=wanted.every_batches,
-            per_batch=wanted.per_batch,
-        ),
-        monitors=Monitors(max_error=wanted.max_error),
-        is_monitoring=settings.guards.watch,
-        sink=sink,
-    )

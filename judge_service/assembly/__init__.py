@@ -1,6 +1,21 @@
-"""From settings and a rubric to what `service` runs: stacks around judges, and graders that ask them."""
+"""From settings to what `service` runs: stacks around judges, graders that ask them, and a monitor."""
 
+from judge_service.assembly.canary_calls import canaries_beside
+from judge_service.assembly.explanation import expected, explain
 from judge_service.assembly.graders import Graders, open_graders
+from judge_service.assembly.parts import Parts, open_parts
 from judge_service.assembly.stacks import GEOGRAPHIES, Assembly, assemble_each, merged
 
-__all__ = ["GEOGRAPHIES", "Assembly", "Graders", "assemble_each", "merged", "open_graders"]
+__all__ = [
+    "GEOGRAPHIES",
+    "Assembly",
+    "Graders",
+    "Parts",
+    "assemble_each",
+    "canaries_beside",
+    "expected",
+    "explain",
+    "merged",
+    "open_graders",
+    "open_parts",
+]

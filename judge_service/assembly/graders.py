@@ -62,12 +62,12 @@ def open_graders(
     *,
     sink: Sink,
     guards: Guards,
-    own: "CustomGrader | None",
+    custom: "CustomGrader | None",
     compares: bool,
 ) -> Graders:
     """Makes them, and starts the verifiers, which `closing` ends.
 
-    assemblies: by model. own: grades in place of judge and verifiers.
+    assemblies: by model. custom: grades in place of judge and verifiers.
     compares: whether the judge can look at several responses at once.
 
     Raises RubricError for a verifier that cannot be had.
@@ -76,7 +76,7 @@ def open_graders(
         _asking(settings, panel, assemblies[panel.model], sink, guards, compares=compares)
         for panel in panels(rubric)
     )
-    whole = own or _whole(settings, rubric, askings, closing)
+    whole = custom or _whole(settings, rubric, askings, closing)
     first = askings[0].grader if askings else None
     lender = first or _grader(settings, rubric, assemblies[""], sink, guards)
     compares = compares and bool(askings) and is_plain(rubric)

@@ -1,14 +1,16 @@
-"""The judge for tests, yours too: it answers what it was told, through the door every judge uses."""
+"""Judges without a model: from a script (for tests, yours too), from a rehearsal, or none at all."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from judge_service.errors import Denied
 from judge_service.flow import Request
-from judge_service.values import Channel, Completion, Prompt, Usage
+from judge_service.values import Channel, Completion, Criterion, Prompt, Usage
 
 Answer = str | float | dict[str, Any] | Completion | Exception
 Answers = Answer | Sequence[Answer] | Callable[[Prompt], Answer]
@@ -128,3 +130,74 @@ def _in_order(answers: Iterator[Answer], count: int) -> Callable[[Prompt], Answe
             ) from None
 
     return play
+
+
+Script = Mapping[str, Mapping[str, float]]
+"""By the response's text, the answer for each criterion in the criterion's own scale."""
+
+REHEARSAL_MODEL = "your judge"
+"""Stands where the name of a model will stand."""
+
+_ITEM = re.compile(r"<item (\w+) (\w+)>\n(.*?)</item \1 \2>", re.DOTALL)
+_RESPONSE = re.compile(r"<response (\w+)>\n(.*?)\n</response \1>", re.DOTALL)
+
+
+def rehearse(script: Script) -> Scripted:
+    """Answers what the script says of a response; of others, and of other criteria, the middle."""
+
+    def answer(prompt: Prompt) -> Completion:
+        packed = bool(getattr(prompt, "labels", ()))  # a prompt about several responses
+        data = (
+            _of_all(prompt, script) if packed else _of_one(prompt, script, prompt.question.response)
+        )
+        return Completion(data=data, usage=Usage(calls=1), model=REHEARSAL_MODEL)
+
+    return Scripted(answer, model=REHEARSAL_MODEL)
+
+
+def _of_one(prompt: Prompt, script: Script, response: str) -> dict[str, object]:
+    known = script.get(response, {})
+    return {one.name: known.get(one.name, _middle(one)) for one in prompt.question.criteria}
+
+
+def _of_all(prompt: Prompt, script: Script) -> dict[str, object]:
+    entries = []
+    for label, _, text in _ITEM.findall(prompt.messages[-1].content):
+        found = _RESPONSE.search(text)
+        entries.append({"ID": label, **_of_one(prompt, script, found[2] if found else "")})
+    return {"verdicts": entries}
+
+
+def _middle(criterion: Criterion) -> float:
+    if criterion.levels:
+        return criterion.levels[len(criterion.levels) // 2]
+    return (criterion.minimum + criterion.maximum) / 2
+
+
+class NoJudge:
+    """Stands in for the judge where a custom grader or programs grade alone; refuses every prompt.
+
+    model: the name of what grades instead.
+    """
+
+    channels: tuple[Channel, ...] = ("text",)
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+
+    def __repr__(self) -> str:
+        return f"NoJudge({self.model} grades)"
+
+    def statistics(self) -> None:
+        """There is nothing to count."""
+
+    async def __call__(self, request: Request[Prompt]) -> Completion:
+        del request
+        raise Denied(f"there is no judge to ask: {self.model} grades (`grader` in the settings)")
+
+    async def check(self) -> list[str]:
+        """Nothing can be wrong with it."""
+        return []
+
+    async def aclose(self) -> None:
+        """Nothing to end."""

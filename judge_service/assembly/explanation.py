@@ -1,0 +1,57 @@
+"""What a judge service says about itself: its stacks layer by layer, and the rate to expect of its quota."""
+
+from collections.abc import Sequence
+
+from judge_service.assembly.graders import Asking, Graders
+from judge_service.assembly.stacks import Assembly
+from judge_service.settings import LimitSettings, Settings
+from judge_service.throughput import Throughput, expect
+from judge_service.values import Sample
+
+CHARS_PER_TOKEN = 4
+"""Of English prose, for what is expected; what is spent is learned from the judge's own counts."""
+
+
+def explain(graders: Graders, assembly: Assembly) -> list[tuple[str, list[str]]]:
+    """The assembled stacks, outermost layer first, each layer with its settings."""
+    from judge_service.grading import Blend, CustomGrader  # noqa: PLC0415 - only what is used
+
+    grader = graders.whole
+    if isinstance(grader, CustomGrader):
+        return [("per sample", [repr(grader)])]
+    per_sample = grader.layers() if isinstance(grader, Blend) else [repr(grader)]
+    if not graders.askings:
+        return [("per sample", per_sample)]
+    return [
+        ("per sample", per_sample),
+        ("per prompt", [repr(layer) for layer in assembly.per_prompt]),
+        *(
+            (f"per target ({target.name})", [*map(repr, target.layers), repr(target.backend)])
+            for target in assembly.targets
+        ),
+    ]
+
+
+def expected(settings: Settings, askings: Sequence[Asking], text_tokens: int) -> Throughput:
+    """The steady rate that the configured quota allows, and what binds it.
+
+    text_tokens: of one sample's response and reference together.
+
+    Of calls to several models, only those to the first are counted: each has a quota of its own.
+    """
+    text = "x" * (text_tokens * CHARS_PER_TOKEN // 2)
+    sample = Sample(response=text, reference=text)
+    prompts = [
+        asking.prompt(sample)
+        for asking in askings
+        if asking.rubric.model == askings[0].rubric.model
+    ]
+    if not prompts:
+        return expect(LimitSettings(), input_tokens=0, output_tokens=0, calls_each=0)
+    chars = sum(len(message.content) for prompt in prompts for message in prompt.messages)
+    return expect(
+        settings.limits,
+        input_tokens=-(-chars // (CHARS_PER_TOKEN * len(prompts))),
+        output_tokens=-(-sum(one.max_output_tokens for one in prompts) // len(prompts)),
+        calls_each=settings.vote.draws * len(prompts),
+    )

@@ -1,0 +1,119 @@
+"""The parts of a judge service, opened from its settings: rubric, targets, graders and the judge monitor."""
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from judge_service.assembly.graders import Graders, open_graders
+from judge_service.assembly.stacks import Assembly, assemble_each, merged
+from judge_service.backends import Backend
+from judge_service.errors import SettingsError
+from judge_service.grading import (
+    GUARDS,
+    Canaries,
+    Guards,
+    JudgeMonitor,
+    Monitors,
+    Rubric,
+    load_canaries,
+    load_rubric,
+    panels,
+)
+from judge_service.settings import Settings
+from judge_service.telemetry.events import Sink
+
+
+class Parts(Struct, frozen=True, kw_only=True):
+    """What `service.JudgeService` is made of.
+
+    settings: as given, with the score range that the rubric sets.
+    """
+
+    settings: Settings
+    rubric: Rubric
+    graders: Graders
+    assembly: Assembly
+    monitor: JudgeMonitor
+
+
+async def open_parts(
+    settings: Settings,
+    environ: Mapping[str, str],
+    sink: Sink,
+    closing: AsyncExitStack,
+    *,
+    model: Backend | None,
+) -> Parts:
+    """Opens the parts; `closing` closes what they start.
+
+    environ: where credentials and region are read from.
+    model: a backend that is used instead of the configured one.
+
+    Raises SettingsError (RubricError) if the configuration cannot work.
+    """
+    custom = None
+    if settings.grader:
+        from judge_service.grading.custom.grader import open_custom_grader  # noqa: PLC0415 - only what is used
+
+        custom = await open_custom_grader(settings.grader, timeout_s=settings.grader_timeout_s)
+        closing.callback(custom.close)
+    rubric = custom.rubric if custom else load_rubric(settings.rubric)
+    compares = not custom and (model is not None or settings.backend != "local")
+    has_judge = not custom and bool(panels(rubric))
+    if not has_judge:
+        from judge_service.backends.scripted import NoJudge  # noqa: PLC0415 - only what is used
+
+        model = NoJudge(settings.grader or rubric.name)
+    settings = _with_range(settings, rubric)
+    assemblies = assemble_each(settings, rubric, environ, sink, closing, model=model)
+    monitor = _monitor(settings, sink, has_judge=has_judge)
+    graders = open_graders(
+        settings,
+        rubric,
+        assemblies,
+        closing,
+        sink=sink,
+        guards=monitor.guards,
+        custom=custom,
+        compares=compares,
+    )
+    return Parts(
+        settings=settings,
+        rubric=rubric,
+        graders=graders,
+        assembly=merged(assemblies),
+        monitor=monitor,
+    )
+
+
+def _with_range(settings: Settings, rubric: Rubric) -> Settings:
+    """The settings with the range of the scores that the rubric gives."""
+    if rubric.output is None:
+        return settings
+    return replace(settings, wire=replace(settings.wire, score_range=rubric.output))
+
+
+def _monitor(settings: Settings, sink: Sink, *, has_judge: bool) -> JudgeMonitor:
+    """The monitor of responses and judge. Guards are for judges: a program reads the text as it was sent.
+
+    Raises SettingsError.
+    """
+    wanted = settings.canaries
+    if wanted.file and not has_judge:
+        raise SettingsError(
+            "`canaries.file` watches a judge, and no judge is asked; leave it empty"
+        )
+    active = [name for name in GUARDS if has_judge and getattr(settings.guards, name)]
+    return JudgeMonitor(
+        guards=Guards(frozenset(active), sink),
+        canaries=Canaries(
+            load_canaries(wanted.file) if wanted.file else (),
+            every_batches=wanted.every_batches,
+            per_batch=wanted.per_batch,
+        ),
+        monitors=Monitors(max_error=wanted.max_error),
+        is_monitoring=settings.guards.watch,
+        sink=sink,
+    )
