@@ -225,7 +225,7 @@ class JudgeService:
         """Ends calls that nobody waits for any more, as charged. Before the process is frozen, where
         they would end as time-outs, long after, and be held against the judge.
         """
-        await asyncio.gather(*[target.detach.abandon() for target in self._assembly.targets])
+        await self._assembly.detached.abandon()
 
     def thaw(self) -> None:
         """Gives up what was leased for a time that has passed while the process was frozen.
@@ -281,7 +281,7 @@ class JudgeService:
 
     def is_busy(self) -> bool:
         """Whether work waits for quota or for a slot, at every target."""
-        return all(target.is_busy() for target in self._assembly.targets)
+        return all(target.gate.waiting for target in self._assembly.targets)
 
     def explain(self) -> list[tuple[str, list[str]]]:
         """The assembled stacks, outermost layer first, each layer with its settings."""

@@ -1,4 +1,4 @@
-"""Flow control, generic: it knows nothing of judging, of AWS or of JSON.
+"""Flow control. It is generic: it does not know judging, AWS or JSON.
 
 One shape carries all of it. A handler is an `async def` from a request to a result; a layer is an
 `async def` from a request and the next handler to a result, and a layer's object is its state, so two
@@ -17,16 +17,18 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Request(Struct, Generic[B]):
-    """The envelope of a body: what must not change the answer, so it stays out of the body's key.
+    """A body with its envelope. The envelope holds what must not change the answer.
 
     deadline: absolute, in seconds of the running loop's clock; `inf` for none.
-    lane: which queue of the limiter it waits in.
+    lane: which lane of the fair queue it waits in.
     job: who it belongs to; jobs share a lane fairly.
-    arrived_at: loop time at which it first came to the limiter's line, 0 before; kept over attempts, so
-        that another attempt is not sent to the end of the line.
-    sent_at: loop time at which bytes may have left for the judge, 0 before; set by the backend. From
-        then on the call costs quota and holds a connection until it ends, whether or not anybody
-        still waits for it. Each attempt has an envelope of its own, so this starts at 0 again.
+    arrived_at: loop time at which it first came to the queue, 0 before; kept over attempts, so that
+        another attempt is not sent to the end of the queue.
+    sent_at: loop time at which bytes of the present attempt may have left for the judge, 0 before; set by
+        the backend. From then on the call costs quota and holds a connection until it ends, whether or
+        not its caller still waits.
+    is_abandoned: its caller has gone while an attempt was on the wire. The attempt goes on to its end, and
+        no other follows.
     """
 
     body: B
@@ -35,9 +37,10 @@ class Request(Struct, Generic[B]):
     job: str = ""
     arrived_at: float = 0.0
     sent_at: float = 0.0
+    is_abandoned: bool = False
 
     def again(self) -> "Request[B]":
-        """An envelope of its own for another attempt or another way to the same answer."""
+        """The same body in an envelope of its own, for a task of its own."""
         return Request(self.body, self.deadline, self.lane, self.job, self.arrived_at)
 
 

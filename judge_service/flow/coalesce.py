@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from judge_service.errors import CallError
 from judge_service.flow import B, Handler, R, Request
+from judge_service.flow.detach import Detached
 
 
 class CoalesceStatistics(Struct, frozen=True, kw_only=True):
@@ -22,12 +23,12 @@ class CoalesceStatistics(Struct, frozen=True, kw_only=True):
 class _Flight(Generic[R]):
     """One call and those who wait for it."""
 
-    __slots__ = ("deadline", "shared", "task", "waiters")
+    __slots__ = ("request", "shared", "task", "waiters")
 
     task: asyncio.Task[R]
 
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
+    def __init__(self, request: Request[Any]) -> None:
+        self.request = request
         self.waiters: set[asyncio.Future[None]] = set()
         self.shared = False
 
@@ -50,14 +51,16 @@ class Coalesce(Generic[B, R]):
 
     A follower joins only if the flight's deadline is not before its own; otherwise it starts a
     flight of its own, which later ones join. A flight is a task of its own: it outlives the leader
-    while anybody waits, and it is cancelled, and waited for, when the last waiter leaves. A failed
-    flight gives its error to all.
+    while any caller waits. When the last one leaves, a flight whose call is on the wire goes on in the
+    background, and any other is cancelled (`Detached.leave`). A failed flight gives its error to all.
 
     key: equal for bodies that have the same answer.
+    detached: takes the flights that go on.
     """
 
-    def __init__(self, *, key: Callable[[B], str]) -> None:
+    def __init__(self, *, key: Callable[[B], str], detached: Detached) -> None:
         self._key = key
+        self._detached = detached
         self._flights: dict[str, _Flight[R]] = {}
         self._waiting = 0
         self._joined = 0
@@ -74,7 +77,7 @@ class Coalesce(Generic[B, R]):
     async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
         key = self._key(request.body)
         flight = self._flights.get(key)
-        if flight is None or flight.deadline < request.deadline:
+        if flight is None or flight.request.deadline < request.deadline:
             flight = self._take_off(key, request, call_next)
         else:
             flight.shared = True
@@ -83,18 +86,16 @@ class Coalesce(Generic[B, R]):
         return flight.result()
 
     def _take_off(self, key: str, request: Request[B], call_next: Handler[B, R]) -> _Flight[R]:
-        flight: _Flight[R] = _Flight(request.deadline)
-        flying = self._fly(key, flight, request.again(), call_next)
+        flight: _Flight[R] = _Flight(request.again())
+        flying = self._fly(key, flight, call_next)
         flight.task = asyncio.get_running_loop().create_task(flying)
         self._flights[key] = flight
         return flight
 
-    async def _fly(
-        self, key: str, flight: _Flight[R], request: Request[B], call_next: Handler[B, R]
-    ) -> R:
+    async def _fly(self, key: str, flight: _Flight[R], call_next: Handler[B, R]) -> R:
         """Says by itself that it has landed: callbacks of the task would cost turns of the loop."""
         try:
-            return await call_next(request)
+            return await call_next(flight.request)
         finally:
             self._forget(key, flight)
             flight.land()
@@ -115,16 +116,9 @@ class Coalesce(Generic[B, R]):
 
     async def _give_up(self, key: str, flight: _Flight[R]) -> None:
         self._forget(key, flight)  # first, so that nobody joins a call that is ending
-        flight.task.add_done_callback(_take)
-        flight.task.cancel()
-        await asyncio.wait((flight.task,))
+        if self._detached.leave(flight.task, flight.request):
+            await asyncio.wait((flight.task,))
 
     def _forget(self, key: str, flight: _Flight[R]) -> None:
         if self._flights.get(key) is flight:  # a later flight may have taken its place
             del self._flights[key]
-
-
-def _take(task: asyncio.Task[Any]) -> None:
-    """Takes an error that nobody waits for any more, which would be reported as lost otherwise."""
-    if not task.cancelled():
-        task.exception()

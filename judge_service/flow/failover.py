@@ -50,10 +50,11 @@ class Failover(Generic[B, R]):
             if errors:
                 self._sink(FailedOver(position=position, reason=errors[-1].reason))
             try:
-                result = await target(request.again())
+                result = await target(request)
             except CallError as error:
-                if not _may_succeed_elsewhere(error, request.deadline):
+                if request.is_abandoned or not _may_succeed_elsewhere(error, request.deadline):
                     raise
+                request.sent_at = 0.0
                 errors.append(error)
             else:
                 self._answered[position] += 1

@@ -6,10 +6,12 @@ most batches take. Off unless it is put into the stack, because each copy is bil
 
 import asyncio
 from collections.abc import Callable
+from typing import Generic
 
 from msgspec import Struct
 
 from judge_service.flow import B, Handler, R, Request
+from judge_service.flow.detach import Detached
 from judge_service.flow.latencies import Latencies
 from judge_service.telemetry.events import Hedged, Sink
 
@@ -35,14 +37,15 @@ class HedgeStatistics(Struct, frozen=True, kw_only=True):
 class Hedge:
     """Sends a call again after the 95th percentile of the latency, and takes the first good answer.
 
-    Never a third copy. The other copy is cancelled, and waited for; below it, `Detach` accounts for
-    one that was sent. A first copy that fails before the second was sent fails the call; after that,
+    Never a third copy. The other copy goes on if it was sent, else it is cancelled and waited for
+    (`Detached.leave`). A first copy that fails before the second was sent fails the call; after that,
     the second is waited for. If both fail, the first one's error is raised. A copy that is refused is
     asked for again after another such wait.
 
     budget_ratio: copies as a share of the calls, 0 to 1; 0.05 is what a 95th percentile asks for. Each
         call saves that share of a copy, up to 10 of them.
     latencies: of the backend. Nothing is sent twice before it has seen 20 answers.
+    detached: takes the copy that lost, if it was sent.
     may_hedge: whether the target has room to spare now (free quota, a free slot, no throttling lately).
     """
 
@@ -52,11 +55,13 @@ class Hedge:
         budget_ratio: float,
         latencies: Latencies,
         may_hedge: Callable[[], bool],
+        detached: Detached,
         sink: Sink,
     ) -> None:
         self._ratio = budget_ratio
         self._latencies = latencies
         self._may_hedge = may_hedge
+        self._detached = detached
         self._sink = sink
         self._saved = 0.0
         self._calls = self._copies = self._won = self._refused = 0
@@ -76,15 +81,17 @@ class Hedge:
         after_s = self._latencies.quantile_s(SHARE)
         if after_s is None:
             return await call_next(request)
-        copies = [_start(request, call_next)]
+        copies = [_Copy(request, call_next)]
         try:
-            await self._wait_for_room(copies[0], after_s)
-            if copies[0].done():
-                return copies[0].result()
-            copies.append(_start(request, call_next))
-            return await self._race(copies, after_s)
+            await self._wait_for_room(copies[0].task, after_s)
+            if copies[0].task.done():
+                return copies[0].task.result()
+            copies.append(_Copy(request, call_next))
+            return await self._race([copy.task for copy in copies], after_s)
         finally:
-            await _stop(copies)
+            ending = [each.task for each in copies if self._detached.leave(each.task, each.request)]
+            if ending:
+                await asyncio.wait(ending)
 
     async def _wait_for_room(self, first: asyncio.Task[R], after_s: float) -> None:
         """Until the call has ended, or a copy is due and there is room for it."""
@@ -115,29 +122,16 @@ class Hedge:
             self._sink(Hedged(after_s=after_s, won=won))
 
 
-def _start(request: Request[B], call_next: Handler[B, R]) -> asyncio.Task[R]:
-    task = asyncio.get_running_loop().create_task(_copy(request.again(), call_next))
-    task.add_done_callback(_take_error)
-    return task
+class _Copy(Generic[B, R]):
+    """A copy of a call: a task and an envelope of its own."""
 
+    def __init__(self, request: Request[B], call_next: Handler[B, R]) -> None:
+        self.request = request.again()
+        self.task = asyncio.get_running_loop().create_task(self._run(call_next))
 
-async def _copy(request: Request[B], call_next: Handler[B, R]) -> R:
-    return await call_next(request)
-
-
-def _take_error(task: asyncio.Task[R]) -> None:
-    if not task.cancelled():
-        task.exception()  # taken here, because perhaps nobody looks at this copy any more
+    async def _run(self, call_next: Handler[B, R]) -> R:
+        return await call_next(self.request)
 
 
 def _is_good(task: asyncio.Task[R]) -> bool:
     return task.done() and not task.cancelled() and task.exception() is None
-
-
-async def _stop(copies: list[asyncio.Task[R]]) -> None:
-    """Cancels what still runs, and waits for its end."""
-    running = [copy for copy in copies if not copy.done()]
-    for copy in running:
-        copy.cancel()
-    if running:
-        await asyncio.wait(running)

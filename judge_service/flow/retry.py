@@ -140,15 +140,16 @@ class Retry:
     async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
         now = asyncio.get_running_loop().time()
         self._budget.count_call(now)
-        if not request.arrived_at:  # here, because each attempt gets a copy of this envelope
+        if not request.arrived_at:
             request.arrived_at = now
         tries: _Tries | None = None
         while True:
             try:
                 return await call_next(request)
             except CallError as error:
-                if not error.retryable:
+                if not error.retryable or request.is_abandoned:
                     raise
+                request.sent_at = 0.0
                 now = asyncio.get_running_loop().time()
                 tries = tries or _Tries(gives_up_at=now + PATIENCE_S)
                 if not await self._wait(request.deadline, tries, error):

@@ -134,7 +134,7 @@ def overview(snapshots: Sequence[Snapshot], *, sees_all: bool) -> Overview:
         evaluations_per_s=_graded(timeline[-RATE_SLOTS:]) / (RATE_SLOTS * SLOT_S),
         evaluations=graded,
         evaluations_ever=sum(sum(s.counters.samples.values()) for s in snapshots),
-        waiting=sum(sum(t.waiting_by_lane.values()) + t.waiting_for_slot for t in targets),
+        waiting=sum(sum(t.waiting_by_lane.values()) for t in targets),
         in_flight=sum(target.in_flight for target in targets),
         quota=quota,
         binding=max(quota, key=lambda use: use.share, default=None),
@@ -174,7 +174,7 @@ def _target_views(targets: Sequence[TargetState]) -> list[TargetView]:
         TargetView(
             target=name,
             breaker=_worst([one.breaker for one in ones]),
-            waiting=sum(sum(one.waiting_by_lane.values()) + one.waiting_for_slot for one in ones),
+            waiting=sum(sum(one.waiting_by_lane.values()) for one in ones),
             in_flight=sum(one.in_flight for one in ones),
             slots=sum(one.slots for one in ones),
         )

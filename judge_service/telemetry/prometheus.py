@@ -44,7 +44,7 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "judge_output_tokens_total": ("Tokens that the judge wrote.", ()),
     "judge_cost_usd_total": ("Cost of the samples whose price is known.", ()),
     "judge_waiting_calls": ("Calls that wait for quota.", ("target", "lane")),
-    "judge_waiting_for_slot": ("Calls that wait for a slot.", ("target",)),
+    "judge_waiting_for_slot": ("Calls that wait while slots bind, not quota.", ("target",)),
     "judge_in_flight_calls": ("Calls on the wire.", ("target",)),
     "judge_slots": ("Calls that may be on the wire now.", ("target",)),
     "judge_quota_per_minute": ("Units a minute of a quota.", ("target", "resource")),
@@ -121,7 +121,7 @@ def _gauges(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
         for lane, waiting in target.waiting_by_lane.items()
     ]
     yield _gauge("judge_waiting_calls", lanes)
-    yield _gauge("judge_waiting_for_slot", [((t.target,), t.waiting_for_slot) for t in targets])
+    yield _gauge("judge_waiting_for_slot", [((t.target,), _waiting_for_slot(t)) for t in targets])
     yield _gauge("judge_in_flight_calls", [((t.target,), t.in_flight) for t in targets])
     yield _gauge("judge_slots", [((t.target,), t.slots) for t in targets])
     yield _gauge("judge_breaker_open", [((t.target,), t.breaker != "closed") for t in targets])
@@ -175,3 +175,8 @@ def _buckets(bounds: tuple[float, ...], histogram: Histogram) -> list[tuple[str,
         below += count
         buckets.append((bound, float(below)))
     return buckets
+
+
+def _waiting_for_slot(target: TargetState) -> int:
+    """Calls in the queue while slots are what binds: one queue waits for all."""
+    return sum(target.waiting_by_lane.values()) if target.bound_by == "slots" else 0

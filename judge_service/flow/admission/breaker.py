@@ -1,27 +1,28 @@
-"""No calls to a target that fails, until it answers again.
+"""A circuit breaker: says whether a target that has been failing may be called. It never waits.
 
-    closed     all go. Opens when half of at least 20 calls of the last 10 s failed, when 20 failed in
-               a row (on a busy target the good seconds before would hide a dead one for long), or
-               at once when the quota is gone for the day.
-    open       none goes, and none costs anything. After 5 s (15 min for the day's quota) half-open.
-    half_open  one goes; each good answer lets one more go at once, and 20 of them close it. A failure
-               opens it again.
+    closed     all calls may go. It opens when half of at least 20 calls of the last 10 s failed, when
+               20 failed in a row (on a busy target the good seconds before would hide a dead one for
+               long), or at once when the quota is used up for the day.
+    open       no call may go. After 5 s (15 min for the day's quota) it is half-open.
+    half_open  one call may go; each good answer allows one more at once, and 20 of them close it. A
+               failure opens it again.
 
-Failures are what says that the target is ill: no connection, a timeout, a 5xx, a broken reply
-(`retryable`, not `throttled`). Throttling says that it is well but busy, a refusal says that the call is
-wrong, a cancellation says nothing. Numbers: half of 20 in 10 s and 5 s are Polly's form
-(`CircuitBreakerStrategyOptions`: failure ratio, minimum throughput, sampling and break duration). The
-twenty answers before closing are for a judge that fails half of the time: one probe would close on it
-every other time, and let all waiting calls in.
+A failure is a sign that the target is ill: no connection, a timeout, a 5xx, a broken reply
+(`retryable`, not `throttled`). Throttling means that the target is well but busy, a denial means that the
+call is wrong, and a cancellation means nothing. The numbers (half of 20 calls in 10 s, 5 s) are the
+defaults of Polly's `CircuitBreakerStrategyOptions`. Twenty answers are needed to close because a judge
+that fails half of the time would close a breaker with one probe every other time.
+
+Worked example: 12 of 20 calls fail within 3 s, so the breaker opens at t = 3. At t = 8 one probe goes. It
+is answered at t = 8.3, so two may go; both are answered, and so on: 20 answers close it after five or six
+round trips. The gate (`gate.py`) refuses its whole queue when the breaker opens.
 """
 
-import asyncio
 from typing import Literal
 
 from msgspec import Struct
 
 from judge_service.errors import CallError, QuotaExhausted, Unavailable
-from judge_service.flow import B, Handler, R, Request
 from judge_service.telemetry.events import BreakerChanged, Sink
 
 WINDOW_S = 10
@@ -29,10 +30,10 @@ MIN_CALLS = 20
 MAX_FAILED = 0.5
 OPEN_S = 5.0
 DAY_OPEN_S = 900.0
-"""Between two questions whether the day's quota is there again: at most 96 refused calls a day."""
+"""Time between two probes while the day's quota is used up: at most 96 refused calls a day."""
 
 BUSY_PROBING_S = 1.0
-"""When to come again while others find out: about the latency of an answer."""
+"""When to come again while a probe is under way: about the latency of an answer."""
 
 State = Literal["closed", "open", "half_open"]
 
@@ -85,19 +86,16 @@ class _Window:
 
 
 class Breaker:
-    """Refuses calls to a target while it is ill.
+    """The state machine. Times are seconds of one clock; nothing here waits or reads a clock.
 
     target: its name in events and messages.
     sink: gets a BreakerChanged whenever the state changes.
-
-    Raises BreakerOpen, an Unavailable that says when to come again and was not charged;
-    QuotaExhausted while the day's quota is gone.
     """
 
     def __init__(self, *, target: str, sink: Sink) -> None:
         self._target = target
         self._sink = sink
-        self._state: State = "closed"
+        self.state: State = "closed"
         self._era = 0
         self._window = _Window()
         self._probe_at = 0.0
@@ -112,39 +110,56 @@ class Breaker:
         """Its state and what was counted, up to the last call."""
         calls, failed = self._window.total()
         return BreakerStatistics(
-            state=self._state,
+            state=self.state,
             calls=calls,
             failed=failed,
             refused=self._refused,
             probing=self._probing,
         )
 
-    async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
-        if self._state != "closed":
-            self._admit_probe(asyncio.get_running_loop().time())
-        era = self._era
-        try:
-            result = await call_next(request)
-        except CallError as error:
-            self._end(era, error)
-            raise
-        except BaseException:
-            self._end_without_word(era)
-            raise
-        self._end(era, None)
-        return result
+    def refusal(self, now_s: float) -> CallError | None:
+        """Why no call may go now, `None` if one may. A call that gets an error counts as refused.
 
-    def _admit_probe(self, now: float) -> None:
-        if self._state == "open" and now >= self._probe_at:
-            self._change("half_open")
-        if self._state == "open":
-            raise self._refusal(self._probe_at - now)
-        if self._probing > self._answered:
-            raise self._refusal(BUSY_PROBING_S)
-        self._probing += 1
-
-    def _refusal(self, wait_s: float) -> CallError:
+        The error is a BreakerOpen, which says when to come again and was not charged, or
+        QuotaExhausted while the day's quota is used up.
+        """
+        if self.state == "closed" or self.may_go(now_s):
+            return None
         self._refused += 1
+        if self.state == "half_open":
+            return self._error(BUSY_PROBING_S)
+        return self._error(self._probe_at - now_s)
+
+    def may_go(self, now_s: float) -> bool:
+        """Whether a call may go now. An open breaker whose time is over becomes half-open."""
+        if self.state == "open" and now_s >= self._probe_at:
+            self._change("half_open")
+        return self.state == "closed" or (
+            self.state == "half_open" and self._probing <= self._answered
+        )
+
+    def start(self) -> int:
+        """A call goes that may go. Returns what `end` or `forget` needs to know of it."""
+        self._probing += self.state == "half_open"
+        return self._era
+
+    def end(self, era: int, error: CallError | None, now_s: float) -> None:
+        """A call has ended, with an answer or an error. era: what `start` returned."""
+        if era != self._era:
+            return  # it began before the last change: old news
+        if error is not None and error.reason == "quota_exhausted":
+            self._open(now_s + DAY_OPEN_S, day_is_spent=True)
+        elif self.state == "half_open":
+            self._end_probe(error, now_s)
+        elif error is None or _is_ill(error):
+            self._note(now_s, failed=error is not None)
+
+    def forget(self, era: int) -> None:
+        """A call has ended in a way that says nothing about the target."""
+        if era == self._era and self.state == "half_open":
+            self._probing -= 1
+
+    def _error(self, wait_s: float) -> CallError:
         if self._day_is_spent:
             return QuotaExhausted(
                 f"the quota of {self._target} was used up for the day; it is asked again in"
@@ -156,32 +171,17 @@ class Breaker:
             retry_after_s=wait_s,
         )
 
-    def _end(self, era: int, error: CallError | None) -> None:
-        if era != self._era:
-            return  # it began before the last change: old news
-        now = asyncio.get_running_loop().time()
-        if error is not None and error.reason == "quota_exhausted":
-            self._open(now + DAY_OPEN_S, day_is_spent=True)
-        elif self._state == "half_open":
-            self._end_probe(error, now)
-        elif error is None or _is_ill(error):
-            self._note(now, failed=error is not None)
-
-    def _end_probe(self, error: CallError | None, now: float) -> None:
+    def _end_probe(self, error: CallError | None, now_s: float) -> None:
         self._probing -= 1
         if error is not None and _is_ill(error):
-            self._open(now + OPEN_S, day_is_spent=False)
+            self._open(now_s + OPEN_S, day_is_spent=False)
         elif error is None:
             self._answered += 1
             if self._answered >= MIN_CALLS:
                 self._change("closed")
 
-    def _end_without_word(self, era: int) -> None:
-        if era == self._era and self._state == "half_open":
-            self._probing -= 1
-
-    def _note(self, now: float, *, failed: bool) -> None:
-        self._window.note(now, failed=failed)
+    def _note(self, now_s: float, *, failed: bool) -> None:
+        self._window.note(now_s, failed=failed)
         if not failed:
             self._failed_in_row = 0
             return
@@ -189,15 +189,15 @@ class Breaker:
         calls, all_failed = self._window.total()
         is_half = calls >= MIN_CALLS and all_failed >= MAX_FAILED * calls
         if is_half or self._failed_in_row >= MIN_CALLS:
-            self._open(now + OPEN_S, day_is_spent=False)
+            self._open(now_s + OPEN_S, day_is_spent=False)
 
-    def _open(self, until: float, *, day_is_spent: bool) -> None:
-        self._probe_at = until
+    def _open(self, until_s: float, *, day_is_spent: bool) -> None:
+        self._probe_at = until_s
         self._day_is_spent = day_is_spent
         self._change("open")
 
     def _change(self, state: State) -> None:
-        self._state = state
+        self.state = state
         self._era += 1
         self._window.clear()
         self._probing = self._answered = self._failed_in_row = 0

@@ -93,5 +93,9 @@ class Buckets:
         return max(ready_us) / MICRO
 
     def size(self, costs: tuple[int, ...]) -> int:
-        """What a call takes of its dearest resource, microseconds of quota."""
-        return int(max(map(mul, costs, self._us_per_unit)))
+        """What a call takes of its dearest resource, microseconds of quota; the same for all without one."""
+        return int(max(map(mul, costs, self._us_per_unit), default=MICRO))
+
+    def average(self, costs: tuple[int, ...]) -> tuple[int, ...]:
+        """What a call with these reservations is charged on average, whole units."""
+        return tuple([int(cost * one.share) for cost, one in zip(costs, self._each, strict=True)])

@@ -1,19 +1,25 @@
-"""Who goes next: lanes by weight, jobs of a lane fairly, calls of a job in the order of arrival.
+"""A fair queue: lanes by weight, the jobs of a lane fairly, the calls of a job in the order of arrival.
 
-Between lanes deficit round robin (Shreedhar, Varghese 1995), by what a call takes of the quota and
-not by calls. Its quantum is as small as it can be, and the rounds in which nobody can go are skipped
-in one step. A lane's weight is a share it is guaranteed for as long as it wants it, so the lightest
-lane gets at least 1/13 of the quota and nothing starves: there is no need of ageing, which under a
-long backlog would only undo the weights.
+Between lanes it is deficit round robin (Shreedhar, Varghese 1995), counted in what a call takes of the
+quota and not in calls. The quantum is as small as possible, and rounds in which no lane can go are skipped
+in one step. A lane's weight guarantees it a share for as long as it has calls, so the lightest lane gets
+at least 1/13 of the quota and no call starves. Ageing is therefore not needed; under a long backlog it would
+only undo the weights.
 
-Between the jobs of a lane start-time fair queueing (Goyal, Vin, Cheng 1996): each job's next call has
-a start tag, the least goes, and a call moves its job's tag on by its size. A job that comes late
+Between the jobs of a lane it is start-time fair queueing (Goyal, Vin, Cheng 1996): each job's next call has
+a start tag, the smallest tag goes first, and a call moves its job's tag on by its size. A job that comes late
 starts at the tag being served, so it neither catches up on the past nor waits behind a long backlog.
+
+Worked example: lane training holds jobs A with calls of size 1 and B with calls of size 3. Both start at tag
+0. A goes (its tag becomes 1), then B (3), then A (2), A (3), and now the tags are equal again: three calls of
+A for each call of B, so each job gets half of the quota.
 """
 
 import asyncio
 from heapq import heapify, heappop, heappush
 from itertools import count
+
+from judge_service.flow.admission.permit import Permit
 
 LANES = {"interactive": 8, "training": 4, "bulk": 1}
 """Weights. A name that is not here counts as `DEFAULT_LANE`."""
@@ -22,7 +28,7 @@ DEFAULT_LANE = "training"
 
 
 class Waiter:
-    """A call in the line. `turn` is set when its costs have been taken for it.
+    """A call in the queue. `turn` gets its permit.
 
     size: what it takes of the dearest resource, microseconds of quota.
     """
@@ -30,7 +36,7 @@ class Waiter:
     __slots__ = ("arrived_at", "costs", "gone", "job", "lane", "size", "turn")
 
     def __init__(
-        self, costs: tuple[int, ...], size: int, arrived_at: float, turn: asyncio.Future[None]
+        self, costs: tuple[int, ...], size: int, arrived_at: float, turn: asyncio.Future[Permit]
     ) -> None:
         self.costs = costs
         self.size = size
@@ -93,7 +99,7 @@ class _Lane:
 
 
 class FairQueue:
-    """All that wait, in the order in which they are let in.
+    """All calls that wait, in the order in which they go.
 
     present: how many wait. waiting: the same by lane.
     """

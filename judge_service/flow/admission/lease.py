@@ -17,7 +17,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from judge_service.flow.admission.rate_limit import RateLimitStatistics
+from judge_service.flow.admission.permit import GateStatistics
 from judge_service.flow.stores import Ask, Lease, QuotaStore, Rules, StoreFailed
 from judge_service.flow.stores.brake import CUT_EVERY_S
 from judge_service.telemetry.events import Sink, StoreBack, StoreLost, ignore
@@ -58,7 +58,7 @@ _log = logging.getLogger("judge_service")
 
 
 class Limiter(Protocol):
-    """What `RateLimit` is to the one who feeds it; described there."""
+    """What `Gate` is to the one who feeds it; described there."""
 
     on_need: Callable[[], None] | None
 
@@ -70,7 +70,7 @@ class Limiter(Protocol):
 
     def backlog(self) -> Mapping[str, float]: ...
 
-    def statistics(self) -> RateLimitStatistics: ...
+    def statistics(self) -> GateStatistics: ...
 
 
 class QuotaLeaseStatistics(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,205 @@
+"""One target of a judge: its backend, its gate, and the store that shares its quota, from the settings."""
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from judge_service.assembly.token_cost import RESOURCES, TokenCost
+from judge_service.backends import Backend
+from judge_service.errors import SettingsError
+from judge_service.flow import Handler, stack
+from judge_service.flow.admission.adaptive import AdaptiveLimit
+from judge_service.flow.admission.breaker import Breaker
+from judge_service.flow.admission.gate import Gate, Limit
+from judge_service.flow.admission.slots import Slots
+from judge_service.flow.admission.throttle import Throttle
+from judge_service.flow.admission.tokens import LearnedRatio
+from judge_service.flow.latencies import Latencies
+from judge_service.flow.observe import Observe
+from judge_service.flow.stores import QuotaStore
+from judge_service.http.descriptors import affordable
+from judge_service.settings import LimitSettings, Settings
+from judge_service.telemetry.events import Sink
+from judge_service.telemetry.state import QuotaState, TargetState
+from judge_service.values import Completion, Prompt
+
+if TYPE_CHECKING:  # imported where they are used: a cold start pays for every module
+    from judge_service.flow.admission.lease import QuotaLease
+
+
+class Target(Struct, frozen=True):
+    """One way to an answer: an account's quota for one model in one region, with its own gate.
+
+    quota: units a minute by resource, as `per_minute` gives them. shared: feeds it from a store.
+    """
+
+    backend: Backend
+    name: str
+    gate: Gate[Prompt, Completion]
+    latencies: Latencies
+    quota: Mapping[str, float]
+    shared: "QuotaLease | None"
+    layers: tuple[Any, ...]
+
+    def handler(self) -> Handler[Prompt, Completion]:
+        return stack(self.backend, *self.layers)
+
+    def state(self) -> TargetState:
+        """How it stands now."""
+        gate = self.gate.statistics()
+        return TargetState(
+            target=self.name,
+            breaker=gate.breaker,
+            waiting_by_lane=gate.waiting_by_lane,
+            bound_by=gate.bound_by,
+            in_flight=gate.in_flight,
+            slots=gate.slots,
+            throttled=gate.throttled,
+            refused_share=gate.throttle.refused_share,
+            throttle_level=gate.throttle.level,
+            quota=tuple(
+                QuotaState(
+                    resource=name,
+                    per_minute=amount,
+                    spent=gate.charged[name] + gate.reserved[name],
+                )
+                for name, amount in self.quota.items()
+            ),
+            is_shared=self.shared is not None,
+        )
+
+
+def open_target(
+    settings: Settings,
+    backend: Backend,
+    tokens: LearnedRatio,
+    sink: Sink,
+    closing: AsyncExitStack,
+    *,
+    environ: Mapping[str, str],
+) -> Target:
+    """Builds a target and starts what runs in the background for it; `closing` ends it.
+
+    Raises SettingsError.
+    """
+    closing.push_async_callback(backend.aclose)
+    name = " ".join(filter(None, (settings.backend, region_of(settings), backend.model)))
+    latencies = Latencies()
+    gate = _gate(settings, name, latencies, tokens, sink)
+    shared = None
+    if settings.limits.store != "none":
+        shared = _share(settings, name, gate, sink, closing, environ=environ)
+    layers = (Observe(target=name, sink=sink), gate)
+    return Target(backend, name, gate, latencies, per_minute(settings.limits), shared, layers)
+
+
+def region_of(settings: Settings) -> str | None:
+    """The region that the settings name for their backend."""
+    chosen = settings.sagemaker if settings.backend == "sagemaker" else settings.bedrock
+    return chosen.region
+
+
+def per_minute(limits: LimitSettings) -> dict[str, float]:
+    """The quota this process goes by, in the limiter's resource names: its part, or all with a store."""
+    processes = limits.processes if limits.store == "none" else 1
+    quota = {name: getattr(limits, f"{name}_per_minute") for name in RESOURCES}
+    return {name: amount / processes for name, amount in quota.items() if amount is not None}
+
+
+def _gate(
+    settings: Settings, name: str, latencies: Latencies, tokens: LearnedRatio, sink: Sink
+) -> Gate[Prompt, Completion]:
+    limits = settings.limits
+    quota = per_minute(limits)
+    cost = TokenCost(list(quota), burndown=limits.output_burndown, tokens=tokens)
+    slots = _slots(settings)
+    return Gate(
+        limits={
+            resource: Limit(per_minute=amount, burst_s=limits.burst_s)
+            for resource, amount in quota.items()
+        },
+        reserve=cost.reserve,
+        charge=cost.charge,
+        slots=slots,
+        breaker=Breaker(target=name, sink=sink),
+        throttle=Throttle() if quota else Throttle(most=slots.limit),
+        latencies=latencies,
+    )
+
+
+def _slots(settings: Settings) -> Slots:
+    most = settings.limits.max_in_flight
+    if settings.backend == "local":  # as slow as its queue is long
+        return Slots(max_in_flight=most)
+    most = affordable(most)  # or calls would wait for a descriptor after they count as sent
+    adaptive = AdaptiveLimit(max_slots=most) if settings.limits.adaptive else None
+    return Slots(max_in_flight=most, adaptive=adaptive)
+
+
+def _share(
+    settings: Settings,
+    name: str,
+    gate: Gate[Prompt, Completion],
+    sink: Sink,
+    closing: AsyncExitStack,
+    *,
+    environ: Mapping[str, str],
+) -> "QuotaLease":
+    """Puts the gate under the shared store."""
+    quota = per_minute(settings.limits)
+    if not quota:
+        raise SettingsError(
+            "`limits.store` shares a quota, but none is set; set `limits.requests_per_minute` or"
+            " `limits.tokens_per_minute`"
+        )
+    from judge_service.flow.admission.lease import QuotaLease  # noqa: PLC0415 - only what is used
+
+    store = _open_store(settings, environ, closing)
+    closing.push_async_callback(store.aclose)
+    key = settings.limits.store_key or name
+    shared = QuotaLease(
+        gate,
+        store=store,
+        quota=key,
+        per_minute=quota,
+        expected_clients=settings.limits.processes,
+        sink=sink,
+    )
+    shared.start()
+    closing.push_async_callback(shared.aclose)
+    return shared
+
+
+def _open_store(
+    settings: Settings, environ: Mapping[str, str], closing: AsyncExitStack
+) -> QuotaStore:
+    if settings.limits.store == "dynamodb":
+        return _open_table(settings, environ, closing)
+    try:
+        from judge_service.flow.stores.redis import RedisStore  # noqa: PLC0415 - an extra
+
+        return RedisStore(settings.limits.store_url)
+    except ImportError as missing:
+        raise SettingsError(
+            f'`limits.store = "redis"` needs the package {missing.name}:'
+            " pip install 'judge-service[redis]'"
+        ) from None
+
+
+def _open_table(
+    settings: Settings, environ: Mapping[str, str], closing: AsyncExitStack
+) -> QuotaStore:
+    """The quota's table, asked through our own client: a function's package holds no SDK."""
+    from judge_service.aws.client import AwsClient  # noqa: PLC0415 - only what is used
+    from judge_service.flow.stores.dynamodb import DynamoDBStore  # noqa: PLC0415 - see above
+
+    client = AwsClient(environ, region=region_of(settings))
+    closing.push_async_callback(client.aclose)
+
+    async def send(request: Mapping[str, Any]) -> tuple[int, bytes]:
+        reply = await client.call("dynamodb", "DynamoDB_20120810.UpdateItem", request)
+        return reply.status, reply.body
+
+    return DynamoDBStore(settings.limits.store_url, send=send)

@@ -1,0 +1,419 @@
+"""The gate of one target: every call passes here, and here alone calls wait.
+
+A call joins one fair queue. Its head goes when, at one moment, the breaker allows a call, a slot is free,
+the throttle controller allows a call and every bucket holds its tokens. Then all are taken together, as a
+permit. A permit is settled exactly once, when the call has ended:
+
+    answered    the true cost is charged, the slot is free at once
+    refused     (throttled) charged like an average answer, because attempts are what is paced; where no
+                quota is set, the slot stays taken for about a median latency (`slots.py`)
+    failed      charged in full if the error says so (`charged`), else not at all
+    cancelled   charged in full if it had been sent, else not at all
+
+Because tokens are taken at the moment of sending, what is sent in any 60 s stays within the quota however the
+judge's latency changes: a call that waits for a slot holds no tokens.
+
+The parts are arithmetic and say whether a call may go now, and if not, when: `breaker`, `slots` (with
+`adaptive`), `throttle`, `buckets`, `fair_queue`. The gate alone waits and wakes.
+
+Worked example: a quota of 600 calls a minute with 5 at once, 2 slots, a judge of 1 s, 4 calls at t = 0. Two
+permits are granted (level 5 - 2 = 3) and two calls wait for a slot, holding nothing. At t = 1 the first two
+end and the others go: level min(5, 3 + 10) - 2 = 3. At most 5 + 600 calls are sent in any minute.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from math import inf
+from operator import add, sub
+from typing import Generic
+
+from judge_service.errors import CallError, DeadlineExceeded
+from judge_service.flow import B, Handler, R, Request
+from judge_service.flow.admission.breaker import Breaker
+from judge_service.flow.admission.bucket import MICRO, Limit
+from judge_service.flow.admission.buckets import Buckets
+from judge_service.flow.admission.fair_queue import FairQueue, Waiter
+from judge_service.flow.admission.permit import Bound, GateStatistics, Permit
+from judge_service.flow.admission.slots import Slots
+from judge_service.flow.admission.throttle import Throttle
+from judge_service.flow.latencies import Latencies
+
+__all__ = ["Gate", "Limit"]
+
+LOW_WATER = 0.5
+"""Below this share of its capacity a bucket that is filled by `add` asks for more, so that the next
+lease is there before the last one is spent."""
+
+CALM_S = 10.0
+"""A target that refused no call for so long has room to spare, if nobody waits."""
+
+HOLD_S = 0.1
+"""How long a refused call's slot stays taken while the judge's latency is not known yet."""
+
+
+class Gate(Generic[B, R]):
+    """Lets calls through to one target, in the order that `fair_queue` describes.
+
+    limits: by the resource's name; none at all costs nothing.
+    reserve: what a body will cost at most, whole units in the order of `limits`.
+    charge: what an answered call did cost; the difference is given back, or taken as a debt.
+    slots: how many calls may be on the wire.
+    breaker: says whether the target may be called at all.
+    throttle: what refusals have taught. With limits its level is a share of their rates, without limits
+        a number of slots.
+    latencies: learns how long the answers took.
+
+    A call whose turn would come after its deadline is refused at once. When the breaker opens, all that wait
+    are refused, and nothing is sent but its probes.
+
+    A supply from outside (a lease of a shared quota) sets a rate of 0 and calls `add`. `on_need` is
+    called when such a bucket is half empty or a call has to wait; it must be cheap, and is called
+    once, then not again before the next `add` or `set_rates`.
+
+    Raises DeadlineExceeded, BreakerOpen (an Unavailable), QuotaExhausted.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: Mapping[str, Limit],
+        reserve: Callable[[B], tuple[int, ...]],
+        charge: Callable[[B, R], tuple[int, ...]],
+        slots: Slots,
+        breaker: Breaker,
+        throttle: Throttle,
+        latencies: Latencies,
+    ) -> None:
+        self._limits = dict(limits)
+        self._reserve = reserve
+        self._charge = charge
+        self._slots = slots
+        self._breaker = breaker
+        self._throttle = throttle
+        self._level = throttle.level
+        self._latencies = latencies
+        self._buckets = Buckets(limits)
+        self._nothing = (0,) * len(limits)
+        self._queue = FairQueue()
+        self._queued = list(self._nothing)
+        self._bound: Bound = ""
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at_s = inf  # a handle of uvloop does not say when it is due
+        self._refused_at_s = -inf
+        self._granted = self._answered = self._throttled = self._failed = self._too_late = 0
+        self._asked = False
+        self.on_need: Callable[[], None] | None = None
+
+    def __repr__(self) -> str:
+        limits = [
+            f"{name}={limit.per_minute:.12g}/min with {limit.burst_s:g} s at once"
+            for name, limit in self._limits.items()
+        ]
+        return f"Gate({', '.join([*limits, repr(self._slots), repr(self._throttle)])})"
+
+    @property
+    def waiting(self) -> int:
+        """Calls in the queue."""
+        return self._queue.present
+
+    def statistics(self) -> GateStatistics:
+        """What is held now and what happened so far."""
+        buckets = self._buckets.buckets.items()
+        return GateStatistics(
+            waiting=self._queue.present,
+            waiting_by_lane=self._queue.waiting(),
+            bound_by=self._bound if self._queue.present else "",
+            in_flight=self._slots.in_flight,
+            slots=self._slots.limit,
+            granted=self._granted,
+            refused=self._too_late,
+            answered=self._answered,
+            throttled=self._throttled,
+            failed=self._failed,
+            level={name: bucket.level / MICRO for name, bucket in buckets},
+            reserved={name: bucket.reserved / MICRO for name, bucket in buckets},
+            charged={name: bucket.charged / MICRO for name, bucket in buckets},
+            effective_per_minute={name: bucket.rate / MICRO for name, bucket in buckets},
+            breaker=self._breaker.state,
+            throttle=self._throttle.statistics(),
+        )
+
+    def has_room(self) -> bool:
+        """Whether a call more takes nothing from others: nobody waits, nothing was refused of late."""
+        now_s = _now_s()
+        return (
+            not self._queue.present
+            and now_s - self._refused_at_s >= CALM_S
+            and self._slots.is_free(now_s)
+        )
+
+    # The supply
+
+    def set_rates(self, per_minute: Mapping[str, float]) -> None:
+        """Changes what fills the buckets from now on; levels, debts and the queue stay.
+
+        per_minute: units a minute by resource, >= 0; resources not named keep their rate. Above 0 a
+            bucket holds `burst_s` of it. At 0 it is filled by `add` alone and holds what it held
+            until `add` says otherwise.
+        """
+        self._buckets.set_rates(per_minute, _now_us())
+        self._throttle.is_leased = self._buckets.leased
+        self._follow_throttle()
+        self._asked = False
+        self._let_in()
+
+    def add(self, units: Mapping[str, int], capacity: Mapping[str, int] | None = None) -> None:
+        """Puts leased units into the buckets and lets waiters in.
+
+        units: by resource, >= 0. capacity: what a bucket may hold from now on, units, refunds
+            included; without one it stays as it is. What goes above it is lost. Calls dearer than it
+            go when the bucket is full and leave a debt that later units pay first.
+
+        Calls `on_need` at its end if that was not enough.
+        """
+        self._buckets.add(units, capacity or {})
+        self._asked = False
+        self._let_in()
+
+    def drop(self) -> None:
+        """Forgets all unspent units, as after a freeze or when the store is lost; debts stay."""
+        self._buckets.drop()
+
+    def backlog(self) -> Mapping[str, float]:
+        """Units that are missing for all calls in the queue to go, by resource."""
+        return self._buckets.missing(self._queued)
+
+    # A call
+
+    async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
+        now_s = _now_s()
+        refusal = self._breaker.refusal(now_s)
+        if refusal is not None:
+            raise refusal
+        costs = self._reserve(request.body) if self._limits else self._nothing
+        permit = None if self._queue.present else self._take(costs, now_s)
+        if permit is None:
+            permit = await self._wait(costs, request)
+        elif self._buckets.leased:
+            self._ask_for_more()
+        try:
+            result = await call_next(request)
+            charged = self._charge(request.body, result) if self._limits else self._nothing
+        except CallError as error:
+            self._fail(permit, request, error)
+            raise
+        except BaseException:
+            self._cancel(permit, sent=bool(request.sent_at))
+            raise
+        self._answer(permit, request, charged)
+        return result
+
+    def _take(self, costs: tuple[int, ...], now_s: float) -> Permit | None:
+        """Takes everything that a call needs, or nothing and notes what binds."""
+        if not self._breaker.may_go(now_s):
+            self._bound = "breaker"
+            return None
+        if not self._slots.is_free(now_s):
+            self._bound = "slots"
+            return None
+        throttle = self._throttle
+        if now_s + 1 / MICRO < throttle.next_at_s:  # timers may be a hair early
+            self._bound = "throttle"
+            return None
+        if self._limits and not self._buckets.take(costs, int(now_s * MICRO + 0.5)):
+            self._bound = "quota" if throttle.calm else "throttle"
+            return None
+        self._slots.take()
+        self._granted += 1
+        work = self._buckets.size(costs) / MICRO if self._limits else 0.0
+        return Permit(costs, work, self._breaker.start(), throttle.sent(now_s, work), now_s)
+
+    # The ends of a call
+
+    def _answer(self, permit: Permit, request: Request[B], charged: tuple[int, ...]) -> None:
+        now_s = _now_s()
+        latency_s = now_s - (request.sent_at or permit.granted_at_s)
+        self._answered += 1
+        self._latencies.note(latency_s)
+        self._slots.answer(latency_s, now_s)
+        self._throttle.answered(permit.number, now_s)
+        self._breaker.end(permit.era, None, now_s)
+        self._settle(permit, charged, now_s)
+
+    def _fail(self, permit: Permit, request: Request[B], error: CallError) -> None:
+        now_s = _now_s()
+        self._failed += 1
+        request.arrived_at = request.arrived_at or request.sent_at or now_s  # it never had to wait
+        self._breaker.end(permit.era, error, now_s)
+        if error.throttled:
+            self._refuse(permit, request, now_s)
+            return
+        self._settle(permit, permit.costs if error.charged else self._nothing, now_s)
+
+    def _refuse(self, permit: Permit, request: Request[B], now_s: float) -> None:
+        """The judge refused the call because of its quota."""
+        self._throttled += 1
+        self._refused_at_s = now_s
+        self._throttle.refused(
+            permit.number, now_s, request.sent_at or permit.granted_at_s, permit.work
+        )
+        hold_s = 0.0 if self._limits else self._latencies.quantile_s(0.5) or HOLD_S
+        self._settle(permit, self._buckets.average(permit.costs), now_s, hold_s)
+
+    def _cancel(self, permit: Permit, *, sent: bool) -> None:
+        """The call was cancelled, or broke in a way that says nothing about the target."""
+        self._failed += 1
+        self._breaker.forget(permit.era)
+        self._settle(permit, permit.costs if sent else self._nothing, _now_s())
+
+    def _settle(
+        self, permit: Permit, charged: tuple[int, ...], now_s: float, hold_s: float = 0.0
+    ) -> None:
+        permit.settle()
+        if hold_s:
+            self._slots.hold(now_s + hold_s)
+        else:
+            self._slots.give_back()
+        if self._limits:
+            self._buckets.settle(permit.costs, charged, _now_us)
+        if self._throttle.level != self._level:
+            self._follow_throttle()
+        if self._queue.present:
+            self._let_in()
+
+    def _follow_throttle(self) -> None:
+        """Applies the throttle controller's level to the rates, or to the slots where there are none."""
+        throttle = self._throttle
+        self._level = throttle.level
+        if self._limits:
+            self._buckets.slow_to(throttle.level, _now_us())
+        else:
+            self._slots.cap = inf if throttle.calm else throttle.level
+
+    # The queue
+
+    async def _wait(self, costs: tuple[int, ...], request: Request[B]) -> Permit:
+        loop = asyncio.get_running_loop()
+        if not request.arrived_at:
+            request.arrived_at = loop.time()
+        if request.deadline < inf:
+            self._refuse_if_too_late(costs, request)
+        turn: asyncio.Future[Permit] = loop.create_future()
+        waiter = Waiter(costs, self._buckets.size(costs), request.arrived_at, turn)
+        self._join(waiter, request)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            self._leave(waiter)
+            raise
+
+    def _refuse_if_too_late(self, costs: tuple[int, ...], request: Request[B]) -> None:
+        share = self._queue.share_ahead(request.lane, request.job, request.arrived_at)
+        late_s = self._buckets.ready_at_s(costs, self._queued, share) - request.deadline
+        if 0 < late_s < inf:
+            self._too_late += 1
+            raise DeadlineExceeded(
+                f"the quota would give this call its turn {late_s:.1f} s after its deadline;"
+                f" {self._queue.present} calls wait"
+            )
+
+    def _join(self, waiter: Waiter, request: Request[B]) -> None:
+        self._queue.join(waiter, request.lane, request.job)
+        self._queued = list(map(add, self._queued, waiter.costs))
+        if self._queue.head() is waiter:
+            self._set_timer(waiter)
+        if self._buckets.leased:
+            self._ask_for_more()
+
+    def _leave(self, waiter: Waiter) -> None:
+        """A cancelled waiter frees its place, or gives back what came together with the cancellation."""
+        turn = waiter.turn
+        if not waiter.gone:
+            self._drop(waiter)
+            self._let_in()
+        elif turn.done() and not turn.cancelled() and turn.exception() is None:
+            self._cancel(turn.result(), sent=False)
+
+    def _let_in(self) -> None:
+        """Grants permits from the head of the queue while all allow it, then sets the timer."""
+        now_s = _now_s()
+        while self._queue.present:
+            waiter = self._queue.head()
+            if waiter.turn.done():  # cancelled in this very moment: take nothing for it
+                self._drop(waiter)
+                continue
+            permit = self._take(waiter.costs, now_s)
+            if permit is None:
+                break
+            self._queue.pop(waiter)
+            self._queued = list(map(sub, self._queued, waiter.costs))
+            waiter.turn.set_result(permit)
+        if self._bound == "breaker" and self._breaker.state == "open":
+            self._refuse_all(now_s)
+        self._set_timer(self._queue.head() if self._queue.present else None)
+        if self._buckets.leased:
+            self._ask_for_more()
+
+    def _refuse_all(self, now_s: float) -> None:
+        """The breaker has opened: nobody waits for a target that is not asked."""
+        while self._queue.present:
+            waiter = self._queue.head()
+            self._drop(waiter)
+            refusal = self._breaker.refusal(now_s)
+            if refusal is not None and not waiter.turn.done():
+                waiter.turn.set_exception(refusal)
+
+    def _drop(self, waiter: Waiter) -> None:
+        self._queue.leave(waiter)
+        self._queued = list(map(sub, self._queued, waiter.costs))
+
+    def _ask_for_more(self) -> None:
+        """Calls `on_need`, once, when a call waits for quota or a bucket without a rate is low."""
+        if self._asked or self.on_need is None:
+            return
+        if self._queue.present or self._buckets.is_low(LOW_WATER):
+            self._asked = True
+            self.on_need()
+
+    # The timer
+
+    def _set_timer(self, head: Waiter | None) -> None:
+        """One timer, for the head. A timer that is early is left alone: it will set itself again."""
+        if head is None:
+            self._stop_timer()
+            return
+        ready_s = self._ready_at_s(head)
+        if ready_s < inf and (self._timer is None or ready_s < self._timer_at_s):
+            self._stop_timer()
+            self._timer_at_s = ready_s
+            self._timer = asyncio.get_running_loop().call_at(ready_s, self._on_timer)
+
+    def _ready_at_s(self, head: Waiter) -> float:
+        """When the head may go though no call ends, `inf` if never."""
+        ready_s = self._throttle.next_at_s
+        if self._limits:
+            ready_s = max(ready_s, self._buckets.ready_at_s(head.costs, self._nothing))
+        if self._bound == "slots":
+            ready_s = max(ready_s, self._slots.changes_at_s())
+        elif self._bound == "breaker":
+            ready_s = inf
+        return min(ready_s, self._throttle.changes_at_s(_now_s()))
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._throttle.tick(_now_s())
+        self._follow_throttle()
+        self._let_in()
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _now_us() -> int:
+    return int(asyncio.get_running_loop().time() * MICRO + 0.5)  # half the cost of round()
