@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from judge_service.telemetry.counters import BOUNDS_S, BOUNDS_SCORE, Counters, Histogram, total
 from judge_service.telemetry.quota_use import quota_uses
+from judge_service.telemetry.state import TargetState
 from judge_service.telemetry.window import Snapshot
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
