@@ -1,16 +1,16 @@
 """AWS services other than the judge: signed and sent by ourselves, with no SDK to import."""
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
 
-from judge_service.aws.credentials import ApiKey, Credentials, Identity, identity_source
-from judge_service.aws.sigv4 import KeyedHash, signing_key
+from judge_service.aws.credentials import ApiKey, Identity
+from judge_service.aws.identity_source import identity_source
+from judge_service.aws.sigv4 import sign
 from judge_service.errors import CredentialsError
 from judge_service.http.reply import Reply
 from judge_service.http.transport import HttpTransport
@@ -119,35 +119,16 @@ class AwsClient:
     async def _send_as(self, identity: Identity, request: AwsRequest) -> Reply:
         if isinstance(identity, ApiKey):
             raise CredentialsError(f"a Bedrock API key cannot sign a call to {request.service}")
-        signed = sign(request, identity, await self._identities.region(), self._now())
+        signed = sign(
+            request.method,
+            request.url,
+            request.headers,
+            request.body,
+            identity,
+            region=await self._identities.region(),
+            service=request.service,
+            now_s=self._now(),
+        )
         if request.method == "GET":
             return await self._transport.get(request.url, signed, CALL_TIMEOUT_S)
         return await self._transport.post(request.url, signed, request.body, CALL_TIMEOUT_S)
-
-
-def sign(
-    request: AwsRequest, credentials: Credentials, region: str, now_s: float
-) -> dict[str, str]:
-    """The request's headers, all signed (Signature Version 4), with those that a signature adds.
-
-    now_s: wall clock, seconds since 1970.
-    """
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
-    digest = hashlib.sha256(request.body).hexdigest()
-    headers = {**request.headers, "x-amz-date": stamp, "x-amz-content-sha256": digest}
-    if credentials.token:
-        headers["x-amz-security-token"] = credentials.token
-    parts = urlsplit(request.url)
-    lines = dict(sorted({**headers, "host": parts.netloc}.items()))
-    names = ";".join(lines)
-    listed = "".join([f"{name}:{value}\n" for name, value in lines.items()])
-    canonical = f"{request.method}\n{parts.path}\n\n{listed}\n{names}\n{digest}"
-    scope = f"{stamp[:8]}/{region}/{request.service}/aws4_request"
-    hashed = hashlib.sha256(canonical.encode()).hexdigest()
-    key = KeyedHash(signing_key(credentials.secret_key, stamp[:8], region, request.service))
-    signature = key.hexdigest(f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashed}".encode())
-    headers["authorization"] = (
-        f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope},"
-        f" SignedHeaders={names}, Signature={signature}"
-    )
-    return headers

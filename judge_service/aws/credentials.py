@@ -1,13 +1,4 @@
-"""Where AWS credentials and the region come from.
-
-    AWS_BEARER_TOKEN_BEDROCK in the environment     a Bedrock API key, sent as it is (as boto does)
-    AWS_ACCESS_KEY_ID and its companions            read without importing boto (Lambda starts faster)
-    AWS_CONTAINER_CREDENTIALS_..._URI               asked for over HTTP, also without boto
-    anything else                                   an aioboto3 session: profile, SSO, web identity,
-                                                    instance role, refreshed by the session
-
-A profile named in the settings goes before the environment. A Bedrock API key is for Bedrock only.
-"""
+"""AWS credentials: where they come from, and how they are renewed when a service refuses them."""
 
 import asyncio
 import importlib
@@ -71,28 +62,6 @@ class IdentitySource(Protocol):
     async def region(self) -> str:
         """The region to call. Raises Denied if none is named anywhere."""
         ...
-
-
-def identity_source(
-    environ: Mapping[str, str],
-    *,
-    profile: str | None = None,
-    region: str | None = None,
-    service: Service = "bedrock",
-) -> IdentitySource:
-    """Chooses the source. Imports nothing heavy; looks at nothing but `environ`.
-
-    service: whom the identity is for; also the section of the settings that errors point to.
-    """
-    region = region or region_in(environ)
-    if not profile and identity_in(environ, service) is not None:
-        return Environment(environ, region, service)
-    profile = profile or environ.get("AWS_PROFILE")
-    if not profile and any(name in environ for name in CONTAINER_VARIABLES):
-        from judge_service.aws import container_credentials  # noqa: PLC0415 - imports this
-
-        return container_credentials.Container(environ, region, service)
-    return Session(profile, region, service)
 
 
 def region_in(environ: Mapping[str, str]) -> str | None:

@@ -1,9 +1,9 @@
-"""AWS Signature Version 4 for one URL, fast because everything but the body and the second is kept.
+"""AWS Signature Version 4: `Signer` for many posts to one URL, `sign` for any single request.
 
 From the public description: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
-The path is percent-encoded twice, once for the URL and once more for the canonical request, so the
-`:` of a model id is `%3A` on the wire and `%253A` in what is signed. `tests/backends/test_sigv4.py`
-holds it equal to botocore's signatures.
+`Signer` is fast because it keeps everything but the body and the second. It percent-encodes the path twice,
+once for the URL and once more for the canonical request, so the `:` of a model id is `%3A` on the wire and
+`%253A` in what is signed. `tests/aws/test_sigv4.py` holds both equal to botocore's signatures.
 """
 
 import hashlib
@@ -95,17 +95,14 @@ class Signer:
             lines += f"{name}:{value}\n"
         payload = hashlib.sha256(body).hexdigest()
         canonical = f"{self._head}{stamp}\n{lines}\n{names}\n{payload}"
-        digest = hashlib.sha256(canonical.encode()).hexdigest()
-        signature = key.hexdigest(f"{_ALGORITHM}\n{stamp}\n{self._scope}\n{digest}".encode())
-        headers["authorization"] = (
-            f"{_ALGORITHM} Credential={credentials.access_key}/{self._scope},"
-            f" SignedHeaders={names}, Signature={signature}"
+        headers["authorization"] = _authorization(
+            key, credentials, self._scope, stamp, names=names, canonical=canonical
         )
         return headers
 
     def _stamp_of(self, second: int) -> str:
         if second != self._second:
-            self._stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
+            self._stamp = _stamp_of(second)
             self._second = second
         return self._stamp
 
@@ -116,6 +113,57 @@ class Signer:
             self._key_for = (credentials.secret_key, date)
             self._scope = f"{date}/{self.region}/{self._service}/aws4_request"
         return self._key
+
+
+def sign(
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    credentials: Credentials,
+    *,
+    region: str,
+    service: str,
+    now_s: float,
+) -> dict[str, str]:
+    """The headers of one request, all signed, with those that a signature adds.
+
+    url: percent-encoded once, without a query; its path is signed as it is, as S3 wants it.
+    headers: names in lower case.
+    now_s: wall clock, seconds since 1970.
+    """
+    stamp = _stamp_of(now_s)
+    payload = hashlib.sha256(body).hexdigest()
+    signed = {**headers, "x-amz-date": stamp, "x-amz-content-sha256": payload}
+    if credentials.token:
+        signed["x-amz-security-token"] = credentials.token
+    parts = urlsplit(url)
+    lines = dict(sorted({**signed, "host": parts.netloc}.items()))
+    names = ";".join(lines)
+    listed = "".join([f"{name}:{value}\n" for name, value in lines.items()])
+    canonical = f"{method}\n{parts.path}\n\n{listed}\n{names}\n{payload}"
+    scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
+    key = KeyedHash(signing_key(credentials.secret_key, stamp[:8], region, service))
+    signed["authorization"] = _authorization(
+        key, credentials, scope, stamp, names=names, canonical=canonical
+    )
+    return signed
+
+
+def _authorization(
+    key: KeyedHash, credentials: Credentials, scope: str, stamp: str, *, names: str, canonical: str
+) -> str:
+    """The `Authorization` header that signs a canonical request."""
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    signature = key.hexdigest(f"{_ALGORITHM}\n{stamp}\n{scope}\n{digest}".encode())
+    return (
+        f"{_ALGORITHM} Credential={credentials.access_key}/{scope},"
+        f" SignedHeaders={names}, Signature={signature}"
+    )
+
+
+def _stamp_of(now_s: float) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
 
 
 def _host(url: str) -> str:

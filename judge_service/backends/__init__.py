@@ -70,7 +70,7 @@ def _open_bedrock(settings: Settings, environ: Mapping[str, str]) -> Backend:
             environ=environ,
             max_connections=settings.limits.max_in_flight,
         )
-    from judge_service.aws.credentials import identity_source  # noqa: PLC0415 - see above
+    from judge_service.aws.identity_source import identity_source  # noqa: PLC0415 - see above
     from judge_service.backends.bedrock.backend import Bedrock  # noqa: PLC0415 - only what is used
     from judge_service.http.transport import HttpTransport  # noqa: PLC0415 - see above
 
@@ -83,7 +83,7 @@ def _open_bedrock(settings: Settings, environ: Mapping[str, str]) -> Backend:
 
 
 def _open_sagemaker(settings: Settings, environ: Mapping[str, str]) -> Backend:
-    from judge_service.aws.credentials import identity_source  # noqa: PLC0415 - only what is used
+    from judge_service.aws.identity_source import identity_source  # noqa: PLC0415 - only what is used
     from judge_service.backends.chat.sagemaker import SageMaker  # noqa: PLC0415 - see above
     from judge_service.http.transport import HttpTransport  # noqa: PLC0415 - see above
 

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from judge_service.aws.credentials import ApiKey, Credentials, identity_source
+from judge_service.aws.credentials import ApiKey, Credentials
+from judge_service.aws.identity_source import identity_source
 from judge_service.backends.bedrock.backend import Bedrock
 from judge_service.backends.bedrock.converse import body_of, channels_of
 from judge_service.errors import CredentialsError, DeadlineExceeded, Denied, Unavailable

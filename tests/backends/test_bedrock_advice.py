@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from judge_service.aws.refusal import read_refusal
 from judge_service.backends.bedrock.advice import resources
-from judge_service.backends.bedrock.errors import error_of, read_refusal
+from judge_service.backends.bedrock.errors import error_of
 from judge_service.errors import TooManyUnscored
 from judge_service.http.reply import Reply
 from judge_service.service import open_service

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from judge_service.aws.credentials import identity_source
+from judge_service.aws.identity_source import identity_source
+from judge_service.aws.refusal import read_refusal
 from judge_service.backends.bedrock.backend import Bedrock
-from judge_service.backends.bedrock.errors import error_of, read_refusal
+from judge_service.backends.bedrock.errors import error_of
 from judge_service.backends.bedrock.sdk import BedrockSdk
 from judge_service.errors import CallError
 from judge_service.flow import Request

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from judge_service.aws.credentials import Session, identity_source
+from judge_service.aws.credentials import Session
+from judge_service.aws.identity_source import identity_source
 from judge_service.backends.bedrock.backend import Bedrock
 from judge_service.backends.bedrock.converse import completion_of, convert_reply, decode_reply
 from judge_service.backends.bedrock.sdk import BedrockSdk

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from judge_service.aws.container_credentials import Container, container_url
-from judge_service.aws.credentials import Credentials, Session, identity_source
+from judge_service.aws.credentials import Credentials, Session
+from judge_service.aws.identity_source import identity_source
 from judge_service.errors import CredentialsError, Denied
 
 MINUTE_S = 60.0

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from judge_service.aws import credentials
-from judge_service.aws.credentials import ApiKey, Credentials, Session, identity_source
+from judge_service.aws.credentials import ApiKey, Credentials, Session
+from judge_service.aws.identity_source import identity_source
 from judge_service.errors import CredentialsError, Denied
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"}

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from judge_service.aws.credentials import identity_source
-from judge_service.backends.bedrock.errors import error_of, read_refusal
+from judge_service.aws.identity_source import identity_source
+from judge_service.aws.refusal import read_refusal
+from judge_service.backends.bedrock.errors import error_of
 from judge_service.backends.scripted import Scripted
 from judge_service.errors import Denied, JudgeServiceError, QuotaExhausted
 from judge_service.flow import Request

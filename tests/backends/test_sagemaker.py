@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from judge_service.aws.credentials import identity_source
+from judge_service.aws.identity_source import identity_source
 from judge_service.backends import open_backend
 from judge_service.backends.chat.sagemaker import SageMaker, invocations_url, prefix_id
 from judge_service.errors import CallError, Denied, Unavailable

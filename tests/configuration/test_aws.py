@@ -9,8 +9,9 @@ import botocore.credentials
 import msgspec
 import pytest
 
-from judge_service.aws.client import AwsClient, AwsRequest, sign
+from judge_service.aws.client import AwsClient, AwsRequest
 from judge_service.aws.credentials import Credentials
+from judge_service.aws.sigv4 import sign
 from judge_service.errors import CredentialsError
 from tests.configuration.conftest import Aws
 
@@ -38,7 +39,14 @@ TARGET = {"content-type": "application/x-amz-json-1.1", "x-amz-target": "AmazonS
 )
 def test_signatures_are_botocores(asked: AwsRequest, token: str | None) -> None:
     ours = sign(
-        asked, Credentials("AKIDEXAMPLE", "secret+key", token), "eu-west-1", NOW.timestamp()
+        asked.method,
+        asked.url,
+        asked.headers,
+        asked.body,
+        Credentials("AKIDEXAMPLE", "secret+key", token),
+        region="eu-west-1",
+        service=asked.service,
+        now_s=NOW.timestamp(),
     )
 
     request = botocore.awsrequest.AWSRequest(

@@ -13,15 +13,16 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from judge_service.aws.credentials import IdentitySource
+from judge_service.aws.refusal import read_refusal
+from judge_service.aws.signed_endpoint import SignedEndpoint
 from judge_service.backends.bedrock.converse import (
     body_of,
     channels_of,
     completion_of,
     decode_reply,
 )
-from judge_service.backends.bedrock.errors import error_of, read_refusal
+from judge_service.backends.bedrock.errors import error_of
 from judge_service.backends.probe import problems
-from judge_service.backends.signed_endpoint import SignedEndpoint
 from judge_service.flow import Request
 from judge_service.http.json_body import encode_body
 from judge_service.http.transport import HttpTransport

@@ -1,7 +1,6 @@
 """Bedrock's errors, each mapped once into the attributes that policies read.
 
-The code of an error is the header `x-amzn-errortype` up to `:` and after `#`, else `__type` or `code`
-of the body, in any case of letters; without one the status decides. Table: the Converse reference,
+The error code decides (`aws.refusal`); without one the status does. Table: the Converse reference,
 "Errors", and what botocore retries. Whether a failed call was charged is not documented; where the
 model may have run (408, 424, 500) it is taken as charged, which can only make us slower.
 """
@@ -10,8 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Struct
-
+from judge_service.aws.refusal import Refusal
 from judge_service.backends.bedrock import advice
 from judge_service.errors import (
     CallError,
@@ -21,9 +19,7 @@ from judge_service.errors import (
     Throttled,
     Unavailable,
 )
-from judge_service.http.failures import printable, too_long
-from judge_service.http.json_body import read_object
-from judge_service.http.reply import Reply, timestamp
+from judge_service.http.failures import too_long
 
 _PER_DAY = re.compile(r"per day|daily", re.IGNORECASE)
 _CHANNEL = re.compile(
@@ -36,23 +32,7 @@ _TOO_LONG = re.compile(
     r"|exceed\w* .{0,40}(tokens|length)",
     re.IGNORECASE,
 )
-_SKEW = re.compile(r"signature (expired|not yet current)", re.IGNORECASE)
 
-_EXPIRED = frozenset({"expiredtoken", "expiredtokenexception"})
-_SKEWED = frozenset({"requestexpired", "requesttimetooskewed"})
-_BAD_IDENTITY = frozenset(
-    {
-        "unrecognizedclientexception",
-        "invalidclienttokenid",
-        "invalidsignatureexception",
-        "signaturedoesnotmatch",
-        "incompletesignature",
-        "incompletesignatureexception",
-        "missingauthenticationtoken",
-        "missingauthenticationtokenexception",
-        "missingauthenticationexception",
-    }
-)
 _KINDS = {
     "throttlingexception": "throttled",
     "throttling": "throttled",
@@ -87,65 +67,23 @@ _KINDS_BY_STATUS = {
 }
 
 
-class Refusal(Struct, frozen=True, kw_only=True):
-    """A reply that is no completion, read.
-
-    code: lower case, `""` when there was none.
-    original_status: the model's own status inside a ModelErrorException.
-    served_at: the other side's clock, seconds since 1970, `None` when it sent no date.
-    """
-
-    status: int
-    code: str = ""
-    message: str = ""
-    original_status: int | None = None
-    retry_after_s: float | None = None
-    served_at: float | None = None
-
-    @property
-    def expired(self) -> bool:
-        """The credentials were good and are no more."""
-        return self.code in _EXPIRED
-
-    @property
-    def skewed(self) -> bool:
-        """Our clock is too far from theirs to be believed."""
-        return self.code in _SKEWED or (
-            self.code in _BAD_IDENTITY and _SKEW.search(self.message) is not None
-        )
-
-    @property
-    def kind(self) -> str:
-        """One word for what happened: the keys of `_error_of`'s cases."""
-        if self.expired or self.skewed or self.code in _BAD_IDENTITY:
-            return "unidentified"
-        kind = _KINDS.get(self.code) or _KINDS_BY_STATUS.get(self.status)
-        if kind == "model_failed" and self.original_status in {400, 429, 503, 529}:
-            return _KINDS_BY_STATUS[self.original_status]
-        if kind == "forbidden" and "api key" in self.message.lower():
-            return "unidentified"
-        if kind is not None:
-            return kind
-        return "failed" if self.status >= 500 else "unexpected"
-
-
-def read_refusal(reply: Reply) -> Refusal:
-    """Reads any reply of another status than 200. Never raises: a body that is no JSON has no message."""
-    body = read_object(reply.body)
-    code = reply.header("x-amzn-errortype") or body.get("__type") or body.get("code") or ""
-    return Refusal(
-        status=reply.status,
-        code=bare(code),
-        message=printable(body.get("message") or body.get("Message")),
-        original_status=_whole(body.get("originalStatusCode")),
-        retry_after_s=reply.retry_after_s(),
-        served_at=timestamp(reply.header("date")),
-    )
+def kind_of(refusal: Refusal) -> str:
+    """One word for what happened: a key of `_FAILURES`, or a case of `error_of` or `_denied`."""
+    if refusal.is_unidentified:
+        return "unidentified"
+    kind = _KINDS.get(refusal.code) or _KINDS_BY_STATUS.get(refusal.status)
+    if kind == "model_failed" and refusal.original_status in {400, 429, 503, 529}:
+        return _KINDS_BY_STATUS[refusal.original_status]
+    if kind == "forbidden" and "api key" in refusal.message.lower():
+        return "unidentified"
+    if kind is not None:
+        return kind
+    return "failed" if refusal.status >= 500 else "unexpected"
 
 
 def error_of(refusal: Refusal, model: str, region: str) -> CallError:
     """The error of a refusal: what is wrong, what to do, and what AWS said."""
-    kind, wait, message = refusal.kind, refusal.retry_after_s, refusal.message
+    kind, wait, message = kind_of(refusal), refusal.retry_after_s, refusal.message
     said = f"{refusal.status} {refusal.code} {message}".replace("  ", " ").strip()
     if kind == "throttled":
         if _PER_DAY.search(message):
@@ -194,12 +132,3 @@ def _denied(kind: str, message: str, said: str, model: str, region: str) -> Deni
         return Denied(f"{of_model} ({said})")
     hint = ": check bedrock.endpoint_url" if kind == "unexpected" else ""
     return Denied(f"Bedrock refuses the call ({said}){hint}", unsupported_channel=channel)
-
-
-def bare(code: object) -> str:
-    """An error code without its namespace and address, lower case."""
-    return printable(code).partition(":")[0].rpartition("#")[2].strip().lower()
-
-
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -16,6 +16,7 @@ from judge_service.aws.credentials import (
     open_session,
     region_in,
 )
+from judge_service.aws.refusal import Refusal, bare
 from judge_service.backends.bedrock.backend import BedrockStatistics
 from judge_service.backends.bedrock.converse import (
     body_of,
@@ -23,7 +24,7 @@ from judge_service.backends.bedrock.converse import (
     completion_of,
     convert_reply,
 )
-from judge_service.backends.bedrock.errors import Refusal, bare, error_of
+from judge_service.backends.bedrock.errors import error_of
 from judge_service.backends.probe import problems
 from judge_service.errors import CallError, CredentialsError, Denied
 from judge_service.flow import Request

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from judge_service.aws.credentials import IdentitySource
+from judge_service.aws.signed_endpoint import SignedEndpoint
 from judge_service.backends.chat.errors import complaint_in
 from judge_service.backends.chat.logprobs import Logprobs
 from judge_service.backends.chat.sagemaker_errors import (
@@ -21,7 +22,6 @@ from judge_service.backends.chat.sagemaker_errors import (
 from judge_service.backends.chat.stream import read_reply
 from judge_service.backends.chat.wire import CHANNELS, body_of, completion_of
 from judge_service.backends.probe import problems
-from judge_service.backends.signed_endpoint import SignedEndpoint
 from judge_service.errors import Unavailable
 from judge_service.flow import Request
 from judge_service.http.failures import too_long

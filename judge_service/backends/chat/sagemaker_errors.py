@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from judge_service.backends.bedrock.errors import read_refusal
+from judge_service.aws.refusal import read_refusal
+from judge_service.backends.bedrock.errors import kind_of
 from judge_service.backends.chat.errors import (
     BUSY,
     Complaint,
@@ -78,7 +79,7 @@ def error_of(reply: Reply, name: str, region: str) -> CallError:
     if refusal.status >= 500:  # 530 too: a dependency of SageMaker's
         attributes = _BUSY if refusal.status in BUSY else _FAILED
         return Unavailable(f"the judge failed ({said})", retry_after_s=wait_s, **attributes)
-    if refusal.kind == "unidentified":
+    if kind_of(refusal) == "unidentified":
         return CredentialsError(
             f"SageMaker does not accept the credentials ({said}): renew them, and check the clock"
         )

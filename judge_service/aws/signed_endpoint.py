@@ -2,16 +2,16 @@
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from msgspec import Struct
 
 from judge_service.aws.credentials import ApiKey, Identity, IdentitySource
+from judge_service.aws.refusal import Refusal, read_refusal
 from judge_service.aws.sigv4 import CONTENT_TYPE, NO_HEADERS, Signer
-from judge_service.backends.bedrock.errors import Refusal, read_refusal
 from judge_service.flow import Request
 from judge_service.http.reply import Reply
 from judge_service.http.transport import HttpTransport
-from judge_service.values import Prompt
 
 
 class _Site(Struct, frozen=True):
@@ -59,7 +59,7 @@ class SignedEndpoint:
         return self._site.signer.region if self._site else ""
 
     async def post(
-        self, request: Request[Prompt], body: bytes, headers: Mapping[str, str] = NO_HEADERS
+        self, request: Request[Any], body: bytes, headers: Mapping[str, str] = NO_HEADERS
     ) -> Reply:
         """The reply, of whatever status.
 
@@ -86,7 +86,7 @@ class SignedEndpoint:
 
     async def _send(
         self,
-        request: Request[Prompt],
+        request: Request[Any],
         site: _Site,
         body: bytes,
         identity: Identity,

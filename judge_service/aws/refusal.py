@@ -1,0 +1,88 @@
+"""A refusal by an AWS service, read from its reply: the error code, the message and what may be mended.
+
+The code of an error is the header `x-amzn-errortype` up to `:` and after `#`, else `__type` or `code`
+of the body, in any case of letters.
+"""
+
+import re
+from typing import Any
+
+from msgspec import Struct
+
+from judge_service.http.failures import printable
+from judge_service.http.json_body import read_object
+from judge_service.http.reply import Reply, timestamp
+
+_SKEW = re.compile(r"signature (expired|not yet current)", re.IGNORECASE)
+
+_EXPIRED = frozenset({"expiredtoken", "expiredtokenexception"})
+_SKEWED = frozenset({"requestexpired", "requesttimetooskewed"})
+_BAD_IDENTITY = frozenset(
+    {
+        "unrecognizedclientexception",
+        "invalidclienttokenid",
+        "invalidsignatureexception",
+        "signaturedoesnotmatch",
+        "incompletesignature",
+        "incompletesignatureexception",
+        "missingauthenticationtoken",
+        "missingauthenticationtokenexception",
+        "missingauthenticationexception",
+    }
+)
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """A reply that is no completion, read.
+
+    code: lower case, `""` when there was none.
+    original_status: the model's own status inside a ModelErrorException.
+    served_at: the other side's clock, seconds since 1970, `None` when it sent no date.
+    """
+
+    status: int
+    code: str = ""
+    message: str = ""
+    original_status: int | None = None
+    retry_after_s: float | None = None
+    served_at: float | None = None
+
+    @property
+    def expired(self) -> bool:
+        """The credentials were good and are no more."""
+        return self.code in _EXPIRED
+
+    @property
+    def skewed(self) -> bool:
+        """Our clock is too far from theirs to be believed."""
+        return self.code in _SKEWED or (
+            self.code in _BAD_IDENTITY and _SKEW.search(self.message) is not None
+        )
+
+    @property
+    def is_unidentified(self) -> bool:
+        """Whether the service did not accept who we say we are."""
+        return self.expired or self.skewed or self.code in _BAD_IDENTITY
+
+
+def read_refusal(reply: Reply) -> Refusal:
+    """Reads any reply of another status than 200. Never raises: a body that is no JSON has no message."""
+    body = read_object(reply.body)
+    code = reply.header("x-amzn-errortype") or body.get("__type") or body.get("code") or ""
+    return Refusal(
+        status=reply.status,
+        code=bare(code),
+        message=printable(body.get("message") or body.get("Message")),
+        original_status=_whole(body.get("originalStatusCode")),
+        retry_after_s=reply.retry_after_s(),
+        served_at=timestamp(reply.header("date")),
+    )
+
+
+def bare(code: object) -> str:
+    """An error code without its namespace and address, lower case."""
+    return printable(code).partition(":")[0].rpartition("#")[2].strip().lower()
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
