@@ -23,21 +23,14 @@ from measuring import (
 from msgspec import Struct
 
 from judge_service import JudgeService, Sample, open_service
-from judge_service.simulator import Fault, Simulator, SimulatorConfig, simulate
+from judge_service.simulator import Simulator, SimulatorConfig, Spell, simulate
 
 PER_MINUTE = 6_000.0
 LATENCY_S = 0.3
 WINDOW = 400
 RECOVERY_S = 10.0
-THROTTLE: Fault = "throttle"
-ENOUGH_THROTTLES = 500_000
-"""More than anybody sends within a storm; what is left over is forgotten by a reset."""
-CONFIG = SimulatorConfig(
-    requests_per_minute=PER_MINUTE,
-    latency_median_s=LATENCY_S,
-    latency_sigma=0.0,
-    max_events=ENOUGH_THROTTLES,
-)
+MAX_EVENTS = 500_000
+"""More calls than anybody sends within the benchmark."""
 
 
 class Storm(Struct, frozen=True):
@@ -79,7 +72,14 @@ def main() -> None:
 
 async def ride_out(calm_s: float, storm_s: float, after_s: float) -> tuple[Storm, int]:
     """What the judge saw, and how many samples were not scored."""
-    async with simulate(CONFIG) as simulator:
+    config = SimulatorConfig(
+        requests_per_minute=PER_MINUTE,
+        latency_median_s=LATENCY_S,
+        latency_sigma=0.0,
+        spells=(Spell("throttle", at_s=calm_s, for_s=storm_s),),
+        max_events=MAX_EVENTS,
+    )
+    async with simulate(config) as simulator:
         settings = settings_for(
             simulator.url, limits={"requests_per_minute": PER_MINUTE}, cache={"max_entries": 0}
         )
@@ -95,20 +95,16 @@ async def ride_out(calm_s: float, storm_s: float, after_s: float) -> tuple[Storm
 
 
 async def weather(simulator: Simulator, calm_s: float, storm_s: float, after_s: float) -> Storm:
-    loop = asyncio.get_running_loop()
-    await asyncio.sleep(calm_s)
-    say(f"a storm of {storm_s:g} s begins, after {simulator.statistics().calls} calls")
-    began_s = loop.time()
-    simulator.script(*[THROTTLE] * ENOUGH_THROTTLES)
-    await asyncio.sleep(storm_s)
-    ended_s = loop.time()
-    during = [call.started_s for call in simulator.events() if call.fault == THROTTLE]
-    simulator.reset()
-    say(f"it is over and saw {len(during)} calls")
-    await asyncio.sleep(after_s)
-    after = [call for call in simulator.events() if call.started_s >= ended_s]
-    admitted = [call.started_s for call in after if call.status == 200]
-    return Storm(began_s, ended_s, loop.time(), during, admitted)
+    """Waits until it is over. The storm is counted from the first call, as the simulator does."""
+    say(f"{calm_s:g} s of calm, then a storm of {storm_s:g} s")
+    await asyncio.sleep(calm_s + storm_s + after_s)
+    calls = simulator.events()
+    began_s = min(call.started_s for call in calls) + calm_s
+    ended_s = began_s + storm_s
+    during = [call.started_s for call in calls if call.in_spell]
+    admitted = [call.started_s for call in calls if call.status == 200]
+    after = [at_s for at_s in admitted if at_s >= ended_s]
+    return Storm(began_s, ended_s, asyncio.get_running_loop().time(), during, after)
 
 
 async def judge_until(judge: JudgeService, over: asyncio.Event) -> int:

@@ -39,7 +39,7 @@ from judge_service.testing import run_virtual
 
 ALONE_PER_MINUTE = 30_000
 """A judge of more calls a minute needs both cores: it is measured alone."""
-SOCKETS_AT_ONCE = 8
+SOCKETS_AT_ONCE = 4
 SMOKE_SECONDS, SMOKE_SEEDS = 8, 3
 
 Read = Callable[[], Awaitable[Statistics]]
