@@ -190,7 +190,7 @@ class LimiterMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_span_carries_more_than_its_supply_a_burst_and_a_call(self) -> None:
-        """Without a change of rates it is a burst *or* a call: `test_rate_limit_invariants.py`."""
+        """Without a change of rates it is a burst *or* a call: `test_gate_invariants.py`."""
         for name in NAMES:
             allowed = QUOTA[name] / 60 * BURST_S + self.largest[name]
             if name == "tokens":
