@@ -97,6 +97,6 @@ def _name(settings: Settings) -> str:
 
 def _open_service(settings: Settings) -> AbstractAsyncContextManager[Any]:
     # the service brings every backend's imports with it, and `judge --help` needs none of them
-    from judge_service.service import open_service  # noqa: PLC0415
+    from judge_service.service import open_service  # noqa: PLC0415 - as said above
 
     return open_service(settings, environ=os.environ)

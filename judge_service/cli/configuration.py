@@ -50,7 +50,7 @@ def config_path(arguments: argparse.Namespace) -> Path | None:
 
 async def _fetch(place: str) -> Settings:
     # only who names such a place pays for the import
-    from judge_service.configuration import Places, read_configuration  # noqa: PLC0415
+    from judge_service.configuration import Places, read_configuration  # noqa: PLC0415 - as said above
 
     places = Places(os.environ)
     try:

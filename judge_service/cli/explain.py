@@ -53,7 +53,7 @@ def _page(name: str, layers: list[str]) -> str:
 
 async def _explain(settings: Settings, text_tokens: int) -> tuple[Stacks, Any]:
     # the service brings every backend's imports with it, and `judge --help` needs none of them
-    from judge_service.service import open_service  # noqa: PLC0415
+    from judge_service.service import open_service  # noqa: PLC0415 - as said above
 
     async with open_service(settings, environ=os.environ) as judge:
         return judge.explain(), judge.expect(text_tokens=text_tokens)

@@ -100,8 +100,8 @@ def show_progress(total: int, *, quiet: bool) -> Iterator[Progress]:
 
 def _rich_bar() -> Any:
     # rich takes 60 ms to import and is only for people who watch
-    from rich import progress  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
+    from rich import progress  # noqa: PLC0415 - as said above
+    from rich.console import Console  # noqa: PLC0415 - as said above
 
     return progress.Progress(
         progress.TextColumn("{task.description}"),

@@ -23,7 +23,7 @@ def print_json(summary: Summary, *, written: bool) -> None:
 def print_page(summary: Summary, *, written: bool) -> None:
     """A page of at most 80 columns."""
     # rich takes 60 ms to import, and `judge --help` draws no tables
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415 - as said above
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(_criteria_table(summary), soft_wrap=False, width=WIDTH)

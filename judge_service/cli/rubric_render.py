@@ -64,7 +64,7 @@ def with_rubric(settings: Settings, name: str) -> Settings:
 
 def _open_judge(settings: Settings, *, is_configured: bool) -> AbstractAsyncContextManager[Any]:
     # the service brings every backend's imports with it, and `judge --help` needs none of them
-    from judge_service.service import open_rehearsal, open_service  # noqa: PLC0415
+    from judge_service.service import open_rehearsal, open_service  # noqa: PLC0415 - as said above
 
     if is_configured:
         return open_service(settings, environ=os.environ)

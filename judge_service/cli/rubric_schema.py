@@ -17,7 +17,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints it; an editor finds it through `#:schema ./rubric.schema.json` on a rubric's first line."""
     del arguments
     # the service brings every backend's imports with it, and `judge --help` needs none of them
-    from judge_service.service import schema_of_rubrics  # noqa: PLC0415
+    from judge_service.service import schema_of_rubrics  # noqa: PLC0415 - as said above
 
     print(msgspec.json.format(dump_json(schema_of_rubrics()), indent=2).decode())
     return 0

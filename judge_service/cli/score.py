@@ -262,7 +262,7 @@ def _meta(settings: Settings, judge: Any) -> Mapping[str, str]:
 
 def _open_service(settings: Settings) -> AbstractAsyncContextManager[Any]:
     # the service brings every backend's imports with it, and `judge --help` needs none of them
-    from judge_service.service import open_service  # noqa: PLC0415
+    from judge_service.service import open_service  # noqa: PLC0415 - as said above
 
     return open_service(settings)
 

@@ -26,8 +26,8 @@ class Means:
         self._memory_s = memory_s
         self._now = now
         self._max_remembered = max_remembered
-        self._groups: OrderedDict[tuple[str, str], _Tally] = OrderedDict()
-        self._process: dict[str, _Tally] = {}
+        self._groups: OrderedDict[tuple[str, str], _Sum] = OrderedDict()
+        self._process: dict[str, _Sum] = {}
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -38,38 +38,38 @@ class Means:
     def add(self, column: str, scored: Iterable[tuple[str, float | None]]) -> None:
         """Takes in the scores of one column, each with its group ("" for none)."""
         for group, (total, count) in _totals(scored).items():
-            self._process.setdefault(column, _Tally()).add(total, count)
+            self._process.setdefault(column, _Sum()).add(total, count)
             if group and self._memory_s > 0:
                 self._remember((group, column), total, count)
 
     def of_group(self, group: str, column: str) -> float | None:
         """The group's mean, `None` when it is not remembered."""
-        tally = self._groups.get((group, column))
-        return None if tally is None or self._is_old(tally) else tally.total / tally.count
+        known = self._groups.get((group, column))
+        return None if known is None or self._is_old(known) else known.total / known.count
 
     def of_process(self, column: str) -> float | None:
         """The mean of everything ever added, `None` when that is nothing."""
-        tally = self._process.get(column)
-        return None if tally is None else tally.total / tally.count
+        known = self._process.get(column)
+        return None if known is None else known.total / known.count
 
     def _remember(self, key: tuple[str, str], total: float, count: int) -> None:
-        tally = self._groups.pop(key, None)
-        if tally is None or self._is_old(tally):
-            tally = _Tally()
-        tally.add(total, count)
-        tally.at = self._now()
-        self._groups[key] = tally
+        known = self._groups.pop(key, None)
+        if known is None or self._is_old(known):
+            known = _Sum()
+        known.add(total, count)
+        known.at = self._now()
+        self._groups[key] = known
         while len(self._groups) > self._max_remembered or self._is_old(self._oldest()):
             self._groups.popitem(last=False)
 
-    def _oldest(self) -> "_Tally":
+    def _oldest(self) -> "_Sum":
         return next(iter(self._groups.values()))
 
-    def _is_old(self, tally: "_Tally") -> bool:
-        return self._now() - tally.at >= self._memory_s
+    def _is_old(self, known: "_Sum") -> bool:
+        return self._now() - known.at >= self._memory_s
 
 
-class _Tally(Struct):
+class _Sum(Struct):
     total: float = 0.0
     count: int = 0
     at: float = 0.0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 
 from judge_service.aws.identity_source import identity_source
 from judge_service.aws.refusal import read_refusal
@@ -17,7 +18,6 @@ from judge_service.backends.scripted import Scripted
 from judge_service.errors import Denied, JudgeServiceError, QuotaExhausted
 from judge_service.flow import Request
 from judge_service.flow.admission.breaker import Breaker
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.grading import load_rubric, open_custom_grader
 from judge_service.http import failures
 from judge_service.http.reply import Reply

@@ -18,13 +18,13 @@ for absent in (
 ):  # fmt: skip
     sys.modules[absent] = MagicMock(__version__="0")
 
-import uvicorn  # noqa: E402
+import uvicorn  # noqa: E402 - after the doubles
 from aiohttp import web  # noqa: E402 - after the doubles
-from nemo_gym import server_utils  # noqa: E402
-from nemo_gym.config_types import AggregateMetricsRequest, BaseServerConfig  # noqa: E402
-from omegaconf import OmegaConf  # noqa: E402
-from responses_api_agents.simple_agent import app as agents  # noqa: E402
-from starlette.requests import Request  # noqa: E402
+from nemo_gym import server_utils  # noqa: E402 - after the doubles
+from nemo_gym.config_types import AggregateMetricsRequest, BaseServerConfig  # noqa: E402 - after the doubles
+from omegaconf import OmegaConf  # noqa: E402 - after the doubles
+from responses_api_agents.simple_agent import app as agents  # noqa: E402 - after the doubles
+from starlette.requests import Request  # noqa: E402 - after the doubles
 
 HERE = "127.0.0.1"
 SERVING: list[asyncio.Task[None]] = []
