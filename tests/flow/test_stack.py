@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judge_service.flow.admission.concurrency import Concurrency
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from msgspec import Struct
 
 from judge_service.errors import Throttled, Unavailable
 from judge_service.flow import Handler, Request, stack
-from judge_service.flow.admission.concurrency import Concurrency
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.flow.cache import Cache
 from judge_service.flow.coalesce import Coalesce
 from judge_service.flow.deadline import Deadline

@@ -4,6 +4,7 @@ from collections import Counter
 from math import inf
 
 import pytest
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 
 from judge_service.errors import CallError, Denied, Throttled, Unavailable
 from judge_service.flow import Handler, Request, stack
@@ -12,7 +13,6 @@ from judge_service.flow.admission.adaptive import (
     AdaptiveLimit,
     AdaptiveStatistics,
 )
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.flow.detach import Detach
 from judge_service.flow.latencies import Latencies
 from judge_service.flow.retry import Retry, RetryBudget

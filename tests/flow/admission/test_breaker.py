@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import pytest
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 
 from judge_service.errors import (
     CallError,
@@ -16,7 +17,6 @@ from judge_service.errors import (
 from judge_service.flow import Handler, Request, stack
 from judge_service.flow.admission.adaptive import AdaptiveConcurrency
 from judge_service.flow.admission.breaker import Breaker, BreakerOpen, BreakerStatistics
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.flow.detach import Detach
 from judge_service.flow.retry import Retry, RetryBudget
 from judge_service.telemetry.events import BreakerChanged

@@ -4,11 +4,11 @@ from math import inf
 from typing import Any
 
 import pytest
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from msgspec import Struct
 
 from judge_service.errors import DeadlineExceeded, Throttled, Unavailable
 from judge_service.flow import Request, stack
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.flow.deadline import Deadline
 from judge_service.flow.detach import Detach
 from judge_service.testing import START_S, VirtualTimeLoop, run_virtual

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from msgspec import Struct
 
 from judge_service.errors import Throttled, Unavailable
 from judge_service.flow import Request
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.testing import START_S, run_virtual
 
 QUOTA = {"requests": 600.0, "tokens": 6000.0}

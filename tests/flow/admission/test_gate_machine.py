@@ -8,12 +8,12 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from msgspec import Struct
 
 from judge_service.errors import Throttled, Unavailable
 from judge_service.flow import Request
 from judge_service.flow.admission.fair_queue import LANES
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.testing import START_S, VirtualTimeLoop
 
 NAMES = ("requests", "tokens")

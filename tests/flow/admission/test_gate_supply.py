@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Mapping
 
 import pytest
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 
 from judge_service.flow import Request
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.testing import START_S, run_virtual
 
 

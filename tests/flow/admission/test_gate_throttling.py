@@ -5,11 +5,11 @@ from collections.abc import Callable
 from math import inf
 
 import pytest
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 
 from judge_service.errors import Throttled
 from judge_service.flow import Request
 from judge_service.flow.admission.bucket import MICRO, Bucket
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.testing import START_S, run_virtual
 
 REFUSAL_S = 0.03

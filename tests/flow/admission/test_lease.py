@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 
 from judge_service.errors import Throttled
 from judge_service.flow import Request
 from judge_service.flow.admission.lease import ALONE_SHARE, QuotaLease
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.flow.stores import Ask, Lease, QuotaStore, StoreFailed
 from judge_service.flow.stores.dynamodb import DynamoDBStore
 from judge_service.flow.stores.memory import MemoryStore

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judge_service.flow.admission.concurrency import Concurrency, ConcurrencyStatistics
 
 from judge_service.flow import Request
-from judge_service.flow.admission.concurrency import Concurrency, ConcurrencyStatistics
 from judge_service.testing import run_virtual
 
 

@@ -2,11 +2,11 @@ import asyncio
 from collections import deque
 
 import pytest
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 
 from judge_service.errors import Throttled
 from judge_service.flow import Request
 from judge_service.flow.admission.bucket import MICRO, Bucket
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.flow.admission.tokens import LearnedRatio, is_wide
 from judge_service.testing import START_S, run_virtual
 
