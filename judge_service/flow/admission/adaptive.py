@@ -39,7 +39,6 @@ class AdaptiveLimit:
     def __init__(self, *, max_slots: int) -> None:
         self._max = max_slots
         self._limit = float(max_slots)
-        self._is_filled = False
         self._episode_ends_at_s = -inf
         self._short_s = self._long_s = 0.0
         self._samples = 0
@@ -53,37 +52,38 @@ class AdaptiveLimit:
         """Calls that may be in flight, from 1 to the maximum."""
         return int(self._limit)
 
-    def start(self, in_flight: int) -> None:
-        """A call has taken a slot. in_flight: calls in flight with it."""
-        if in_flight >= self._limit - 1:
-            self._is_filled = True
+    def answer(self, latency_s: float, in_flight: int, now_s: float, *, was_full: bool) -> bool:
+        """A call was answered, `latency_s` after it was sent. Returns whether the limit moved.
 
-    def answer(self, latency_s: float, in_flight: int, now_s: float) -> None:
-        """A call was answered, `latency_s` after it was sent. in_flight: calls in flight with it."""
+        in_flight: calls in flight with it. was_full: the limit was reached since it last moved.
+        """
         self._measure(latency_s)
-        if now_s < self._episode_ends_at_s:
-            return
-        if self._is_slower() and in_flight >= self._limit / 2:
-            self._cut(now_s)
-        elif self._is_filled and self._limit < self._max:
-            self._limit = min(self._limit + 1, self._max)
-            self._is_filled = False
+        if self._short_s > TOLERANCE * self._long_s:
+            return self._give_way(in_flight, now_s)
+        if self._limit >= self._max or not was_full or now_s < self._episode_ends_at_s:
+            return False
+        self._limit = min(self._limit + 1, self._max)
+        return True
 
-    def _cut(self, now_s: float) -> None:
+    def _give_way(self, in_flight: int, now_s: float) -> bool:
+        is_known = self._samples >= 2 * SHORT_SAMPLES
+        if not is_known or in_flight < self._limit / 2 or now_s < self._episode_ends_at_s:
+            return False
         gradient = max(TOLERANCE * self._long_s / self._short_s, MIN_GRADIENT)
         self._limit = max(self._limit * (1 - SMOOTHING + SMOOTHING * gradient), 1.0)
-        self._is_filled = False
         self._episode_ends_at_s = now_s + max(MIN_EPISODE_S, EPISODE_LATENCIES * self._short_s)
         self.cuts += 1
+        return True
 
     def _measure(self, latency_s: float) -> None:
         """Moving averages, plain means until there are enough samples."""
         self._samples += 1
-        self._short_s += (latency_s - self._short_s) / min(self._samples, SHORT_SAMPLES)
-        self._long_s += (latency_s - self._long_s) / min(self._samples, LONG_SAMPLES)
+        samples = self._samples
+        self._short_s += (latency_s - self._short_s) / (
+            samples if samples < SHORT_SAMPLES else SHORT_SAMPLES
+        )
+        self._long_s += (latency_s - self._long_s) / (
+            samples if samples < LONG_SAMPLES else LONG_SAMPLES
+        )
         if self._long_s > 2 * self._short_s:  # a judge that has become fast again, as in Gradient2
             self._long_s *= 0.95
-
-    def _is_slower(self) -> bool:
-        known = self._samples >= 2 * SHORT_SAMPLES
-        return known and self._short_s > TOLERANCE * self._long_s

@@ -120,7 +120,8 @@ class Bucket:
 
     def take(self, cost: int, now_us: int) -> bool:
         """Reserves `cost` if it may go now; the level may fall below zero. Fills the bucket first."""
-        self.fill(now_us)
+        if now_us > self._now_us:
+            self.fill(now_us)
         level = self.level
         if level < cost and level != self.capacity:
             return False

@@ -187,9 +187,10 @@ class Gate(Generic[B, R]):
 
     async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
         now_s = _now_s()
-        refusal = self._breaker.refusal(now_s)
-        if refusal is not None:
-            raise refusal
+        if self._breaker.state != "closed":
+            refusal = self._breaker.refusal(now_s)
+            if refusal is not None:
+                raise refusal
         costs = self._reserve(request.body) if self._limits else self._nothing
         permit = None if self._queue.present else self._take(costs, now_s)
         if permit is None:
@@ -210,13 +211,13 @@ class Gate(Generic[B, R]):
 
     def _take(self, costs: tuple[int, ...], now_s: float) -> Permit | None:
         """Takes everything that a call needs, or nothing and notes what binds."""
-        if not self._breaker.may_go(now_s):
+        breaker, throttle = self._breaker, self._throttle
+        if breaker.state != "closed" and not breaker.may_go(now_s):
             self._bound = "breaker"
             return None
         if not self._slots.is_free(now_s):
             self._bound = "slots"
             return None
-        throttle = self._throttle
         if now_s + 1 / MICRO < throttle.next_at_s:  # timers may be a hair early
             self._bound = "throttle"
             return None
@@ -225,8 +226,8 @@ class Gate(Generic[B, R]):
             return None
         self._slots.take()
         self._granted += 1
-        work = self._buckets.size(costs) / MICRO if self._limits else 0.0
-        return Permit(costs, work, self._breaker.start(), throttle.sent(now_s, work), now_s)
+        work = 0.0 if throttle.calm or not self._limits else self._buckets.size(costs) / MICRO
+        return Permit(costs, work, breaker.start(), throttle.sent(now_s, work), now_s)
 
     # The ends of a call
 
@@ -288,7 +289,7 @@ class Gate(Generic[B, R]):
         if self._limits:
             self._buckets.slow_to(throttle.level, _now_us())
         else:
-            self._slots.cap = inf if throttle.calm else throttle.level
+            self._slots.cap(inf if throttle.calm else throttle.level)
 
     # The queue
 

@@ -16,7 +16,7 @@ class Permit:
     """The right to one call, with all that was taken for it. Settled exactly once.
 
     costs: units reserved, in the order of the gate's limits.
-    work: what it takes of its dearest resource, seconds of quota; 0 without limits.
+    work: what it takes of its dearest resource, seconds of quota; 0 where the throttle controller is calm.
     era: what the breaker needs to know when the call ends. number: the same for the throttle controller.
     granted_at_s: loop time.
     """

@@ -20,17 +20,17 @@ class Slots:
 
     max_in_flight: most calls on the wire at once, >= 1.
     adaptive: lowers that when the judge becomes slower; `None` leaves it as it is.
-    cap: an upper bound that others set (the throttle controller), `inf` for none.
-    in_flight: slots taken by calls; `held` ones are not among them.
+    limit: slots there are now, at least 1. in_flight: slots taken by calls.
     """
 
-    __slots__ = ("_adaptive", "_held_until_s", "_max", "cap", "in_flight")
+    __slots__ = ("_adaptive", "_cap", "_held_until_s", "_max", "_was_full", "in_flight", "limit")
 
     def __init__(self, *, max_in_flight: int, adaptive: AdaptiveLimit | None = None) -> None:
-        self._max = max_in_flight
+        self._max = self.limit = max_in_flight
         self._adaptive = adaptive
         self._held_until_s: deque[float] = deque()
-        self.cap = inf
+        self._cap = inf
+        self._was_full = False
         self.in_flight = 0
 
     def __repr__(self) -> str:
@@ -38,19 +38,20 @@ class Slots:
         return f"Slots({kind}, max_in_flight={self._max})"
 
     @property
-    def limit(self) -> int:
-        """Slots there are, at least 1."""
-        most = self._max if self._adaptive is None else self._adaptive.limit
-        return most if most <= self.cap else max(1, int(self.cap))
-
-    @property
     def held(self) -> int:
         """Slots that refused calls have left and that stay taken for a while."""
         return len(self._held_until_s)
 
+    def cap(self, most: float) -> None:
+        """Sets an upper bound from outside (the throttle controller's level), `inf` for none."""
+        self._cap = most
+        self._set_limit()
+
     def is_free(self, now_s: float) -> bool:
         """Whether a call may take a slot now."""
         held = self._held_until_s
+        if not held:
+            return self.in_flight < self.limit
         while held and held[0] <= now_s:
             held.popleft()
         return self.in_flight + len(held) < self.limit
@@ -58,8 +59,8 @@ class Slots:
     def take(self) -> None:
         """A call takes a free slot."""
         self.in_flight += 1
-        if self._adaptive is not None:
-            self._adaptive.start(self.in_flight)
+        if self.in_flight >= self.limit:
+            self._was_full = True
 
     def give_back(self) -> None:
         """A call gives its slot back."""
@@ -73,9 +74,17 @@ class Slots:
 
     def answer(self, latency_s: float, now_s: float) -> None:
         """A call was answered; called before its slot is given back."""
-        if self._adaptive is not None:
-            self._adaptive.answer(latency_s, self.in_flight, now_s)
+        adaptive = self._adaptive
+        if adaptive is not None and adaptive.answer(
+            latency_s, self.in_flight, now_s, was_full=self._was_full
+        ):
+            self._was_full = False
+            self._set_limit()
 
     def changes_at_s(self) -> float:
         """When a slot becomes free though no call ends, `inf` if none does."""
         return self._held_until_s[0] if self._held_until_s else inf
+
+    def _set_limit(self) -> None:
+        most = self._max if self._adaptive is None else self._adaptive.limit
+        self.limit = most if most <= self._cap else max(1, int(self._cap))
