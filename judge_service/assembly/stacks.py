@@ -15,6 +15,7 @@ from judge_service.assembly.targets import Target, open_target
 from judge_service.backends import Backend, open_backend
 from judge_service.errors import SettingsError
 from judge_service.flow import Handler, stack
+from judge_service.flow.admission.fair_queue import weigh_lane
 from judge_service.flow.admission.tokens import LearnedRatio
 from judge_service.flow.cache import Cache
 from judge_service.flow.coalesce import Coalesce
@@ -193,7 +194,7 @@ def _per_prompt(
     layers: list[Any] = [
         Deadline(),
         _cache(settings, rubric, first.backend.model, sink, closing),
-        Coalesce(key=_key, detached=detached),
+        Coalesce(key=_key, weight=weigh_lane, detached=detached),
         _retry(settings, first.latencies, sink),
     ]
     if settings.hedge.enabled:

@@ -3,6 +3,7 @@
 import asyncio
 import copy
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Generic
 
 from msgspec import Struct
@@ -13,7 +14,7 @@ from judge_service.flow.detach import Detached
 
 
 class CoalesceStatistics(Struct, frozen=True, kw_only=True):
-    """flights: calls under way. waiting: callers that wait for them. joined: calls saved so far."""
+    """flights: calls that may be joined. waiting: callers that wait for them. joined: calls saved so far."""
 
     flights: int
     waiting: int
@@ -23,12 +24,13 @@ class CoalesceStatistics(Struct, frozen=True, kw_only=True):
 class _Flight(Generic[R]):
     """One call and those who wait for it."""
 
-    __slots__ = ("request", "shared", "task", "waiters")
+    __slots__ = ("request", "shared", "task", "waiters", "weight")
 
     task: asyncio.Task[R]
 
-    def __init__(self, request: Request[Any]) -> None:
+    def __init__(self, request: Request[Any], weight: int) -> None:
         self.request = request
+        self.weight = weight
         self.waiters: set[asyncio.Future[None]] = set()
         self.shared = False
 
@@ -49,19 +51,29 @@ class _Flight(Generic[R]):
 class Coalesce(Generic[B, R]):
     """Lets a request join a call that is under way for an equal body.
 
-    A follower joins only if the flight's deadline is not before its own; otherwise it starts a
-    flight of its own, which later ones join. A flight is a task of its own: it outlives the leader
-    while any caller waits. When the last one leaves, a flight whose call is on the wire goes on in the
-    background, and any other is cancelled (`Detached.leave`). A failed flight gives its error to all.
+    A request joins only a flight that may last as long as the request may (its deadline is not
+    earlier) and that waits no longer for its turn (its lane is not lighter). Otherwise it starts a
+    flight of its own. Flights that the new one outdoes in both respects are joined no more; the others
+    stay, so that at most one flight a weight is on offer, and a request takes the heaviest that fits
+    it. Example: behind a bulk flight with a deadline in an hour an interactive request with one in 10 s
+    starts a second flight; bulk requests due in an hour still join the first.
+
+    A flight is a task of its own: it outlives the leader while any caller waits. When the last one
+    leaves, a flight whose call is on the wire goes on in the background, and any other is cancelled
+    (`Detached.leave`). A failed flight gives its error to all.
 
     key: equal for bodies that have the same answer.
+    weight: of a lane's name; a call in a heavier lane is sent earlier.
     detached: takes the flights that go on.
     """
 
-    def __init__(self, *, key: Callable[[B], str], detached: Detached) -> None:
+    def __init__(
+        self, *, key: Callable[[B], str], weight: Callable[[str], int], detached: Detached
+    ) -> None:
         self._key = key
+        self._weight = weight
         self._detached = detached
-        self._flights: dict[str, _Flight[R]] = {}
+        self._flights: dict[str, list[_Flight[R]]] = {}  # of each key, the heaviest first
         self._waiting = 0
         self._joined = 0
 
@@ -70,26 +82,35 @@ class Coalesce(Generic[B, R]):
 
     def statistics(self) -> CoalesceStatistics:
         """What is under way now and what happened so far."""
-        return CoalesceStatistics(
-            flights=len(self._flights), waiting=self._waiting, joined=self._joined
-        )
+        flights = sum(map(len, self._flights.values()))
+        return CoalesceStatistics(flights=flights, waiting=self._waiting, joined=self._joined)
 
     async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
         key = self._key(request.body)
-        flight = self._flights.get(key)
-        if flight is None or flight.request.deadline < request.deadline:
-            flight = self._take_off(key, request, call_next)
+        weight = self._weight(request.lane)
+        flight = self._find(key, request.deadline, weight)
+        if flight is None:
+            flight = self._take_off(key, _Flight(request.again(), weight), call_next)
         else:
             flight.shared = True
             self._joined += 1
         await self._wait(key, flight)
         return flight.result()
 
-    def _take_off(self, key: str, request: Request[B], call_next: Handler[B, R]) -> _Flight[R]:
-        flight: _Flight[R] = _Flight(request.again())
-        flying = self._fly(key, flight, call_next)
-        flight.task = asyncio.get_running_loop().create_task(flying)
-        self._flights[key] = flight
+    def _find(self, key: str, deadline: float, weight: int) -> _Flight[R] | None:
+        for flight in self._flights.get(key, ()):
+            if flight.request.deadline >= deadline and flight.weight >= weight:
+                return flight
+        return None
+
+    def _take_off(self, key: str, flight: _Flight[R], call_next: Handler[B, R]) -> _Flight[R]:
+        flight.task = asyncio.get_running_loop().create_task(self._fly(key, flight, call_next))
+        not_outdone = [
+            other
+            for other in self._flights.get(key, ())
+            if other.weight > flight.weight or other.request.deadline > flight.request.deadline
+        ]
+        self._flights[key] = sorted([flight, *not_outdone], key=attrgetter("weight"), reverse=True)
         return flight
 
     async def _fly(self, key: str, flight: _Flight[R], call_next: Handler[B, R]) -> R:
@@ -120,5 +141,8 @@ class Coalesce(Generic[B, R]):
             await asyncio.wait((flight.task,))
 
     def _forget(self, key: str, flight: _Flight[R]) -> None:
-        if self._flights.get(key) is flight:  # a later flight may have taken its place
-            del self._flights[key]
+        flights = self._flights.get(key, [])
+        if flight in flights:  # a later one may have taken its place
+            flights.remove(flight)
+            if not flights:
+                del self._flights[key]

@@ -7,7 +7,10 @@ import pytest
 from judge_service.errors import Throttled
 from judge_service.flow import Request, stack
 from judge_service.flow.coalesce import Coalesce, CoalesceStatistics
+from judge_service.flow.detach import Detached
 from judge_service.testing import START_S, run_virtual
+
+WEIGHTS = {"interactive": 8, "training": 4, "bulk": 1}
 
 
 class Model:
@@ -42,7 +45,7 @@ def asking(
 
 
 def new() -> tuple[Coalesce[str, str], Model]:
-    return Coalesce(key=str.casefold), Model()
+    return Coalesce(key=str.casefold, weight=WEIGHTS.__getitem__, detached=Detached()), Model()
 
 
 def test_equal_questions_at_the_same_time_are_one_call() -> None:
@@ -87,6 +90,64 @@ def test_later_ones_join_the_flight_with_the_later_deadline() -> None:
         requests = [Request("a", 5000.0), Request("a", 6000.0), Request("a", 5500.0)]
         await asyncio.gather(*asking(layer, model, *requests))
         assert [deadline for _, deadline in model.began] == [5000.0, 6000.0]
+
+    run_virtual(scenario())
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "calls"),
+    [
+        ("bulk", "interactive", 2),
+        ("training", "interactive", 2),
+        ("interactive", "bulk", 1),
+        ("bulk", "bulk", 1),
+    ],
+)
+def test_a_request_joins_no_flight_in_a_lighter_lane(first: str, second: str, calls: int) -> None:
+    async def scenario() -> int:
+        layer, model = new()
+        requests = [Request("a", lane=first), Request("a", lane=second)]
+        await asyncio.gather(*asking(layer, model, *requests))
+        assert layer.statistics() == CoalesceStatistics(flights=0, waiting=0, joined=2 - calls)
+        return len(model.began)
+
+    assert run_virtual(scenario()) == calls
+
+
+def test_an_interactive_flight_in_a_hurry_does_not_hide_the_bulk_flight() -> None:
+    """Each joins the heaviest flight that may last as long as itself."""
+
+    async def scenario() -> None:
+        layer, model = new()
+        flights = [Request("a", 9000.0, "bulk"), Request("a", 2000.0, "interactive")]
+        followers = [Request("a", 8000.0, "bulk"), Request("a", 1900.0, "bulk")]
+        tasks = asking(layer, model, *flights, *followers)
+        await asyncio.sleep(0.5)
+        assert layer.statistics() == CoalesceStatistics(flights=2, waiting=4, joined=2)
+        tasks[1].cancel()  # the interactive flight goes on for the hurried bulk request
+        tasks[2].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert [deadline for _, deadline in model.began] == [9000.0, 2000.0]
+        assert (model.cancelled, tasks[3].result()) == (0, "A")
+
+    run_virtual(scenario())
+
+
+def test_a_flight_that_is_outdone_in_lane_and_deadline_is_joined_no_more() -> None:
+    async def scenario() -> None:
+        layer, model = new()
+        tasks = asking(
+            layer, model, Request("a", 5000.0, "bulk"), Request("a", 6000.0, "interactive")
+        )
+        await asyncio.sleep(0.5)
+        assert layer.statistics().flights == 1
+        tasks += asking(layer, model, Request("a", 4000.0, "bulk"))
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        tasks[1].cancel()
+        await asyncio.wait(tasks)
+        assert model.cancelled == 1  # the bulk flight, which had one waiter
+        assert tasks[2].result() == "A"
 
     run_virtual(scenario())
 
@@ -143,7 +204,9 @@ def test_the_last_waiter_leaves_when_the_flight_has_ended() -> None:
 
     async def scenario() -> float:
         loop = asyncio.get_running_loop()
-        task = asyncio.create_task(Coalesce[str, str](key=str)(Request("a"), slow_to_end))
+        task = asyncio.create_task(
+            Coalesce[str, str](key=str, weight=len, detached=Detached())(Request("a"), slow_to_end)
+        )
         await asyncio.sleep(1)
         task.cancel()
         await asyncio.wait((task,))
@@ -186,7 +249,7 @@ def test_a_waiter_cancelled_between_the_answer_and_its_delivery_harms_nobody() -
         return "answer"
 
     async def scenario() -> None:
-        layer = Coalesce[str, str](key=str)
+        layer = Coalesce[str, str](key=str, weight=len, detached=Detached())
         tasks.extend(asyncio.create_task(layer(Request("a"), model)) for _ in range(2))
         assert await tasks[1] == "answer"
         assert tasks[0].cancelled()
@@ -196,7 +259,10 @@ def test_a_waiter_cancelled_between_the_answer_and_its_delivery_harms_nobody() -
 
 def test_a_failure_reaches_every_waiter_as_an_error_of_its_own() -> None:
     async def scenario() -> None:
-        layer, model = Coalesce[str, str](key=str), Model(Throttled("full", retry_after_s=7))
+        layer, model = (
+            Coalesce[str, str](key=str, weight=len, detached=Detached()),
+            Model(Throttled("full", retry_after_s=7)),
+        )
         tasks = asking(layer, model, Request("a"), Request("a"))
         errors = await asyncio.gather(*tasks, return_exceptions=True)
         assert [(str(e), e.retry_after_s) for e in errors if isinstance(e, Throttled)] == [
@@ -216,7 +282,7 @@ def test_a_failure_that_nobody_waits_for_makes_no_noise() -> None:
         return ""
 
     async def scenario() -> None:
-        layer = Coalesce[str, str](key=str)
+        layer = Coalesce[str, str](key=str, weight=len, detached=Detached())
         task = asyncio.create_task(layer(Request("a"), stubborn))
         await asyncio.sleep(0.5)
         task.cancel()
@@ -229,4 +295,4 @@ def test_a_failure_that_nobody_waits_for_makes_no_noise() -> None:
 
 
 def test_its_line_is_short() -> None:
-    assert repr(Coalesce(key=str)) == "Coalesce()"
+    assert repr(Coalesce(key=str, weight=len, detached=Detached())) == "Coalesce()"

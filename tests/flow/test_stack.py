@@ -26,7 +26,7 @@ class House:
 
     def __init__(self) -> None:
         self.sink = RecordingSink()
-        self.coalesce: Coalesce[str, str] = Coalesce(key=str)
+        self.coalesce: Coalesce[str, str] = Coalesce(key=str, weight=len)
         self.detach = Detach()
         self.limit: RateLimit[str, str] = RateLimit(
             limits={"requests": Limit(600, 0.5)},

@@ -27,6 +27,11 @@ LANES = {"interactive": 8, "training": 4, "bulk": 1}
 DEFAULT_LANE = "training"
 
 
+def weigh_lane(name: str) -> int:
+    """The weight of a lane by its name."""
+    return LANES.get(name) or LANES[DEFAULT_LANE]
+
+
 class Waiter:
     """A call in the queue. `turn` gets its permit.
 
