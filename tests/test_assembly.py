@@ -1,50 +1,18 @@
-"""What the settings become: costs in the quota's terms, targets, and refusals of what makes no sense."""
+"""What the settings become: targets, failover, and refusals of settings that make no sense."""
 
 from typing import Any
 
 import pytest
 
-from judge_service.assembly.stacks import TokenCost, _judge, base_model
+from judge_service.assembly.stacks import _judge, base_model
 from judge_service.backends.scripted import Scripted
 from judge_service.errors import SettingsError
-from judge_service.flow.admission.tokens import LearnedRatio
 from judge_service.service import open_service
 from judge_service.settings import OpenAISettings, SageMakerSettings, Settings, load_settings
 from judge_service.simulator import SimulatorConfig, simulate
-from judge_service.values import Completion, Message, Prompt, Question, Sample, Usage
+from judge_service.values import Sample
 
-PROMPT = Prompt(
-    question=Question(criteria=(), task="", response="good"),
-    messages=(Message("user", "x" * 300),),
-    max_output_tokens=10,
-)
 KEYS = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
-
-
-def cost(*resources: str, burndown: float = 1.0) -> TokenCost:
-    return TokenCost(resources, burndown=burndown, tokens=LearnedRatio())
-
-
-def test_a_prompt_reserves_its_estimated_input_and_all_its_output() -> None:
-    requests, tokens, output = cost("requests", "tokens", "output_tokens").reserve(PROMPT)
-
-    assert (requests, output) == (1, 10)
-    assert tokens == 105 + 10  # 300 characters at 3 a token, and 5 % more
-
-
-def test_an_answer_is_charged_as_bedrock_does() -> None:
-    usage = Usage(input_tokens=80, output_tokens=4, cache_read_tokens=50, cache_write_tokens=20)
-    completion = Completion(text="0.5", usage=usage)
-
-    charged = cost("tokens", "input_tokens", burndown=5).charge(PROMPT, completion)
-
-    assert charged == (80 + 20 + 5 * 4, 80 + 20)  # cache reads are free
-
-
-def test_an_answer_without_counts_is_charged_what_was_reserved() -> None:
-    tokens = cost("tokens")
-
-    assert tokens.charge(PROMPT, Completion(text="0.5")) == tokens.reserve(PROMPT)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
-"""What a prompt reserves of the quota and what its completion is charged."""
+"""What a judge call takes of each quota, before it is sent and after it is answered."""
 
 from collections.abc import Sequence
 
-from judge_service.flow.admission.tokens import LearnedRatio, is_wide
+from judge_service.flow.admission.tokens import LearnedRatio, count_wide
 from judge_service.values import Completion, Prompt
 
 RESOURCES = ("requests", "tokens", "input_tokens", "output_tokens")
@@ -13,8 +13,11 @@ class TokenCost:
     """What a prompt reserves and what its completion is charged, in the limiter's resources.
 
     Bedrock takes input + max output tokens when a call starts and settles to input + cache writes +
-    output x burndown when it ends, so that is how we count; the input of a prompt not yet sent is
-    estimated from its length by a ratio learned from the answers.
+    output x burndown when it ends, so that is how we count. The input of a prompt that is not yet sent
+    is estimated from its rendered messages, by a ratio learned from the answers.
+
+    resources: names of `RESOURCES`; amounts are given in this order.
+    burndown: how many tokens of the quota one output token takes.
     """
 
     def __init__(self, resources: Sequence[str], *, burndown: float, tokens: LearnedRatio) -> None:
@@ -23,17 +26,19 @@ class TokenCost:
         self._tokens = tokens
 
     def reserve(self, prompt: Prompt) -> tuple[int, ...]:
-        wide = is_wide(prompt.question.response)
-        estimate = self._tokens.estimate(_characters(prompt), wide=wide)
+        """The estimated input and all of the output that is allowed."""
+        chars, wide = _count(prompt)
+        estimate = self._tokens.estimate(chars, wide=wide)
         return self._units(estimate, prompt.max_output_tokens)
 
     def charge(self, prompt: Prompt, completion: Completion) -> tuple[int, ...]:
+        """What the backend counted; learns from it. What was reserved if the backend counts nothing."""
         usage = completion.usage
         seen = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
         if seen == 0:
-            return self.reserve(prompt)  # a backend that does not count tokens
-        wide = is_wide(prompt.question.response)
-        self._tokens.learn(_characters(prompt), seen, wide=wide)
+            return self.reserve(prompt)
+        chars, wide = _count(prompt)
+        self._tokens.learn(chars, seen, wide=wide)
         return self._units(usage.input_tokens + usage.cache_write_tokens, usage.output_tokens)
 
     def _units(self, input_tokens: int, output_tokens: int) -> tuple[int, ...]:
@@ -42,5 +47,10 @@ class TokenCost:
         return tuple([units[position] for position in self._order])
 
 
-def _characters(prompt: Prompt) -> int:
-    return sum([len(message.content) for message in prompt.messages])
+def _count(prompt: Prompt) -> tuple[int, int]:
+    """How many characters a judge sees, and how many of them are wide.
+
+    The messages are asked and not the question: a pack's or a ranking's question holds no answers.
+    """
+    contents = [message.content for message in prompt.messages]
+    return sum(map(len, contents)), sum(map(count_wide, contents))

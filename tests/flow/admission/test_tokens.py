@@ -1,13 +1,17 @@
 import asyncio
 from collections import deque
+from math import ceil
+from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from judge_service.flow.admission.rate_limit import Limit, RateLimit
 
 from judge_service.errors import Throttled
 from judge_service.flow import Request
 from judge_service.flow.admission.bucket import MICRO, Bucket
-from judge_service.flow.admission.tokens import LearnedRatio, is_wide
+from judge_service.flow.admission.tokens import LearnedRatio, count_wide
 from judge_service.testing import START_S, run_virtual
 
 
@@ -51,27 +55,65 @@ def test_one_absurd_report_does_little_harm() -> None:
 @pytest.mark.parametrize(
     ("text", "wide"),
     [
-        ("plain", False),
-        ("", False),
-        ("na\u00efve r\u00e9sum\u00e9", False),
-        ("\u4f60\u597d\u4e16\u754c", True),
-        ("Is this right? " + "\u4f60\u597d" * 20, True),
-        ("Is this right, and is it complete? " * 10 + "\u4f60\u597d" * 20, False),
-        ("\ud800" * 5, True),
+        ("plain", 0),
+        ("", 0),
+        ("na\u00efve r\u00e9sum\u00e9", 3),
+        ("\u4f60\u597d\u4e16\u754c", 4),
+        ("Is this right? " + "\u4f60\u597d" * 20, 40),
+        ("\U0001f600!", 1),
+        ("\ud800" * 5, 5),
     ],
 )
-def test_scripts_that_take_more_tokens_are_told_apart(text: str, wide: bool) -> None:
-    assert is_wide(text) is wide
+def test_characters_outside_ascii_are_counted(text: str, wide: int) -> None:
+    assert count_wide(text) == wide
 
 
-def test_wide_texts_have_a_ratio_of_their_own() -> None:
+def test_wide_characters_have_a_ratio_of_their_own() -> None:
     ratio = LearnedRatio()
-    assert ratio.estimate(100, wide=True) == 105
+    assert ratio.estimate(100, wide=100) == 105
     for _ in range(300):
         ratio.learn(400, 100)
-        ratio.learn(140, 100, wide=True)
+        ratio.learn(140, 100, wide=140)
     assert ratio.chars_per_token == pytest.approx(4, rel=0.01)
     assert ratio.wide_chars_per_token == pytest.approx(1.4, rel=0.01)
+
+
+def test_the_worked_example_of_the_description() -> None:
+    ratio = LearnedRatio()
+    ratio.learn(8800, 10_000, wide=8000)
+    assert 8000 / ratio.wide_chars_per_token == pytest.approx(8034.6, abs=0.1)
+    assert 800 / ratio.chars_per_token == pytest.approx(266.7, abs=0.1)
+
+
+sizes = st.integers(1, 5000)
+
+
+@given(narrow=sizes, wide=sizes, before=sizes, share=st.floats(0.1, 3))
+def test_a_report_moves_the_estimate_of_its_own_mix_by_2_percent_of_the_error(
+    narrow: int, wide: int, before: int, share: float
+) -> None:
+    ratio = LearnedRatio()
+    ratio.learn(before, before)
+    chars, tokens = narrow + wide, max(1, round(share * (narrow + wide)))
+
+    def predicted() -> float:
+        return narrow / ratio.chars_per_token + wide / ratio.wide_chars_per_token
+
+    first = predicted()
+    ratio.learn(chars, tokens, wide=wide)
+
+    assert predicted() - first == pytest.approx(0.02 * (tokens - first), rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_texts_of_many_mixes_teach_both_means(seed: int) -> None:
+    sizes, ratio = Random(seed), LearnedRatio()
+    mixes = [(sizes.randint(1, 5000), sizes.randint(1, 5000)) for _ in range(1000)]
+    for narrow, wide in mixes:
+        ratio.learn(narrow + wide, ceil(narrow / 4 + wide / 1.5), wide=wide)
+
+    assert ratio.chars_per_token == pytest.approx(4, rel=0.1)
+    assert ratio.wide_chars_per_token == pytest.approx(1.5, rel=0.02)
 
 
 def test_an_estimate_30_percent_low_is_learned_in_200_calls_and_hardly_throttled() -> None:
