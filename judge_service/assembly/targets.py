@@ -56,9 +56,10 @@ class Target(Struct, frozen=True):
             bound_by=gate.bound_by,
             in_flight=gate.in_flight,
             slots=gate.slots,
+            sent=gate.granted,
             throttled=gate.throttled,
             refused_share=gate.throttle.refused_share,
-            throttle_level=gate.throttle.level,
+            throttle_level=gate.throttle.level / gate.throttle.most,
             quota=tuple(
                 QuotaState(
                     resource=name,

@@ -68,6 +68,7 @@ def _facts(summary: Summary, *, written: bool) -> Iterator[str]:
     yield f"judged     {_judged(summary)}"
     yield f"judge      {summary.judge}, rubric {summary.rubric}"
     yield f"calls      {summary.judge_calls:,} judge calls, {_tokens(summary)}"
+    yield from _quota(summary)
     if written:
         scale = "" if summary.score_range == "0..1" else f" (scores in {summary.score_range})"
         yield f"rewards    {summary.output}{scale}"
@@ -102,6 +103,16 @@ def _judged(summary: Summary) -> str:
         f" ({summary.evaluations_per_s:,.1f} evaluations/s)"
     )
     return f"{now}, {summary.kept:,} kept from before" if summary.kept else now
+
+
+def _quota(summary: Summary) -> Iterator[str]:
+    """How much of the quota was used, and what the judge refused: the answer to "why is it slow"."""
+    parts = [f"{share:.0%} of {name} used" for name, share in summary.quota_used.items()]
+    if summary.calls_refused:
+        share = summary.calls_refused / summary.calls_sent
+        parts.append(f"{share:.1%} of {summary.calls_sent:,} calls refused by the judge")
+    if parts:
+        yield f"quota      {'; '.join(parts)}"
 
 
 def _tokens(summary: Summary) -> str:

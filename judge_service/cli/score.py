@@ -19,7 +19,7 @@ from judge_service.cli.output import check_unscored, write_rewards
 from judge_service.cli.progress import Progress, show_progress
 from judge_service.cli.report import print_json, print_page
 from judge_service.cli.rows import STDIN, Row, Rows, chunks, decode, id_of, open_rows
-from judge_service.cli.summary import RunFacts, Summary, summarise
+from judge_service.cli.summary import RunFacts, Summary, quota_facts, summarise
 from judge_service.cli.writer import Writer
 from judge_service.errors import SettingsError, TooManyUnscored, WireError
 from judge_service.garbage_collection import settle_garbage_collection
@@ -186,13 +186,15 @@ async def judge_rows(
             async with aclosing(stream) as results:
                 async for job, reward in results:
                     await writer.add(_entry(job, reward))
+        duration_s = time.monotonic() - started
         return RunFacts(
             total=work.rows.total,
             judged=reading.judged,
-            duration_s=time.monotonic() - started,
+            duration_s=duration_s,
             rubric=f"{judge.rubric.name} {judge.rubric.version}",
             judge=meta["judge"],
             score_range=judge.settings.wire.score_range,
+            **quota_facts(judge.statistics().targets, duration_s),
         )
 
 

@@ -2,20 +2,26 @@
 
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from judge_service.cli.journal import Journal
 from judge_service.settings import Settings
+from judge_service.telemetry.state import TargetState
 from judge_service.values import INPUT_REASONS, NO_USAGE, Reward
 
 BINS = 10
 
 
 class RunFacts(Struct, frozen=True, kw_only=True):
-    """One run: `judged` of the `total` rows, the others were in the journal already."""
+    """One run: `judged` of the `total` rows, the others were in the journal already.
+
+    calls_sent, calls_refused: calls that left for the judge, and those that its quota refused.
+    quota_used: the share of each configured quota that was used, by its resource; 1 is all of it.
+    """
 
     total: int
     judged: int
@@ -23,6 +29,25 @@ class RunFacts(Struct, frozen=True, kw_only=True):
     rubric: str
     judge: str
     score_range: Literal["0..1", "-1..1"] = "0..1"
+    calls_sent: int = 0
+    calls_refused: int = 0
+    quota_used: Mapping[str, float] = {}
+
+
+def quota_facts(targets: Sequence[TargetState], duration_s: float) -> dict[str, Any]:
+    """The facts of a run that its targets tell: calls sent and refused, and quota used."""
+    spent: dict[str, float] = {}
+    allowed: dict[str, float] = {}
+    for target in targets:
+        for quota in target.quota:
+            spent[quota.resource] = spent.get(quota.resource, 0.0) + quota.spent
+            allowed[quota.resource] = allowed.get(quota.resource, 0.0) + quota.per_minute
+    minutes = max(duration_s, 1.0) / 60
+    return {
+        "calls_sent": sum(target.sent for target in targets),
+        "calls_refused": sum(target.throttled for target in targets),
+        "quota_used": {name: spent[name] / (amount * minutes) for name, amount in allowed.items()},
+    }
 
 
 class Spread(Struct, frozen=True, kw_only=True):
@@ -48,6 +73,7 @@ class Summary(Struct, frozen=True, kw_only=True):
         them says in detail.
     histogram: rewards per tenth of [0, 1], the last one with 1.0 in it.
     groups: prompts with at least two scored rows.
+    calls_sent, calls_refused, quota_used: as in `RunFacts`, of this run.
     groups_without_variance: those whose rows all got the same reward; they teach GRPO nothing.
     """
 
@@ -74,6 +100,9 @@ class Summary(Struct, frozen=True, kw_only=True):
     input_tokens: int
     output_tokens: int
     cost_usd: float | None
+    calls_sent: int
+    calls_refused: int
+    quota_used: Mapping[str, float]
 
 
 class ScoreCounts:
@@ -183,4 +212,7 @@ def summarise(journal: Journal, facts: RunFacts, output: Path, settings: Setting
         input_tokens=usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens,
         output_tokens=usage.output_tokens,
         cost_usd=counts.cost_usd(),
+        calls_sent=facts.calls_sent,
+        calls_refused=facts.calls_refused,
+        quota_used=facts.quota_used,
     )

@@ -53,13 +53,20 @@ class Series(Struct, frozen=True, kw_only=True):
 
 
 class TargetView(Struct, frozen=True, kw_only=True):
-    """One target in all workers. breaker: the worst state of all."""
+    """One target in all workers. breaker: the worst state of all.
+
+    bound_by: what most of the waiting calls wait for (`TargetState.bound_by`), empty when none waits.
+    refused_share, throttle_level: of the worker that is refused most and slowed most.
+    """
 
     target: str
     breaker: str
     waiting: int
     in_flight: int
     slots: int
+    bound_by: str
+    refused_share: float
+    throttle_level: float
 
 
 class Overview(Struct, frozen=True, kw_only=True):
@@ -177,6 +184,9 @@ def _target_views(targets: Sequence[TargetState]) -> list[TargetView]:
             waiting=sum(sum(one.waiting_by_lane.values()) for one in ones),
             in_flight=sum(one.in_flight for one in ones),
             slots=sum(one.slots for one in ones),
+            bound_by=max(ones, key=lambda one: sum(one.waiting_by_lane.values())).bound_by,
+            refused_share=max(one.refused_share for one in ones),
+            throttle_level=min(one.throttle_level for one in ones),
         )
         for name, ones in by_name.items()
     ]

@@ -48,6 +48,14 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "judge_waiting_for_slot": ("Calls that wait while slots bind, not quota.", ("target",)),
     "judge_in_flight_calls": ("Calls on the wire.", ("target",)),
     "judge_slots": ("Calls that may be on the wire now.", ("target",)),
+    "judge_refused_ratio": (
+        "Share of the calls of the last minute that the quota refused, in the worst worker.",
+        ("target",),
+    ),
+    "judge_throttle_level": (
+        "Share of the quota (without one: of the slots) that refusals leave, in the worst worker.",
+        ("target",),
+    ),
     "judge_quota_per_minute": ("Units a minute of a quota.", ("target", "resource")),
     "judge_quota_used_ratio": (
         "Share of a quota that the last minute used; the largest one binds.",
@@ -126,6 +134,8 @@ def _gauges(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
     yield _gauge("judge_in_flight_calls", [((t.target,), t.in_flight) for t in targets])
     yield _gauge("judge_slots", [((t.target,), t.slots) for t in targets])
     yield _gauge("judge_breaker_open", [((t.target,), t.breaker != "closed") for t in targets])
+    for name, value in _throttling(targets):
+        yield _gauge(name, value)
     uses = quota_uses(snapshots)
     yield _gauge("judge_quota_per_minute", [((u.target, u.resource), u.per_minute) for u in uses])
     yield _gauge("judge_quota_used_ratio", [((u.target, u.resource), u.share) for u in uses])
@@ -176,6 +186,19 @@ def _buckets(bounds: tuple[float, ...], histogram: Histogram) -> list[tuple[str,
         below += count
         buckets.append((bound, float(below)))
     return buckets
+
+
+def _throttling(
+    targets: Sequence[TargetState],
+) -> Iterator[tuple[str, list[tuple[tuple[str], float]]]]:
+    """What refusals do to each target: the worst of all workers."""
+    by_name: dict[str, list[TargetState]] = {}
+    for target in targets:
+        by_name.setdefault(target.target, []).append(target)
+    refused = [((name,), max(t.refused_share for t in ts)) for name, ts in by_name.items()]
+    levels = [((name,), min(t.throttle_level for t in ts)) for name, ts in by_name.items()]
+    yield "judge_refused_ratio", refused
+    yield "judge_throttle_level", levels
 
 
 def _waiting_for_slot(target: TargetState) -> int:

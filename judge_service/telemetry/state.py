@@ -24,7 +24,7 @@ class TargetState(Struct, frozen=True, kw_only=True):
     waiting_by_lane: calls in the gate's queue. bound_by: what its head waits for, `slots`, `quota`,
         `throttle` (what refusals have taught) or `breaker`; empty when no call waits.
     in_flight: calls on the wire. slots: how many there may be now.
-    throttled: calls that the judge refused because of its quota, since the start.
+    sent: calls since the start. throttled: those that the judge refused because of its quota.
     refused_share: their share of what was sent in about the last minute, 0 to 1.
     throttle_level: the share of the quota (without one: of the slots) that refusals leave, 0 to 1.
     is_shared: the quota is shared through a store.
@@ -36,6 +36,7 @@ class TargetState(Struct, frozen=True, kw_only=True):
     in_flight: int
     slots: int
     bound_by: str = ""
+    sent: int = 0
     throttled: int = 0
     refused_share: float = 0.0
     throttle_level: float = 1.0

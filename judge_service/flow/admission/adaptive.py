@@ -78,12 +78,7 @@ class AdaptiveLimit:
     def _measure(self, latency_s: float) -> None:
         """Moving averages, plain means until there are enough samples."""
         self._samples += 1
-        samples = self._samples
-        self._short_s += (latency_s - self._short_s) / (
-            samples if samples < SHORT_SAMPLES else SHORT_SAMPLES
-        )
-        self._long_s += (latency_s - self._long_s) / (
-            samples if samples < LONG_SAMPLES else LONG_SAMPLES
-        )
+        self._short_s += (latency_s - self._short_s) / min(self._samples, SHORT_SAMPLES)
+        self._long_s += (latency_s - self._long_s) / min(self._samples, LONG_SAMPLES)
         if self._long_s > 2 * self._short_s:  # a judge that has become fast again, as in Gradient2
             self._long_s *= 0.95

@@ -22,6 +22,7 @@ LOOK_EVERY_S = 0.25
 
 class ThrottleStatistics(Struct, frozen=True, kw_only=True):
     level: float
+    most: float
     background: float
     refused_share: float
     refused: int
@@ -50,9 +51,13 @@ class Throttle:
         self.next_at_s = -inf
         self.log: list[tuple[float, str]] | None = None
 
+    def __repr__(self) -> str:
+        return f"Throttle(holds refused calls at {100 * self._share.target:g} %)"
+
     def statistics(self) -> ThrottleStatistics:
         return ThrottleStatistics(
             level=self.level,
+            most=self._share.most,
             background=self._share.background,
             refused_share=self._refused / max(self._sent, 1),
             refused=self._refused,
