@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judge_service.grading import Unparseable
-from judge_service.grading.prompting import parse
+from judge_service.grading import Unparseable, parse
 from judge_service.values import UNSCORED_REASONS, Completion, Criterion, Verdict
 
 CRITERIA = {
