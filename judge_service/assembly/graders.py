@@ -176,7 +176,7 @@ def _packed(settings: Settings, grader: Grader, assembly: Assembly) -> "Pack":
         max_samples=settings.pack.max_samples,
         max_tokens=settings.pack.max_tokens,
         wait_s=PACK_WAIT_S,
-        count_tokens=assembly.tokens.estimate,
+        count_tokens=assembly.tokens.estimate_texts,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from judge_service.flow.admission.tokens import LearnedRatio, count_wide
+from judge_service.flow.admission.tokens import LearnedRatio, count_chars
 from judge_service.values import Completion, Prompt
 
 RESOURCES = ("requests", "tokens", "input_tokens", "output_tokens")
@@ -27,8 +27,7 @@ class TokenCost:
 
     def reserve(self, prompt: Prompt) -> tuple[int, ...]:
         """The estimated input and all of the output that is allowed."""
-        chars, wide = _count(prompt)
-        estimate = self._tokens.estimate(chars, wide=wide)
+        estimate = self._tokens.estimate_texts(_texts(prompt))
         return self._units(estimate, prompt.max_output_tokens)
 
     def charge(self, prompt: Prompt, completion: Completion) -> tuple[int, ...]:
@@ -37,7 +36,7 @@ class TokenCost:
         seen = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
         if seen == 0:
             return self.reserve(prompt)
-        chars, wide = _count(prompt)
+        chars, wide = count_chars(_texts(prompt))
         self._tokens.learn(chars, seen, wide=wide)
         return self._units(usage.input_tokens + usage.cache_write_tokens, usage.output_tokens)
 
@@ -47,10 +46,6 @@ class TokenCost:
         return tuple([units[position] for position in self._order])
 
 
-def _count(prompt: Prompt) -> tuple[int, int]:
-    """How many characters a judge sees, and how many of them are wide.
-
-    The messages are asked and not the question: a pack's or a ranking's question holds no answers.
-    """
-    contents = [message.content for message in prompt.messages]
-    return sum(map(len, contents)), sum(map(count_wide, contents))
+def _texts(prompt: Prompt) -> list[str]:
+    """What the judge sees. The question does not serve: a pack's or a ranking's holds no answers."""
+    return [message.content for message in prompt.messages]

@@ -120,27 +120,41 @@ class Judge:
         )
 
 
+def chinese_samples(count: int) -> list[Sample]:
+    texts = [CHINESE[n % 700 :][:300] for n in range(count)]
+    return [Sample(id=n, response=f"{n}{text}", reference=text) for n, text in enumerate(texts)]
+
+
+def grade(judge: Judge, samples: list[Sample], **settings: Any) -> list[Any]:
+    async def scenario() -> list[Any]:
+        model = Scripted(judge, channels=("tool", "text"), latency_s=2.0)
+        asked = Settings(backend="bedrock", model="m", **settings)
+        async with open_service(asked, model=model) as service:
+            return await service.score(samples, deadline_s=3600)
+
+    return run_virtual(scenario())
+
+
 def test_the_worst_minute_of_chinese_packs_is_within_the_token_quota() -> None:
-    per_minute = 400_000
-    judge = Judge()
-    model = Scripted(judge, channels=("tool", "text"), latency_s=2.0)
-    settings = Settings(
-        backend="bedrock",
-        model="m",
+    per_minute, judge = 400_000, Judge()
+
+    rewards = grade(
+        judge,
+        chinese_samples(1600),
         limits=LimitSettings(tokens_per_minute=per_minute),
         pack=PackSettings(max_samples=8, max_tokens=20_000),
     )
 
-    async def scenario() -> list[Any]:
-        async with open_service(settings, model=model) as service:
-            texts = [CHINESE[n % 700 :][:300] for n in range(1600)]
-            samples = [
-                Sample(id=n, response=f"{n}{text}", reference=text) for n, text in enumerate(texts)
-            ]
-            return await service.score(samples, deadline_s=3600)
-
-    rewards = run_virtual(scenario())
-
     assert all(reward.score == 0.5 for reward in rewards)
     assert judge.packs == 200
     assert 0.95 * per_minute < judge.worst_60_s() <= 1.01 * per_minute
+
+
+def test_a_pack_holds_the_chinese_samples_that_its_token_limit_allows() -> None:
+    judge = Judge()
+
+    grade(judge, chinese_samples(60), pack=PackSettings(max_samples=64, max_tokens=4000))
+
+    assert judge.packs == 10  # 6 of 600 tokens and 5 % each
+    instructions = 1000
+    assert max(tokens for _, tokens in judge.sends) < 4000 + instructions

@@ -110,7 +110,7 @@ def make_pack(make_grader: Any) -> Callable[..., Pack]:
             max_samples=max_samples,
             max_tokens=max_tokens,
             wait_s=0.005,
-            count_tokens=lambda chars: chars,
+            count_tokens=lambda texts: sum(map(len, texts)),
         )
 
     return make

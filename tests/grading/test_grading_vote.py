@@ -202,7 +202,7 @@ def test_opinions_are_packed_with_the_same_opinion_on_other_samples(
             max_samples=2,
             max_tokens=100,
             wait_s=0.005,
-            count_tokens=lambda chars: chars,
+            count_tokens=lambda texts: sum(map(len, texts)),
         )
         layer = make_vote(pack, 3)
         samples = (Sample(response=text, reference="Paris") for text in ("a", "b"))

@@ -1,5 +1,6 @@
 """How many tokens a text will cost, learned from what the judge reports."""
 
+from collections.abc import Sequence
 from math import ceil
 
 MARGIN = 1.05
@@ -19,6 +20,11 @@ def count_wide(text: str) -> int:
     if text.isascii():  # known without looking at it
         return 0
     return len(text) - len(text.encode("ascii", "ignore"))
+
+
+def count_chars(texts: Sequence[str]) -> tuple[int, int]:
+    """Characters of all texts, and how many of these are wide."""
+    return sum(map(len, texts)), sum(map(count_wide, texts))
 
 
 class LearnedRatio:
@@ -68,6 +74,11 @@ class LearnedRatio:
         """
         tokens = (chars - wide) * self._narrow + wide * self._wide
         return max(1, ceil(tokens * MARGIN))
+
+    def estimate_texts(self, texts: Sequence[str]) -> int:
+        """Tokens that several texts will cost together."""
+        chars, wide = count_chars(texts)
+        return self.estimate(chars, wide=wide)
 
     def learn(self, chars: int, tokens: int, *, wide: int = 0) -> None:
         """Takes in what a text did cost. Reports of nothing are ignored."""

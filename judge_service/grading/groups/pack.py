@@ -1,7 +1,7 @@
 """Several samples in one judge call."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -12,7 +12,7 @@ from judge_service.flow import Request
 from judge_service.grading.grader import Grader
 from judge_service.grading.groups.pack_parse import parse_pack
 from judge_service.grading.groups.pack_prompt import PackWriter
-from judge_service.grading.prompting.prompt import count_chars, digest_question
+from judge_service.grading.prompting.prompt import digest_question
 from judge_service.grading.rewards import Spent
 from judge_service.values import NO_USAGE, Question, Reward, Sample, Usage, Verdict
 
@@ -124,7 +124,7 @@ class Pack:
     max_samples: most samples in one call; 2 at least.
     max_tokens: most input tokens of samples in one call; a larger sample goes alone.
     wait_s: how long the first sample waits for others, seconds.
-    count_tokens: tokens of a text of so many characters.
+    count_tokens: input tokens that texts cost together, an estimate.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Pack:
         max_samples: int,
         max_tokens: int,
         wait_s: float,
-        count_tokens: Callable[[int], int],
+        count_tokens: Callable[[Sequence[str]], int],
     ) -> None:
         self._grader = grader
         self._writer = PackWriter(grader.writer)
@@ -191,7 +191,7 @@ class Pack:
             needless = self._grader.without_judge(sample, question, Spent())
         except Exception:  # noqa: BLE001 - the grader fails over it too, and makes a reward of that
             return None
-        tokens = self._count_tokens(count_chars(question))
+        tokens = self._count_tokens((question.task, question.response, question.reference or ""))
         if needless is not None or tokens > self._max_tokens:
             return None
         return _Item(digest_question("item", question), question, tokens)
