@@ -40,7 +40,7 @@ bench: install ## measure against the simulator (ten minutes); writes loadtest/r
 bench-service: install ## measure the HTTP service (six minutes); writes loadtest/results/service_*.json
 	$(BIN)/python loadtest/service.py
 
-bench-world: install ## refusals, other tenants, storms, slow spells (fifteen minutes); writes loadtest/results/world.json
+bench-world: install ## refusals, other tenants, storms, slow spells (twenty minutes, on a machine that does nothing else); writes loadtest/results/world.json
 	$(BIN)/python loadtest/world.py
 
 load: install ## simulator, service and locust on this machine; one table, and loadtest/results/load.json

@@ -1,6 +1,6 @@
 """What the world does to a quota, and what the service makes of it: refusals, tenants, storms, slow spells.
 
-    python loadtest/world.py                       (all, ten minutes; `make bench-world`)
+    python loadtest/world.py                       (all, twenty minutes; `make bench-world`)
     python loadtest/world.py --virtual             (all in virtual time, some minutes of CPU)
     python loadtest/world.py --virtual --only _6000$
     python loadtest/world.py --virtual --only random_latency --seed 17
@@ -40,6 +40,8 @@ from judge_service.testing import run_virtual
 ALONE_PER_MINUTE = 30_000
 """A judge of more calls a minute needs both cores: it is measured alone."""
 SOCKETS_AT_ONCE = 4
+WORDS = 8
+"""Of each response: short, because a thousand calls a second leave little CPU, and only calls are counted."""
 SMOKE_SECONDS, SMOKE_SEEDS = 8, 3
 
 Read = Callable[[], Awaitable[Statistics]]
@@ -199,7 +201,7 @@ async def load(judge: JudgeService, scenario: Scenario, lane: Lane, numbers: Ite
 
     def jobs() -> Iterator[tuple[int, Sample]]:
         for number in numbers:
-            yield number, sample(number)
+            yield number, sample(number, WORDS)
 
     async with aclosing(judge.stream(jobs(), window=scenario.waiting, lane=lane)) as rewards:
         async for _ in rewards:
