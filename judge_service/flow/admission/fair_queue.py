@@ -15,11 +15,11 @@ Worked example: lane training holds jobs A with calls of size 1 and B with calls
 A for each call of B, so each job gets half of the quota.
 """
 
-import asyncio
 from heapq import heapify, heappop, heappush
 from itertools import count
 
 from judge_service.flow.admission.permit import Permit
+from judge_service.parking import Turn
 
 LANES = {"interactive": 8, "training": 4, "bulk": 1}
 """Weights. A name that is not here counts as `DEFAULT_LANE`."""
@@ -41,7 +41,7 @@ class Waiter:
     __slots__ = ("arrived_at", "costs", "gone", "job", "lane", "size", "turn")
 
     def __init__(
-        self, costs: tuple[int, ...], size: int, arrived_at: float, turn: asyncio.Future[Permit]
+        self, costs: tuple[int, ...], size: int, arrived_at: float, turn: Turn[Permit]
     ) -> None:
         self.costs = costs
         self.size = size

@@ -23,6 +23,7 @@ end and the others go: level min(5, 3 + 10) - 2 = 3. At most 5 + 600 calls are s
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import inf
 from operator import add, sub
 from typing import Generic
@@ -37,6 +38,7 @@ from judge_service.flow.admission.permit import Bound, GateStatistics, Permit
 from judge_service.flow.admission.slots import Slots
 from judge_service.flow.admission.throttle import Throttle
 from judge_service.flow.latencies import Latencies
+from judge_service.parking import Turn
 
 __all__ = ["Gate", "Limit"]
 
@@ -294,19 +296,14 @@ class Gate(Generic[B, R]):
     # The queue
 
     async def _wait(self, costs: tuple[int, ...], request: Request[B]) -> Permit:
-        loop = asyncio.get_running_loop()
         if not request.arrived_at:
-            request.arrived_at = loop.time()
+            request.arrived_at = _now_s()
         if request.deadline < inf:
             self._refuse_if_too_late(costs, request)
-        turn: asyncio.Future[Permit] = loop.create_future()
+        turn: Turn[Permit] = Turn()
         waiter = Waiter(costs, self._buckets.size(costs), request.arrived_at, turn)
         self._join(waiter, request)
-        try:
-            return await turn
-        except asyncio.CancelledError:
-            self._leave(waiter)
-            raise
+        return await turn.wait(leave=partial(self._leave, waiter), give_back=self._give_back)
 
     def _refuse_if_too_late(self, costs: tuple[int, ...], request: Request[B]) -> None:
         share = self._queue.share_ahead(request.lane, request.job, request.arrived_at)
@@ -327,20 +324,21 @@ class Gate(Generic[B, R]):
             self._ask_for_more()
 
     def _leave(self, waiter: Waiter) -> None:
-        """A cancelled waiter frees its place, or gives back what came together with the cancellation."""
-        turn = waiter.turn
+        """A caller was cancelled before its turn: it frees its place."""
         if not waiter.gone:
             self._drop(waiter)
             self._let_in()
-        elif turn.done() and not turn.cancelled() and turn.exception() is None:
-            self._cancel(turn.result(), sent=False)
+
+    def _give_back(self, permit: Permit) -> None:
+        """A caller was cancelled in the moment of its turn: nothing was sent."""
+        self._cancel(permit, sent=False)
 
     def _let_in(self) -> None:
         """Grants permits from the head of the queue while all allow it, then sets the timer."""
         now_s = _now_s()
         while self._queue.present:
             waiter = self._queue.head()
-            if waiter.turn.done():  # cancelled in this very moment: take nothing for it
+            if waiter.turn.is_over:  # cancelled in this very moment: take nothing for it
                 self._drop(waiter)
                 continue
             permit = self._take(waiter.costs, now_s)
@@ -348,7 +346,7 @@ class Gate(Generic[B, R]):
                 break
             self._queue.pop(waiter)
             self._queued = list(map(sub, self._queued, waiter.costs))
-            waiter.turn.set_result(permit)
+            waiter.turn.give(permit)
         if self._bound == "breaker" and self._breaker.state == "open":
             self._refuse_all(now_s)
         self._set_timer(self._queue.head() if self._queue.present else None)
@@ -361,8 +359,8 @@ class Gate(Generic[B, R]):
             waiter = self._queue.head()
             self._drop(waiter)
             refusal = self._breaker.refusal(now_s)
-            if refusal is not None and not waiter.turn.done():
-                waiter.turn.set_exception(refusal)
+            if refusal is not None:
+                waiter.turn.refuse(refusal)
 
     def _drop(self, waiter: Waiter) -> None:
         self._queue.leave(waiter)

@@ -7,7 +7,6 @@ function which always hangs does not fill the process, there are at most so many
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
@@ -17,6 +16,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from judge_service.grading.custom.source import frames_of
+from judge_service.parking import ParkingLot
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class Threads:
     def __init__(self, max_threads: int = MAX_THREADS) -> None:
         self._max_threads = max_threads
         self._idle: list[_Thread] = []
-        self._waiting: deque[asyncio.Future[_Thread]] = deque()
+        self._waiting: ParkingLot[_Thread] = ParkingLot()
         self._threads = self._lost = 0
         self._closed = False
 
@@ -101,14 +101,7 @@ class Threads:
             return _Thread(f"own grader {self._threads}")
         if self._lost == self._threads:
             raise StuckError
-        waiter: asyncio.Future[_Thread] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self._free(waiter.result())
-            raise
+        return await self._waiting.park(self._free)
 
     def _work(
         self,
@@ -132,11 +125,8 @@ class Threads:
         self._free(thread)
 
     def _free(self, thread: "_Thread") -> None:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(thread)
-                return
+        if self._waiting.give(thread):
+            return
         if self._closed:
             self._end(thread)
         else:
@@ -145,10 +135,7 @@ class Threads:
     def _lose(self) -> None:
         self._lost += 1
         if self._lost == self._max_threads:
-            for waiter in self._waiting:
-                if not waiter.done():
-                    waiter.set_exception(StuckError())
-            self._waiting.clear()
+            self._waiting.refuse_all(StuckError)
 
     def _end(self, thread: "_Thread") -> None:
         self._threads -= 1
