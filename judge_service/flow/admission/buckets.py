@@ -85,12 +85,14 @@ class Buckets:
     def ready_at_s(
         self, costs: tuple[int, ...], ahead: Sequence[int], share_ahead: float = 1.0
     ) -> float:
-        """When `costs` may be taken, if a share of the units `ahead` goes before; `inf` if unknown."""
+        """When `costs` may be taken, if a share of the units `ahead` goes before; `inf` if unknown,
+        0 without a quota.
+        """
         ready_us = (
             bucket.ready_at_us(cost * MICRO, int(before * MICRO * share_ahead))
             for bucket, cost, before in zip(self._each, costs, ahead, strict=True)
         )
-        return max(ready_us) / MICRO
+        return max(ready_us, default=0) / MICRO
 
     def size(self, costs: tuple[int, ...]) -> int:
         """What a call takes of its dearest resource, microseconds of quota; the same for all without one."""
