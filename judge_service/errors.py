@@ -5,6 +5,7 @@
     │   └── RubricError        the same for a rubric file
     ├── WireError              what arrived cannot be read; `.field` names the place
     ├── TooManyUnscored        too much of a batch could not be judged; the platform should retry
+    ├── JudgeOut               the judge could not be asked for longer than a run was to wait
     └── CallError              one call to a judge did not give a completion
         ├── DeadlineExceeded   it would have ended, or did end, after its deadline
         ├── Throttled          429: the quota has no room now
@@ -45,6 +46,10 @@ class WireError(JudgeServiceError):
 
 class TooManyUnscored(JudgeServiceError):
     """More of the batch than `unscored.max_fraction` could not be judged."""
+
+
+class JudgeOut(JudgeServiceError):
+    """The judge could not be asked for longer than a run was to wait. What was judged is kept."""
 
 
 class CallError(JudgeServiceError):

@@ -17,12 +17,13 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from judge_service.assembly import Parts, canaries_beside, expected, explain, open_parts
+from judge_service.assembly import Parts, canaries_beside, expected, explain, open_parts, patient
 from judge_service.backends import Backend
-from judge_service.flow import Request
+from judge_service.flow import Handler, Request
 from judge_service.flow.workers import work_off, work_through
 from judge_service.grading import JudgeMonitorStatistics, Rubric, spreads
 from judge_service.settings import Settings
@@ -36,6 +37,7 @@ from judge_service.wire import Answer, Batch, Late, ReplyPolicy, decode_event, e
 if TYPE_CHECKING:  # imported where they are used: a cold start pays for every module
     from judge_service.backends.scripted import Script
     from judge_service.grading import Ranker
+    from judge_service.grading.outage import Tell
 
 K = TypeVar("K")
 
@@ -124,8 +126,11 @@ class JudgeService:
         *,
         window: int | None = None,
         deadline_s: float | None = None,
+        deadline: float | None = None,
         lane: Lane = "training",
         job: str = "",
+        tell: "Tell | None" = None,
+        max_wait_s: float = inf,
     ) -> AsyncGenerator[tuple[K, Reward]]:
         """Rewards as they are ready, each with the key its sample came with.
 
@@ -135,17 +140,37 @@ class JudgeService:
             group are compared, not less than a whole group.
         deadline_s: seconds for each sample from when its work begins; by default none, because a
             long file waits for its quota as long as it takes.
+        deadline: seconds of the loop's clock at which all of it ends; by default none.
         lane, job: as in `score`.
+        tell: is told when all work waits, because the judge cannot be asked, and when it goes on.
+        max_wait_s: of one such wait, seconds; by default as long as it takes.
+
+        Without any deadline no sample is lost to an outage of the judge or to a quota that is used up: it
+        waits and is judged later (`grading.outage`). With one, nothing is judged twice.
+
+        Raises JudgeOut after `max_wait_s`; what `jobs` and `tell` raise.
 
         A process that does nothing else should call `garbage_collection.settle_garbage_collection`
         first, as `judge score` does: it halves the longest stall of the loop (`loadtest/large_job.py`).
         """
         size = max(window or self._widest(), self._largest_group)
         loop = asyncio.get_running_loop()
+        at_last = inf if deadline is None else deadline
+        work: Handler[Sample, Reward] = self._grade
+        if deadline_s is None and deadline is None:
+            waiting = patient(
+                self._grader,
+                self._graders.askings,
+                lane=lane,
+                job=job,
+                tell=tell,
+                max_wait_s=max_wait_s,
+            )
+            work = partial(self._grade, grader=waiting)
 
         def grade(sample: Sample) -> Awaitable[Reward]:
-            deadline = inf if deadline_s is None else loop.time() + deadline_s
-            return self._grade(Request(sample, deadline, lane, job))
+            until = at_last if deadline_s is None else min(at_last, loop.time() + deadline_s)
+            return work(Request(sample, until, lane, job))
 
         async with aclosing(work_through(jobs, grade, workers=size)) as finished:
             async for key, reward in finished:
@@ -315,11 +340,14 @@ class JudgeService:
         each = max(settings.pack.max_samples, self._largest_group)
         return 2 * settings.limits.max_in_flight * each
 
-    async def _grade(self, request: Request[Sample]) -> Reward:
+    async def _grade(
+        self, request: Request[Sample], grader: Handler[Sample, Reward] | None = None
+    ) -> Reward:
+        """grader: `self._grader` by default."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         self._monitor.guards.look(request.body)
-        reward = await self._grader(request)
+        reward = await (grader or self._grader)(request)
         duration_s = loop.time() - started
         self._sink(
             SampleGraded(

@@ -269,6 +269,21 @@ class Ranking(Struct, frozen=True, kw_only=True):
     consistency: float | None = None
 
 
+class Wait(Struct, frozen=True, kw_only=True):
+    """A run waits for its judge, or has stopped waiting.
+
+    reason: a word of `UNSCORED_REASONS`. detail: the same in a sentence for a person.
+    waited_s: since the wait began, seconds. next_s: until the judge is asked again, seconds.
+    is_over: the run goes on.
+    """
+
+    reason: str
+    detail: str
+    waited_s: float
+    next_s: float = 0.0
+    is_over: bool = False
+
+
 UNSCORED_REASONS: Mapping[str, str] = {
     "no_response": "the row has no model answer to judge",
     "no_reference": "the rubric compares with a reference answer and the row has none",

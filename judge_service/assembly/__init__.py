@@ -4,6 +4,7 @@ from judge_service.assembly.canary_calls import canaries_beside
 from judge_service.assembly.explanation import expected, explain
 from judge_service.assembly.graders import Graders, open_graders
 from judge_service.assembly.parts import Parts, open_parts
+from judge_service.assembly.patient import patient
 from judge_service.assembly.stacks import GEOGRAPHIES, Assembly, assemble_each, merged
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "merged",
     "open_graders",
     "open_parts",
+    "patient",
 ]

@@ -57,7 +57,8 @@ async def work_through(
     """Results as they are ready, each with its job's key; at most `workers` jobs at work.
 
     The workers take from one iterator, because gathering 100,000 tasks would stall the loop for
-    a second. An error of the iterator or of `work` is raised here, and closing the generator
+    a second. Each starts the next one when it has its first job, so that there is never more than one
+    without a job. An error of the iterator or of `work` is raised here, and closing the generator
     cancels the workers and waits for them.
     """
     source = _Source(jobs)
@@ -65,25 +66,33 @@ async def work_through(
         maxsize=1 + workers // 8  # so that a burst of endings does not put every worker to sleep
     )
 
+    tasks: list[asyncio.Task[None]] = []
+
+    def start_worker() -> None:
+        tasks.append(asyncio.create_task(take_and_work()))
+
     async def take_and_work() -> None:
-        ended = _Ended(None)
+        ended, is_first = _Ended(None), True
         try:
             while (taken := await source.take()) is not None:
+                if is_first and len(tasks) < workers:
+                    start_worker()
+                is_first = False
                 key, job = taken
                 await finished.put((key, await work(job)))
         except Exception as problem:  # noqa: BLE001 - the iterator's error belongs to the reader
             ended = _Ended(problem)
         await finished.put(ended)
 
-    tasks = [asyncio.create_task(take_and_work()) for _ in range(workers)]
+    start_worker()
+    ended_workers = 0
     try:
-        running = len(tasks)
-        while running:
+        while ended_workers < len(tasks):
             item = await finished.get()
             if not isinstance(item, _Ended):
                 yield item
                 continue
-            running -= 1
+            ended_workers += 1
             if item.problem is not None:
                 raise item.problem
     finally:

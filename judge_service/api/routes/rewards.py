@@ -1,5 +1,6 @@
 """`POST /v1/rewards`: the native route; a sample that was not judged has no score."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -61,7 +62,7 @@ async def _lines(request: Request, batch: NativeBatch) -> AsyncGenerator[bytes]:
         yield b""  # admitted: from here on errors are lines
         stream = judge.stream(
             enumerate(batch.samples),
-            deadline_s=admitted.deadline_s,
+            deadline=asyncio.get_running_loop().time() + admitted.deadline_s,
             lane=admitted.lane,
             job=admitted.tenant,
         )

@@ -1,0 +1,41 @@
+"""The grader of one run without deadlines: it waits while the judge cannot be asked (`grading.outage`)."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from judge_service.assembly.graders import Asking
+from judge_service.flow import Handler, Request, stack
+from judge_service.values import Reward, Sample, Wait
+
+if TYPE_CHECKING:  # imported where it is used: a cold start pays for every module
+    from judge_service.grading.outage import Tell
+
+
+def patient(
+    grader: Handler[Sample, Reward],
+    askings: Sequence[Asking],
+    *,
+    lane: str,
+    job: str,
+    tell: "Tell | None",
+    max_wait_s: float,
+) -> Handler[Sample, Reward]:
+    """A grader for one run. tell, max_wait_s: see `Outage`. lane, job: of the question while it waits."""
+    from judge_service.grading.outage import QUESTION, Outage  # noqa: PLC0415 - only what is used
+
+    async def ask() -> Reward:
+        """What the judges of the rubric say: of the first that cannot be asked, else of the last."""
+        found = Reward(score=0.0)
+        for asking in askings:
+            question = Request(QUESTION, lane=lane, job=job)
+            found = await asking.grader(question, draw=time.time_ns())  # in no cache
+            if found.score is None:
+                break
+        return found
+
+    return stack(grader, Outage(ask=ask, tell=tell or _tell_nobody, max_wait_s=max_wait_s))
+
+
+async def _tell_nobody(_wait: Wait) -> None:
+    """For a run that nobody follows."""
