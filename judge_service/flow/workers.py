@@ -1,11 +1,12 @@
 """A worker pool: a bounded number of tasks that work through a batch, or through a stream of any length."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct
+
+from judge_service.parking import ParkingLot
 
 K = TypeVar("K")
 J = TypeVar("J")
@@ -127,7 +128,7 @@ class _Turns:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._left = STARTS_A_TURN
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: ParkingLot[None] = ParkingLot()
         self._is_turning = False
 
     async def turn(self) -> None:
@@ -138,17 +139,15 @@ class _Turns:
         if self._left:
             self._left -= 1
             return
-        waiting = self._loop.create_future()
-        self._waiting.append(waiting)
-        await waiting
+        await self._waiting.park(self._give_back)
+
+    def _give_back(self, _: None) -> None:
+        self._left += 1
 
     def _next_turn(self) -> None:
         self._left = STARTS_A_TURN
-        while self._left and self._waiting:
-            waiting = self._waiting.popleft()
-            if not waiting.done():  # it is when its worker was cancelled
-                waiting.set_result(None)
-                self._left -= 1
-        self._is_turning = bool(self._waiting)
+        while self._left and self._waiting.give(None):
+            self._left -= 1
+        self._is_turning = len(self._waiting) > 0
         if self._is_turning:
             self._loop.call_soon(self._next_turn)

@@ -172,7 +172,7 @@ class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     ] = 512
     adaptive: Annotated[
         bool,
-        Meta(description="lower `max_in_flight` by itself while the judge throttles or slows down"),
+        Meta(description="lower `max_in_flight` by itself while the judge answers slower than before"),
     ] = True
     processes: Annotated[
         int,
