@@ -34,7 +34,7 @@ class Aws:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[str]:
+def moto_url() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -43,18 +43,18 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def aws(server: str) -> Aws:
-    return Aws(server)
+def aws(moto_url: str) -> Aws:
+    return Aws(moto_url)
 
 
 @pytest.fixture
-def environ(server: str) -> dict[str, str]:
+def environ(moto_url: str) -> dict[str, str]:
     """What the function's environment says of AWS."""
     return {
         "AWS_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
         "AWS_SECRET_ACCESS_KEY": "secret",
         "AWS_SESSION_TOKEN": "token",
-        "AWS_ENDPOINT_URL_S3": server,
-        "AWS_ENDPOINT_URL_SSM": server,
+        "AWS_ENDPOINT_URL_S3": moto_url,
+        "AWS_ENDPOINT_URL_SSM": moto_url,
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import read_lines, row, write_rows
-from tests.cli.test_cli_crash import (  # noqa: F401 - fixtures
+from tests.cli.test_crash import (  # noqa: F401 - fixtures
     IN_FLIGHT,
     JUDGE,
     acknowledged,

@@ -10,7 +10,7 @@ import pytest
 from judge_service.errors import SettingsError
 from lambda_adapter import environment as environment_module
 from lambda_adapter.environment import Environment, place_of
-from tests.configuration.conftest import Aws, aws, environ, server  # noqa: F401 - fixtures
+from tests.configuration.conftest import Aws, aws, environ, moto_url  # noqa: F401 - fixtures
 from tests.lambda_adapter.test_handler import row
 from tests.lambda_adapter.validator import assert_valid
 

@@ -20,7 +20,7 @@ from judge_service.api.process.server import listen
 from judge_service.api.process.start import share_of_one
 from judge_service.settings import LimitSettings, ServiceSettings, Settings
 from tests.api.conftest import post, row
-from tests.cli.test_cli_crash import environment, simulator, statistics  # noqa: F401 - fixtures
+from tests.cli.test_crash import environment, simulator, statistics  # noqa: F401 - fixtures
 
 SERVE = [sys.executable, "-m", "judge_service", "serve", "--host", "127.0.0.1", "--port", "0"]
 BODY = json.dumps({"samples": [row()]}).encode()

@@ -20,7 +20,7 @@ from judge_service.settings import BedrockSettings, HttpSettings
 from judge_service.values import Message, Prompt, Question
 
 CASES = json.loads(
-    (Path(__file__).parents[1] / "data/backends/bedrock_errors.json").read_text(encoding="utf-8")
+    (Path(__file__).parents[2] / "data/backends/bedrock_errors.json").read_text(encoding="utf-8")
 )
 HOSTILE_TO_BOTO = {"a body nested without end", "a body that is no object", "bad gateway in HTML"}
 KEYS = {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "us-east-1"}

@@ -13,7 +13,7 @@ from judge_service.grading import load_rubric
 from judge_service.grading.rubric.schema import rubric_schema
 from judge_service.verifiers import MODULES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RUBRICS = [
     *sorted((ROOT / "examples" / "rubrics").glob("*.toml")),
     *sorted((ROOT / "judge_service" / "grading" / "rubrics").glob("*.toml")),

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from judge_service.flow.admission.concurrency import Concurrency
 
 from judge_service.backends.bedrock.sdk import BedrockSdk
 from judge_service.errors import Unavailable
 from judge_service.flow import Request, stack
-from judge_service.flow.admission.concurrency import Concurrency
 from judge_service.flow.detach import Detach
 from judge_service.http import descriptors
 from judge_service.http.transport import HttpTransport, Reply

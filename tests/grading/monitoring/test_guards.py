@@ -258,6 +258,6 @@ def test_no_right_answer_of_the_data_sets_is_taken_for_a_hack() -> None:
 
 
 def test_the_page_explains_every_finding_switch_and_alarm() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "guards.md").read_text("utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "guards.md").read_text("utf-8")
 
     assert [name for name in (*GUARDS, *FINDINGS, *ALARMS) if f"`{name}`" not in page] == []

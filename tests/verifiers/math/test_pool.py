@@ -13,7 +13,7 @@ from judge_service.verifiers.math.worker import Task
 
 @pytest.fixture(autouse=True)
 def _scripted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(math_pool, "WORKER", "tests.verifiers.scripted_math_worker")
+    monkeypatch.setattr(math_pool, "WORKER", "tests.verifiers.math.scripted_worker")
 
 
 @pytest.fixture

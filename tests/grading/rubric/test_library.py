@@ -12,7 +12,7 @@ from judge_service.grading import load_rubric
 from judge_service.grading.monitoring.guards import GUARDS, Guards
 from judge_service.values import Message, Sample
 
-RUBRICS = Path(__file__).parents[2] / "examples" / "rubrics"
+RUBRICS = Path(__file__).parents[3] / "examples" / "rubrics"
 NAMES = sorted(path.stem for path in RUBRICS.glob("*.jsonl"))
 
 LIBRARY = {

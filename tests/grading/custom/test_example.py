@@ -14,7 +14,7 @@ from judge_service.service import open_service
 from judge_service.settings import load_settings
 from judge_service.values import Message, Sample
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "own-grader.md").read_text()
 
 

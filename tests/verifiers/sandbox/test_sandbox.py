@@ -20,7 +20,7 @@ from judge_service.verifiers.sandbox.process import ProcessSandbox, bare_command
 from judge_service.verifiers.sandbox.sandbox import Limits, Sandbox
 from judge_service.verifiers.sandbox.wasi import Wasi
 
-CORPUS = Path(__file__).parent.parent / "data" / "verifiers" / "escapes.toml"
+CORPUS = Path(__file__).parents[2] / "data" / "verifiers" / "escapes.toml"
 ESCAPES: dict[str, dict[str, str]] = tomllib.loads(CORPUS.read_text())
 AT_ONCE = 3
 VARIABLE = "SECRET_OF_THE_SERVICE"

@@ -21,7 +21,7 @@ from judge_service.testing import run_virtual
 from judge_service.values import Completion, Prompt
 from tests.grading.corpora import injections, public_injections
 
-QUALITY = str(Path(__file__).parents[2] / "examples" / "rubrics" / "quality.toml")
+QUALITY = str(Path(__file__).parents[3] / "examples" / "rubrics" / "quality.toml")
 DATA = Path(os.environ.get("TEST_DATA", "/nowhere"))
 CORPUS = dict(injections())
 PUBLIC = dict(public_injections(DATA)) if DATA.is_dir() else {}

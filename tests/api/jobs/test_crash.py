@@ -15,8 +15,8 @@ import pytest
 
 from judge_service.api.jobs.job_file import Facts, JobFile
 from tests.api.conftest import row
-from tests.api.test_api_start import SERVE, Process, started
-from tests.cli.test_cli_crash import environment, simulator, statistics  # noqa: F401 - fixtures
+from tests.api.process.test_start import SERVE, Process, started
+from tests.cli.test_crash import environment, simulator, statistics  # noqa: F401 - fixtures
 
 ROWS = 400
 Start = Callable[..., AbstractContextManager[Process]]

@@ -26,7 +26,7 @@ from judge_service.wire.content import read_reference
 
 pytestmark = pytest.mark.skipif(bool(missing_packages()), reason="the embedded extra is missing")
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "rollouts.jsonl"
+EXAMPLES = Path(__file__).parents[3] / "examples" / "rollouts.jsonl"
 
 
 @pytest.fixture(scope="module")

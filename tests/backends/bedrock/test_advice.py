@@ -18,7 +18,7 @@ from judge_service.telemetry.events import SampleGraded
 from judge_service.testing import RecordingSink
 
 CASES = json.loads(
-    (Path(__file__).parents[1] / "data/backends/bedrock_sentences.json").read_text(encoding="utf-8")
+    (Path(__file__).parents[2] / "data/backends/bedrock_sentences.json").read_text(encoding="utf-8")
 )
 MODEL = "us.amazon.nova-lite-v1:0"
 ROW = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.test_api_start import SERVE, started
+from tests.api.process.test_start import SERVE, started
 
 LOADTEST = Path(__file__).parent.parent.parent / "loadtest"
 

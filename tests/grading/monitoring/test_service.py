@@ -16,7 +16,7 @@ from judge_service.testing import RecordingSink, run_virtual
 from judge_service.values import Prompt
 from tests.grading.corpora import PROMPT, degenerate
 
-QUALITY = str(Path(__file__).parents[2] / "examples" / "rubrics" / "quality.toml")
+QUALITY = str(Path(__file__).parents[3] / "examples" / "rubrics" / "quality.toml")
 REFERENCE = "The moon pulls the sea on its near side more than the earth, and on the far side less."
 CORPUS = dict(degenerate())
 DEGENERATE = [pytest.param(text, id=name) for name, text in CORPUS.items()]
