@@ -1,4 +1,4 @@
-"""What a quota allows: how many evaluations a second, and which resource is used up first."""
+"""The throughput that a quota allows: evaluations a second, and the resource that is used up first."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""From a rubric and settings to the graders that `service` runs: who is asked what."""
+"""Builds the graders that `service` runs from a rubric and settings."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""From settings to the stacks that `service` runs: which layers, in which order, with which numbers.
+"""Builds the stacks that `service` runs from the settings: which layers, in which order, with which numbers.
 
 The order and its reasons are in `docs/architecture.md`; `judge explain` prints what was assembled.
 """

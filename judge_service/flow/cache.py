@@ -1,4 +1,4 @@
-"""Answers kept in memory, the least recently used dropped first; before a shared store, if there is one."""
+"""A cache of answers in memory (the least recently used goes first), in front of a shared store."""
 
 import asyncio
 from collections import OrderedDict

@@ -1,4 +1,4 @@
-"""Answers shared through Redis or Valkey: a luxury, so whatever is wrong with it is a miss.
+"""A cache of answers in Redis or Valkey. Whatever is wrong with the store is a miss, never an error.
 
 All that is asked and stored while one round trip is under way travels in the next: looking up a
 thousand questions at once is a handful of round trips on one connection, and the Python client's
@@ -15,22 +15,22 @@ from msgspec import Struct
 T = TypeVar("T")
 
 PREFIX = "judge:cache:v1:"
-"""Raise the version when the form of the values changes: then nobody reads the old ones."""
+"""The version is raised when the form of the values changes, so that old values are not read."""
 
 TIMEOUT_S = 0.05
 """Ten times a healthy round trip, and little beside a judge's answer."""
 
 REST_S = 1.0
-"""How long a store that failed is left alone: at most one wait in a second."""
+"""How long a store that failed is not asked, seconds: at most one timeout a second."""
 
 MAX_BATCH = 256
 """Keys in a round trip: about 0.5 ms of an otherwise idle server."""
 
 MAX_UNSENT = 10_000
-"""Answers that wait to be stored; more are dropped. At a few hundred bytes each, some megabytes."""
+"""Most answers that wait to be stored; others are dropped. At a few hundred bytes each, some megabytes."""
 
 MAX_VALUE_BYTES = 65_536
-"""No honest verdict is longer (a tool's answer and its usage take some hundred bytes)."""
+"""Longest answer that is read, bytes. A tool's answer and its usage take a few hundred."""
 
 
 class RedisCacheStatistics(Struct, frozen=True, kw_only=True):

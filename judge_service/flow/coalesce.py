@@ -1,4 +1,4 @@
-"""Equal questions that are asked at the same time share one call."""
+"""Coalescing: equal questions that are asked at the same time share one call."""
 
 import asyncio
 import copy

@@ -1,4 +1,4 @@
-"""The absolute deadline of a request, enforced."""
+"""Enforces the absolute deadline of a request."""
 
 import asyncio
 from math import inf
@@ -9,7 +9,7 @@ from judge_service.errors import DeadlineExceeded
 from judge_service.flow import B, Handler, R, Request
 
 STALLED_S = 0.01
-"""A timer that is so late says that the loop stood still; on time it is late by microseconds."""
+"""A timer that is late by so many seconds shows that the loop stood still; normally it is microseconds."""
 
 GRACE_S = 0.02
 """After a stall, what arrived during it gets this long to come through: it takes a few turns of the

@@ -1,4 +1,4 @@
-"""Several ways to the same answer, one after the other."""
+"""Failover: asks the next target where the first one could not answer."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ class FailoverStatistics(Struct, frozen=True, kw_only=True):
 class Failover(Generic[B, R]):
     """Asks the first target, and the next where another may succeed, each at most once.
 
-    It remembers nothing of who is well: a breaker in a target's own stack refuses at no cost, and then
-    the next is asked. Whether targets are other regions, other profiles or other models is a matter of
-    who builds it; the completion names the one that answered.
+    It does not remember which target is well: the breaker in a target's gate refuses at no cost, and then
+    the next target is asked. The targets may be regions, profiles or models; the completion names the one
+    that answered.
 
     targets: handlers in the order of preference, at least one.
 
@@ -66,7 +66,7 @@ class Failover(Generic[B, R]):
 def _may_succeed_elsewhere(error: CallError, deadline: float) -> bool:
     """Whether it is trouble of the target and not of the question.
 
-    A limiter's refusal (its turn would come too late) is one: another limiter may have room.
+    A gate's refusal (the turn would come too late) is trouble of the target: another gate may have room.
     """
     if error.reason == "deadline":
         return not error.charged and asyncio.get_running_loop().time() < deadline

@@ -1,4 +1,4 @@
-"""A second copy of a call that takes unusually long ("The Tail at Scale", Dean and Barroso, 2013).
+"""Hedging: sends a second copy of a call that takes long ("The Tail at Scale", Dean and Barroso, 2013).
 
 A batch waits for its slowest answer, so one answer in fifty at eight times the median decides how long
 most batches take. Off unless it is put into the stack, because each copy is billed.
@@ -19,13 +19,13 @@ SHARE = 0.95
 """The copy is sent when the call takes longer than this share of the last ones."""
 
 MAX_SAVED = 10.0
-"""Copies that calls without one can save up: more would leave together when a judge turns slow."""
+"""Most copies that the budget saves up. More would leave together when a judge becomes slow."""
 
 
 class HedgeStatistics(Struct, frozen=True, kw_only=True):
     """calls: all. copies: second copies sent. won: those that answered first.
 
-    refused: moments at which a copy was due and the budget or the limiter had no room for it.
+    refused: moments at which a copy was due and the budget or the gate had no room for it.
     """
 
     calls: int

@@ -1,15 +1,15 @@
-"""How long the judge takes, learned from its last answers."""
+"""Quantiles of the judge's latency, learned from its last answers."""
 
 from collections import deque
 
 REMEMBERED = 400
-"""Answers looked back on: 20 above the 95th percentile, and seconds old at the rates of this service."""
+"""Answers that are remembered: 20 of them lie above the 95th percentile."""
 
 MIN_OBSERVATIONS = 20
-"""Below this a 95th percentile is the maximum of what happened by chance."""
+"""Fewest answers from which a quantile is told. Of fewer, the 95th percentile is just the maximum."""
 
 FRESH_FOR = 20
-"""Observations for which a sorted copy serves: sorting 400 numbers each time would cost 10 us a call."""
+"""New answers after which the sorted copy is made again. Sorting 400 numbers each time costs 10 us."""
 
 
 class Latencies:

@@ -1,4 +1,4 @@
-"""One event for each attempt at one target."""
+"""Observation: tells one event for each attempt at a target."""
 
 import asyncio
 

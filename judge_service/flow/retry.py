@@ -1,4 +1,4 @@
-"""Another attempt after a failure that may pass: when, how often, and at whose expense.
+"""Retries: makes another attempt after a failure that may pass.
 
 The wait before retry n (n = 1, 2, ...) is `random() * min(cap_s, base_s * 2**(n - 1))` seconds, which
 is full jitter (aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter). With the defaults
@@ -6,15 +6,18 @@ that is up to 50 ms, then up to 100 ms; after throttling up to 1, 2, 4, 5, 5 ...
 its own base. A judge that says how long to wait is obeyed up to 30 s, and the wait above is added to
 that, because it said the same to many.
 
-Three kinds of error, and what each costs: a failure takes an attempt and a share of the budget; a
-throttled attempt takes one of its own, more generous number of attempts; a refusal by an open breaker
-(`unsent`) takes nothing, since nothing was sent, and waits up to `cap_s` longer than it was told, because
-all who were refused meanwhile come back then.
+There are three kinds of error. A failure costs an attempt and a share of the budget. A throttled attempt
+counts against a number of its own, which is more generous. A refusal by an open breaker (`unsent`) costs
+nothing, since nothing was sent; it waits up to `cap_s` longer than it was told, because all calls that were
+refused meanwhile come back at that moment.
 
-Patience: three attempts take a fraction of a second, and a burst of failures takes longer. So the last of
-three or more attempts waits at least `random 1 to 2` s, and goes when the judge is well (fewer than a tenth
-of the calls of the last 3 s failed); and where the budget is empty, the call waits for it. Both for at
-most 60 s and within its deadline.
+Three attempts take a fraction of a second, and a burst of failures takes longer. So the last of three or
+more attempts waits at least 1 to 2 s (at random) and until the judge is well (fewer than a tenth of the calls
+of the last 3 s failed). Where the budget is empty, the call waits for it. Both waits end after 60 s and at
+the deadline.
+
+Worked example with the defaults: a call fails at t = 0, waits 0.03 s (at random below 0.05) and fails again.
+Its third attempt is the last, so it waits 1.6 s (at random between 1 and 2) and is answered at t = 1.7.
 
 tenacity supplies the stop and wait policies. It is imported and entered only after a first failure,
 because it costs 22 us a successful call, and a cold start 10 ms.
@@ -42,11 +45,11 @@ MAX_RETRY_AFTER_S = 30.0
 """A judge that asks for more is asked again after this: it may have meant milliseconds."""
 
 PATIENCE_S = 60.0
-"""How long after its first failure a call waits for others (the budget, a breaker, a judge that is not
-well), if its deadline does not come first: twice a burst of failures of half a minute."""
+"""How long after its first failure a call may wait for the budget, a breaker or an ill judge, if its
+deadline does not come first: twice a burst of failures of half a minute."""
 
 LAST_WAIT_S = 1.0
-"""Shortest wait before a last attempt: by then the failures of others tell whether the judge is well."""
+"""Shortest wait before a last attempt: by then other calls have shown whether the judge is well."""
 
 
 class RetryStatistics(Struct, frozen=True, kw_only=True):
@@ -74,13 +77,13 @@ class Retry:
     max_throttled: throttled attempts after which a question is given up.
     base_s, throttled_base_s, cap_s: seconds, see the formula above.
     budget: shared by all stacks that lead to one judge. Throttled attempts cost nothing of it: the
-        limiter paces them.
+        gate paces them.
     typical_s: the median latency of the backend, seconds, `None` while unknown.
     random: numbers in [0, 1).
 
-    A retry that would begin less than the median latency before the deadline is refused at once: more
-    often than not it would cost quota and come too late. The last error goes through unchanged, because
-    its reason explains more than "deadline" or "budget".
+    A retry that would begin less than the median latency before the deadline is not made: more often than
+    not it would cost quota and come too late. The last error is raised unchanged, because its reason
+    explains more than "deadline" or "budget".
     """
 
     def __init__(
@@ -181,10 +184,10 @@ class Retry:
     async def _may_go(
         self, latest_s: float, tries: _Tries, state: "RetryCallState", error: CallError
     ) -> bool:
-        """Pays for the retry. Only a call that has failed pays, and only it waits for others.
+        """Pays for the retry. Only a call that has failed pays, and only such a call waits for the budget.
 
-        It pays again after a refusal by a breaker: otherwise all that had paid and were refused would
-        come at once when it closes.
+        It pays again after a refusal by a breaker. Otherwise all calls that had paid and were refused would
+        come at once when the breaker closes.
         """
         latest_s = min(latest_s, tries.gives_up_at)
         now = asyncio.get_running_loop().time

@@ -1,4 +1,4 @@
-"""How many retries a judge may be sent, and whether it is well."""
+"""The retry budget: how many retries may be sent, and whether the judge is well."""
 
 from msgspec import Struct
 

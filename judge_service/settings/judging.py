@@ -172,7 +172,9 @@ class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     ] = 512
     adaptive: Annotated[
         bool,
-        Meta(description="lower `max_in_flight` by itself while the judge answers slower than before"),
+        Meta(
+            description="lower `max_in_flight` by itself while the judge answers slower than before"
+        ),
     ] = True
     processes: Annotated[
         int,

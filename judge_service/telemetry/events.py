@@ -17,7 +17,7 @@ class CallEnded(Struct, frozen=True, kw_only=True):
     """One attempt at one target ended.
 
     outcome: `ok`, a word of `values.UNSCORED_REASONS`, or `cancelled`.
-    queue_s: from entering the target's stack until bytes could leave: limiter and slot, seconds.
+    queue_s: from entering the target's stack until bytes could leave: the wait in the gate, seconds.
     backend_s: from then until the reply was read, seconds.
     """
 

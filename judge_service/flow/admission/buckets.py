@@ -1,4 +1,4 @@
-"""The buckets of all resources as one: taken from all or from none. No clock, no waiting."""
+"""The token buckets of all resources as one: a call takes from all or from none. No clock, no waiting."""
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import mul

@@ -1,4 +1,4 @@
-"""How many tokens a text will cost, learned from what the judge reports."""
+"""Estimates how many tokens a text costs, learned from what the judge reports."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -12,7 +12,7 @@ WEIGHT = 0.02
 
 MIN_TOKENS_PER_CHAR, MAX_TOKENS_PER_CHAR = 0.02, 4.0
 """What one report can claim. A character has at most four bytes, and a tokenizer at most one token
-a byte; without a bound one absurd report would block the limiter for hundreds of calls."""
+a byte; without a bound one absurd report would block the gate for hundreds of calls."""
 
 
 def count_wide(text: str) -> int:
