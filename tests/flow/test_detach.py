@@ -3,10 +3,10 @@ import gc
 from typing import Literal
 
 import pytest
+from judge_service.flow.admission.concurrency import Concurrency
 
 from judge_service.errors import Unavailable
 from judge_service.flow import Request, stack
-from judge_service.flow.admission.concurrency import Concurrency
 from judge_service.flow.detach import Detach, DetachStatistics
 from judge_service.testing import START_S, run_virtual
 

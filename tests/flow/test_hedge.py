@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from statistics import median
 
 import pytest
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 
 from judge_service.errors import CallError, Denied, Unavailable
 from judge_service.flow import Handler, Request, stack
 from judge_service.flow.admission.adaptive import AdaptiveConcurrency
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.flow.detach import Detach
 from judge_service.flow.hedge import Hedge, HedgeStatistics
 from judge_service.flow.latencies import Latencies

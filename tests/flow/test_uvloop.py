@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
+from judge_service.flow.admission.rate_limit import Limit, RateLimit
 
 import judge_service
 from judge_service.flow import Request
 from judge_service.flow.admission.adaptive import AdaptiveConcurrency
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.http.connection import Connection
 
 uvloop = pytest.importorskip("uvloop")

@@ -99,5 +99,13 @@ class Buckets:
         return int(max(map(mul, costs, self._us_per_unit), default=MICRO))
 
     def average(self, costs: tuple[int, ...]) -> tuple[int, ...]:
-        """What a call with these reservations is charged on average, whole units."""
-        return tuple([int(cost * one.share) for cost, one in zip(costs, self._each, strict=True)])
+        """What a call with these reservations is charged on average: whole units, at least one.
+
+        Of one request half cannot be charged, and attempts that cost nothing would not be paced.
+        """
+        return tuple(
+            [
+                max(min(cost, 1), round(cost * one.share))
+                for cost, one in zip(costs, self._each, strict=True)
+            ]
+        )

@@ -2,9 +2,9 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from math import inf
 
 import pytest
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 
 from judge_service.errors import (
     CallError,
@@ -15,12 +15,12 @@ from judge_service.errors import (
     Unavailable,
 )
 from judge_service.flow import Handler, Request, stack
-from judge_service.flow.admission.adaptive import AdaptiveConcurrency
 from judge_service.flow.admission.breaker import Breaker, BreakerOpen, BreakerStatistics
-from judge_service.flow.detach import Detach
+from judge_service.flow.admission.bucket import Limit
 from judge_service.flow.retry import Retry, RetryBudget
 from judge_service.telemetry.events import BreakerChanged
 from judge_service.testing import START_S, RecordingSink, run_virtual
+from tests.flow.gates import assert_nothing_held, new_gate
 
 
 class Target:
@@ -41,13 +41,14 @@ class Target:
 
 
 class Bench:
-    """A breaker before a target, and what callers got."""
+    """A gate with a breaker before a target, and what callers got."""
 
     def __init__(self) -> None:
         self.sink = RecordingSink()
-        self.breaker = Breaker(target="here", sink=self.sink)
+        self.gate = new_gate(sink=self.sink)
+        self.breaker = self.gate._breaker
         self.target = Target()
-        self.call: Handler[str, str] = stack(self.target, self.breaker)
+        self.call: Handler[str, str] = stack(self.target, self.gate)
 
     async def ask(self, times: int = 1, error: BaseException | None = None) -> list[BaseException]:
         """The errors that the breaker itself raised."""
@@ -262,6 +263,56 @@ def test_its_line_names_the_target() -> None:
     )
 
 
+def test_all_that_wait_when_it_opens_are_refused_at_once_and_nothing_more_is_sent() -> None:
+    async def scenario() -> None:
+        gate, target = new_gate(max_in_flight=20), Target()
+        target.error, target.latency_s = ILL, 1
+        calls = [asyncio.ensure_future(gate(Request("q"), target)) for _ in range(1000)]
+        await asyncio.sleep(1.001)
+        refused = [call for call in calls if call.done() and call.exception() is not ILL]
+        # 20 failures open it; each of the first 19 had freed a slot for another call
+        assert (target.calls, len(refused)) == (39, 961)
+        assert {type(call.exception()) for call in refused} == {BreakerOpen}
+        assert gate.statistics().waiting == 0
+        assert gate._breaker.statistics().refused == 961
+        await asyncio.gather(*calls, return_exceptions=True)
+        assert target.calls == 39
+        assert_nothing_held(gate)
+
+    run_virtual(scenario())
+
+
+def test_calls_that_wait_for_a_slot_while_it_is_half_open_go_one_by_one_as_answers_come() -> None:
+    """Calls from before hold the slots, so that many join the queue before the first probe goes."""
+
+    async def before(_request: Request[str]) -> str:
+        await asyncio.sleep(7)
+        return "answer"
+
+    async def scenario() -> list[int]:
+        gate, target = new_gate(max_in_flight=21), Target()
+        old = [asyncio.ensure_future(gate(Request("q"), before)) for _ in range(20)]
+        target.error = ILL
+        for _ in range(20):
+            await asyncio.gather(gate(Request("q"), target), return_exceptions=True)
+        gate._slots.cap(20)
+        await asyncio.sleep(5)
+        target.error, target.latency_s = None, 1
+        calls = [asyncio.ensure_future(gate(Request("q"), target)) for _ in range(40)]
+        await asyncio.sleep(0.1)
+        assert (gate.statistics().waiting, target.calls) == (40, 20)
+        gate._slots.cap(inf)
+        went = []
+        for _ in range(5):
+            await asyncio.sleep(1)
+            went.append(target.calls - 20)
+        await asyncio.gather(*old, *calls)
+        assert_nothing_held(gate)
+        return went
+
+    assert run_virtual(scenario()) == [0, 1, 3, 7, 15]
+
+
 class Burst:
     """A judge of which `share` of the calls fail from second 20 to 40. A hundred calls a second come."""
 
@@ -289,11 +340,6 @@ class Burst:
         return request.body
 
     def stacked(self) -> Handler[int, int]:
-        quota: RateLimit[int, int] = RateLimit(
-            limits={"requests": Limit(60 * 2 * self.PER_S, 0.5)},
-            reserve=lambda _: (1,),
-            charge=lambda _body, _answer: (1,),
-        )
         retry = Retry(
             max_attempts=3,
             max_throttled=8,
@@ -304,9 +350,8 @@ class Burst:
             sink=RecordingSink(),
             random=self.random.random,
         )
-        breaker = Breaker(target="here", sink=RecordingSink())
-        slots = AdaptiveConcurrency(max_in_flight=512, random=self.random.random)
-        return stack(self.judge, retry, Detach(), breaker, quota, slots)
+        limits = {"requests": Limit(60 * 2 * self.PER_S, 0.5)}
+        return stack(self.judge, retry, new_gate(limits, max_in_flight=512, adaptive=True))
 
     async def run(self) -> None:
         call = self.stacked()
@@ -328,6 +373,6 @@ def test_a_burst_of_failures_loses_nothing_and_stirs_up_no_herd(share: float, se
     assert burst.failed == []
     for second in range(100):
         retries = sum(burst.second_attempts[second + ahead] for ahead in range(10))
-        assert retries <= 1.1 * (0.2 * 10 * burst.PER_S + 10 * 10)  # the limiter may bunch them
+        assert retries <= 1.1 * (0.2 * 10 * burst.PER_S + 10 * 10)  # the gate may bunch them
     # What the quota allows in one second: twice the arrivals, and half a second of that at once.
     assert max(burst.sent.values()) <= 3 * burst.PER_S

@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from msgspec import Struct
 
 from judge_service.errors import Throttled, Unavailable
 from judge_service.flow import Request
+from judge_service.flow.admission.bucket import Limit
 from judge_service.testing import START_S, run_virtual
+from tests.flow.gates import assert_nothing_held, new_gate
 
 QUOTA = {"requests": 600.0, "tokens": 6000.0}
 BURST_S = 0.5
+SLOTS = 6
 ENDS = {"ok": None, "throttled": Throttled("full"), "timeout": Unavailable("late", charged=True)}
 
 
@@ -45,13 +47,14 @@ calls = st.builds(
 
 
 class World:
-    """Runs a scenario against one limiter and writes down every flow of every resource."""
+    """Runs a scenario against one gate and writes down every flow of every resource."""
 
     def __init__(self) -> None:
-        self.layer: RateLimit[Call, Call] = RateLimit(
-            limits={name: Limit(amount, BURST_S) for name, amount in QUOTA.items()},
+        self.gate = new_gate(
+            {name: Limit(amount, BURST_S) for name, amount in QUOTA.items()},
             reserve=lambda call: (1, call.tokens),
             charge=lambda call, _: (1, call.charged),
+            max_in_flight=SLOTS,
         )
         self.flows: list[tuple[float, Mapping[str, int]]] = []
         self.arrived: list[int] = []
@@ -91,7 +94,7 @@ class World:
         tasks: list[asyncio.Task[Call]] = []
 
         def arrive(call: Call) -> None:
-            task = asyncio.ensure_future(self.layer(Request(call), self.judge))
+            task = asyncio.ensure_future(self.gate(Request(call), self.judge))
             tasks.append(task)
             self.arrived.append(call.number)
             if call.cancel_after_s is not None:
@@ -134,11 +137,7 @@ def test_no_span_carries_more_than_its_quota_and_nothing_leaks(drawn: list[Call]
         assert highest_excess(world.flows, name) <= allowed + 0.01
     began_s = [world.began_s[number] for number in world.arrived if number in world.began_s]
     assert began_s == sorted(began_s)
-    statistics = world.layer.statistics()
-    assert (statistics.waiting, statistics.in_flight) == (0, 0)
-    assert statistics.reserved == {"requests": 0, "tokens": 0}
-    assert world.layer._queued == [0, 0]
-    assert world.layer._timer is None
+    assert_nothing_held(world.gate)
 
 
 @settings(max_examples=100, deadline=None)
@@ -165,7 +164,7 @@ def test_at_any_moment_what_is_granted_and_not_settled_is_in_flight(
         await asyncio.sleep(at_s)
         await asyncio.sleep(1e-4)  # let everything of this moment happen
         tokens = sum(call.tokens for call in numbered(drawn) if call.number in inside)
-        statistics = world.layer.statistics()
+        statistics = world.gate.statistics()
         seen.append((statistics.in_flight, statistics.reserved, len(inside), tokens))
         await playing
         assert loop.time() > at_s
@@ -205,11 +204,7 @@ def saturate(limit: Limit, sizes: Sequence[int], *, workers: int, for_s: float) 
 
     async def scenario() -> Saturated:
         loop, seen = asyncio.get_running_loop(), Saturated([])
-        layer: RateLimit[int, None] = RateLimit(
-            limits={"tokens": limit},
-            reserve=lambda size: (size,),
-            charge=lambda size, _: (size,),
-        )
+        gate = new_gate({"tokens": limit}, reserve=lambda size: (size,))
 
         async def answer(request: Request[int]) -> None:
             pass
@@ -218,7 +213,7 @@ def saturate(limit: Limit, sizes: Sequence[int], *, workers: int, for_s: float) 
             turn = number
             while (asked_s := loop.time()) < START_S + for_s:
                 size = sizes[turn % len(sizes)]
-                await layer(Request(size), answer)
+                await gate(Request(size), answer)
                 seen.began.append((loop.time() - START_S, size, loop.time() - asked_s))
                 turn += 1
 

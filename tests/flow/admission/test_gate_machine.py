@@ -2,23 +2,25 @@
 
 import asyncio
 from collections import defaultdict
-from contextlib import suppress
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from msgspec import Struct
 
 from judge_service.errors import Throttled, Unavailable
 from judge_service.flow import Request
+from judge_service.flow.admission.breaker import BreakerOpen
+from judge_service.flow.admission.bucket import Limit
 from judge_service.flow.admission.fair_queue import LANES
 from judge_service.testing import START_S, VirtualTimeLoop
+from tests.flow.gates import assert_nothing_held, new_gate
 
 NAMES = ("requests", "tokens")
 QUOTA = {"requests": 600.0, "tokens": 6000.0}
 BURST_S = 0.5
+SLOTS = 12
 
 
 class Call(Struct, eq=False):
@@ -32,16 +34,17 @@ class Call(Struct, eq=False):
     ends: asyncio.Future[None] | None = None
 
 
-class LimiterMachine(RuleBasedStateMachine):
+class GateMachine(RuleBasedStateMachine):
     """The naive model: by how much the worst span so far carried more than was supplied in it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = VirtualTimeLoop()
-        self.layer: RateLimit[Call, Call] = RateLimit(
-            limits={name: Limit(amount, BURST_S) for name, amount in QUOTA.items()},
+        self.gate = new_gate(
+            {name: Limit(amount, BURST_S) for name, amount in QUOTA.items()},
             reserve=lambda call: (1, call.tokens),
             charge=lambda call, _: (1, call.charged),
+            max_in_flight=SLOTS,
         )
         self.calls: list[Call] = []
         self.began: dict[tuple[str, str], list[Call]] = defaultdict(list)
@@ -55,6 +58,7 @@ class LimiterMachine(RuleBasedStateMachine):
 
     async def judge(self, request: Request[Call]) -> Call:
         call = request.body
+        self.may_begin()
         call.state, call.ends = "running", self.loop.create_future()
         self.began[(request.lane, request.job)].append(call)
         self.flow(1, call.tokens)
@@ -74,9 +78,19 @@ class LimiterMachine(RuleBasedStateMachine):
             supplied = self.rate[name] / 60 * passed_s + units.get(name, 0)
             self.excess[name] = max(0.0, self.excess[name] - supplied)
 
+    def may_begin(self) -> None:
+        """No call goes to an open breaker. While it is half open, one goes and one more for each answer."""
+        breaker = self.gate._breaker
+        assert breaker.state != "open"
+        assert breaker.state == "closed" or breaker._probing <= breaker._answered + 1
+
     async def attempt(self, call: Call) -> None:
-        with suppress(Throttled, Unavailable):
-            await self.layer(call.request, self.judge)
+        try:
+            await self.gate(call.request, self.judge)
+        except BreakerOpen:
+            call.state = "refused"
+        except (Throttled, Unavailable):
+            pass
 
     def run(self, seconds: float = 0.0) -> None:
         """Lets time pass, and everything of that moment happen."""
@@ -131,10 +145,23 @@ class LimiterMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.of("running"))
     @rule(which=st.integers(0, 99))
     def throttle(self, which: int) -> None:
+        """Charged like an average answer: the judge takes nothing for it, but attempts are paced."""
         call = self.of("running")[which % len(self.of("running"))]
-        if self.layer._pace.calm:
-            self.flow(-1, -call.tokens)
+        requests, tokens = self.gate._buckets.average((1, call.tokens))
+        self.flow(requests - 1, tokens - call.tokens)
         self.end(call, True, Throttled("full"))
+
+    @rule()
+    def outage(self) -> None:
+        """Whatever is sent fails, until the breaker is open (or a quota without a rate lets none go)."""
+        for _ in range(40):
+            if self.gate._breaker.state == "open":
+                break
+            self.arrive(0, "interactive", "a", 1)
+            for call in self.of("running"):
+                self.flow(-1, -call.tokens)
+                self.end(call, True, Unavailable("down"))
+            self.run(0.1)
 
     def end(self, call: Call, sent: bool, error: Exception | None = None) -> None:
         assert call.ends
@@ -172,7 +199,7 @@ class LimiterMachine(RuleBasedStateMachine):
         rates = {"requests": requests, "tokens": tokens}
         self.supply()
         self.rate = rates
-        self.within(self.layer.set_rates, rates)
+        self.within(self.gate.set_rates, rates)
 
     @precondition(lambda self: not all(self.rate.values()))
     @rule(requests=st.integers(0, 10), tokens=st.integers(0, 200))
@@ -180,11 +207,11 @@ class LimiterMachine(RuleBasedStateMachine):
         units = {"requests": requests, "tokens": tokens}
         leased = {name: amount for name, amount in units.items() if not self.rate[name]}
         self.supply(**leased)
-        self.within(self.layer.add, leased)
+        self.within(self.gate.add, leased)
 
     @rule()
     def drop(self) -> None:
-        self.within(self.layer.drop)
+        self.within(self.gate.drop)
 
     # what must hold after each
 
@@ -199,19 +226,20 @@ class LimiterMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_is_granted_and_not_settled_is_in_flight(self) -> None:
-        running, statistics = self.of("running"), self.layer.statistics()
-        assert statistics.in_flight == len(running)
+        running, statistics = self.of("running"), self.gate.statistics()
+        assert statistics.in_flight == len(running) <= SLOTS
         assert statistics.reserved == {
             "requests": len(running),
             "tokens": sum(call.tokens for call in running),
         }
 
     @invariant()
-    def who_waits_is_in_the_line_once(self) -> None:
+    def who_waits_is_in_the_queue_once(self) -> None:
         waiting = self.of("waiting")
-        assert self.layer.statistics().waiting == len(waiting)
-        assert self.layer._queued == [len(waiting), sum(call.tokens for call in waiting)]
-        assert self.layer._timer is None or waiting
+        assert self.gate.statistics().waiting == len(waiting)
+        assert self.gate._queued == [len(waiting), sum(call.tokens for call in waiting)]
+        assert self.gate._timer is None or waiting
+        assert self.gate._breaker.state != "open" or not waiting
 
     @invariant()
     def a_job_is_served_in_the_order_of_arrival(self) -> None:
@@ -230,8 +258,8 @@ class LimiterMachine(RuleBasedStateMachine):
                     self.end(call, True)
                 self.run(120)
                 assert len(self.of("waiting")) < before or not before
-            assert self.layer._timer is None
-            assert not any(lane.jobs for lane in self.layer._line._lanes.values())
+            assert_nothing_held(self.gate)
+            assert not any(lane.jobs for lane in self.gate._queue._lanes.values())
         finally:
             for call in self.calls:
                 if call.task:
@@ -240,5 +268,5 @@ class LimiterMachine(RuleBasedStateMachine):
             self.loop.close()
 
 
-TestLimiterMachine = LimiterMachine.TestCase
-TestLimiterMachine.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestGateMachine = GateMachine.TestCase
+TestGateMachine.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)

@@ -4,38 +4,37 @@ import asyncio
 from collections.abc import Mapping
 
 import pytest
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 
 from judge_service.flow import Request
+from judge_service.flow.admission.bucket import Limit
 from judge_service.testing import START_S, run_virtual
+from tests.flow.gates import new_gate
 
 
 class Leased:
-    """A limiter whose units are leased, and what was asked for."""
+    """A gate whose units are leased, and what was asked for."""
 
     def __init__(self, capacity: int = 10) -> None:
         self.asked = 0
-        self.layer: RateLimit[int, None] = RateLimit(
-            limits={"requests": Limit(600), "tokens": Limit(6000)},
-            reserve=lambda size: (1, size),
-            charge=lambda size, _: (1, size),
+        self.gate = new_gate(
+            {"requests": Limit(600), "tokens": Limit(6000)}, reserve=lambda size: (1, size)
         )
-        self.layer.on_need = self.ask
-        self.layer.set_rates({"requests": 0, "tokens": 0})
-        self.layer.drop()
+        self.gate.on_need = self.ask
+        self.gate.set_rates({"requests": 0, "tokens": 0})
+        self.gate.drop()
         self.capacity = {"requests": capacity, "tokens": 10 * capacity}
 
     def ask(self) -> None:
         self.asked += 1
 
     def add(self, requests: int, tokens: int) -> None:
-        self.layer.add({"requests": requests, "tokens": tokens}, self.capacity)
+        self.gate.add({"requests": requests, "tokens": tokens}, self.capacity)
 
     def level(self) -> Mapping[str, float]:
-        return self.layer.statistics().level
+        return self.gate.statistics().level
 
     def start(self, *sizes: int) -> list[asyncio.Task[None]]:
-        return [asyncio.create_task(self.layer(Request(size), answer)) for size in sizes]
+        return [asyncio.create_task(self.gate(Request(size), answer)) for size in sizes]
 
 
 async def answer(request: Request[int]) -> None:
@@ -51,16 +50,16 @@ def test_without_a_rate_only_what_is_added_goes() -> None:
         leased = Leased()
         tasks = leased.start(20, 20, 20)
         await asyncio.sleep(3600)
-        assert leased.layer.statistics().waiting == 3
-        assert leased.layer.backlog() == {"requests": 3, "tokens": 60}
+        assert leased.gate.statistics().waiting == 3
+        assert leased.gate.backlog() == {"requests": 3, "tokens": 60}
         leased.add(5, 45)
         await moment()
         assert [task.done() for task in tasks] == [True, True, False]
-        assert leased.layer.backlog() == {"requests": 0, "tokens": 15}
+        assert leased.gate.backlog() == {"requests": 0, "tokens": 15}
         leased.add(0, 15)
         await asyncio.gather(*tasks)
         assert leased.level() == {"requests": 2, "tokens": 0}
-        assert leased.layer._timer is None
+        assert leased.gate._timer is None
 
     run_virtual(scenario())
 
@@ -85,11 +84,11 @@ def test_it_asks_before_the_last_unit_is_gone() -> None:
     async def scenario() -> None:
         leased = Leased()
         leased.add(10, 100)
-        await leased.layer(Request(50), answer)
+        await leased.gate(Request(50), answer)
         assert leased.asked == 0
-        await leased.layer(Request(1), answer)
+        await leased.gate(Request(1), answer)
         assert leased.asked == 1
-        await leased.layer(Request(1), answer)
+        await leased.gate(Request(1), answer)
         assert leased.asked == 1
 
     run_virtual(scenario())
@@ -98,7 +97,7 @@ def test_it_asks_before_the_last_unit_is_gone() -> None:
 def test_with_rates_nobody_is_asked() -> None:
     async def scenario() -> None:
         leased = Leased()
-        leased.layer.set_rates({"requests": 600, "tokens": 6000})
+        leased.gate.set_rates({"requests": 600, "tokens": 6000})
         await asyncio.gather(*leased.start(100, 100, 100))
         assert leased.asked == 0
 
@@ -110,11 +109,11 @@ def test_more_than_the_capacity_is_lost_and_dear_calls_leave_a_debt() -> None:
         leased = Leased()
         leased.add(99, 999)
         assert leased.level() == {"requests": 10, "tokens": 100}
-        await leased.layer(Request(170), answer)
+        await leased.gate(Request(170), answer)
         assert leased.level() == {"requests": 9, "tokens": -70}
         (task,) = leased.start(20)
         await moment()
-        assert leased.layer.backlog() == {"requests": 0, "tokens": 90}
+        assert leased.gate.backlog() == {"requests": 0, "tokens": 90}
         leased.add(0, 90)
         await task
 
@@ -125,20 +124,20 @@ def test_dropping_forgets_what_was_leased_but_no_debt() -> None:
     async def scenario() -> None:
         leased = Leased()
         leased.add(10, 100)
-        await leased.layer(Request(170), answer)
-        leased.layer.drop()
+        await leased.gate(Request(170), answer)
+        leased.gate.drop()
         assert leased.level() == {"requests": 0, "tokens": -70}
 
     run_virtual(scenario())
 
 
-def test_a_rate_given_back_lets_the_line_go_on_at_once() -> None:
+def test_a_rate_given_back_lets_the_queue_go_on_at_once() -> None:
     async def scenario() -> None:
         leased = Leased()
         tasks = leased.start(10, 10)
         await asyncio.sleep(5)
-        leased.layer.set_rates({"requests": 60, "tokens": 60_000})
-        assert leased.layer.statistics().effective_per_minute == {"requests": 60, "tokens": 60_000}
+        leased.gate.set_rates({"requests": 60, "tokens": 60_000})
+        assert leased.gate.statistics().effective_per_minute == {"requests": 60, "tokens": 60_000}
         await asyncio.gather(*tasks)
         assert asyncio.get_running_loop().time() - START_S == pytest.approx(6.5, abs=0.01)
 
@@ -148,10 +147,10 @@ def test_a_rate_given_back_lets_the_line_go_on_at_once() -> None:
 def test_a_higher_rate_brings_the_next_turn_forward() -> None:
     async def scenario() -> None:
         leased = Leased()
-        leased.layer.set_rates({"requests": 0.6, "tokens": 6000})
+        leased.gate.set_rates({"requests": 0.6, "tokens": 6000})
         tasks = leased.start(1)
         await asyncio.sleep(1)
-        leased.layer.set_rates({"requests": 600})
+        leased.gate.set_rates({"requests": 600})
         await asyncio.gather(*tasks)
         assert asyncio.get_running_loop().time() - START_S < 1.2
 
@@ -161,11 +160,11 @@ def test_a_higher_rate_brings_the_next_turn_forward() -> None:
 def test_a_call_with_a_deadline_is_not_refused_while_nobody_can_tell() -> None:
     async def scenario() -> None:
         leased = Leased()
-        task = asyncio.create_task(leased.layer(Request(1, START_S + 1), answer))
+        task = asyncio.create_task(leased.gate(Request(1, START_S + 1), answer))
         await moment()
         assert not task.done()
         leased.add(1, 1)
         await task
-        assert leased.layer.statistics().refused == 0
+        assert leased.gate.statistics().refused == 0
 
     run_virtual(scenario())

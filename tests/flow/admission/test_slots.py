@@ -1,13 +1,17 @@
 import asyncio
 from collections.abc import Sequence
+from math import inf
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from judge_service.flow.admission.concurrency import Concurrency, ConcurrencyStatistics
 
 from judge_service.flow import Request
+from judge_service.flow.admission.adaptive import AdaptiveLimit
+from judge_service.flow.admission.gate import Gate
+from judge_service.flow.admission.slots import Slots
 from judge_service.testing import run_virtual
+from tests.flow.gates import assert_nothing_held, new_gate
 
 
 class Room:
@@ -28,32 +32,73 @@ class Room:
             self.inside -= 1
 
 
-def enter(layer: Concurrency, room: Room, count: int) -> list[asyncio.Task[None]]:
-    return [asyncio.create_task(layer(Request(number), room)) for number in range(count)]
+def enter(gate: Gate[int, None], room: Room, count: int) -> list[asyncio.Task[None]]:
+    return [asyncio.create_task(gate(Request(number), room)) for number in range(count)]
+
+
+def test_a_refused_calls_slot_stays_taken_until_then() -> None:
+    slots = Slots(max_in_flight=2)
+    slots.take()
+    slots.take()
+    assert not slots.is_free(10.0)
+    slots.hold(10.3)
+    assert (slots.in_flight, slots.held, slots.changes_at_s()) == (1, 1, 10.3)
+    assert not slots.is_free(10.2)
+    assert slots.is_free(10.3)
+    assert (slots.held, slots.changes_at_s()) == (0, inf)
+
+
+def test_a_later_hold_does_not_end_before_an_earlier_one() -> None:
+    slots = Slots(max_in_flight=9)
+    for _ in range(2):
+        slots.take()
+    slots.hold(12.0)
+    slots.hold(11.0)
+    assert not [n for n in (11.0, 11.9) if slots.is_free(n) and slots.held != 2]
+    assert slots.is_free(12.0)
+    assert slots.held == 0
+
+
+@pytest.mark.parametrize(("cap", "limit"), [(inf, 8), (9.0, 8), (3.9, 3), (0.2, 1)])
+def test_a_cap_lowers_the_slots_but_one_is_left(cap: float, limit: int) -> None:
+    slots = Slots(max_in_flight=8)
+    slots.cap(cap)
+    assert slots.limit == limit
+
+
+def test_the_adaptive_limit_is_the_number_of_slots() -> None:
+    slots = Slots(max_in_flight=8, adaptive=AdaptiveLimit(max_slots=8))
+    assert slots.limit == 8
+    for number in range(400):
+        slots.in_flight = 8
+        slots.answer(0.5 if number < 200 else 5.0, number / 10)
+    assert slots.limit < 8
+    assert repr(slots) == "Slots(adaptive, max_in_flight=8)"
+    assert repr(Slots(max_in_flight=8)) == "Slots(fixed, max_in_flight=8)"
 
 
 def test_no_more_than_the_limit_and_first_come_first_served() -> None:
     async def scenario() -> None:
-        layer, room = Concurrency(max_in_flight=2), Room()
-        tasks = enter(layer, room, 7)
+        gate, room = new_gate(max_in_flight=2), Room()
+        tasks = enter(gate, room, 7)
         await asyncio.sleep(0.5)
-        assert layer.statistics() == ConcurrencyStatistics(in_flight=2, waiting=5, limit=2)
+        seen = gate.statistics()
+        assert (seen.in_flight, seen.waiting, seen.slots, seen.bound_by) == (2, 5, 2, "slots")
         await asyncio.gather(*tasks)
         assert room.order == list(range(7))
         assert room.most == 2
-        assert layer.statistics() == ConcurrencyStatistics(in_flight=0, waiting=0, limit=2)
+        assert_nothing_held(gate)
 
     run_virtual(scenario())
-    assert repr(Concurrency(max_in_flight=3)) == "Concurrency(max_in_flight=3)"
 
 
 def test_a_newcomer_does_not_pass_those_who_wait() -> None:
     async def scenario() -> list[int]:
-        layer, room = Concurrency(max_in_flight=1), Room()
-        tasks = enter(layer, room, 2)
+        gate, room = new_gate(max_in_flight=1), Room()
+        tasks = enter(gate, room, 2)
         loop = asyncio.get_running_loop()
         late: list[asyncio.Task[None]] = []
-        loop.call_later(1, lambda: late.append(asyncio.create_task(layer(Request(9), room))))
+        loop.call_later(1, lambda: late.append(asyncio.create_task(gate(Request(9), room))))
         await asyncio.gather(*tasks)
         await asyncio.gather(*late)
         return room.order
@@ -66,42 +111,47 @@ def test_a_failed_call_gives_its_slot_back() -> None:
         raise ZeroDivisionError
 
     async def scenario() -> int:
-        layer = Concurrency(max_in_flight=1)
+        gate = new_gate(max_in_flight=1)
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
-                await layer(Request(0), fails)
-        return layer.statistics().in_flight
+                await gate(Request(0), fails)
+        assert_nothing_held(gate)
+        return gate.statistics().in_flight
 
     assert run_virtual(scenario()) == 0
 
 
-def test_the_limit_can_be_raised_and_lowered_at_run_time() -> None:
+def test_a_cap_that_rises_and_falls_at_run_time_is_kept() -> None:
     async def scenario() -> None:
-        layer, room = Concurrency(max_in_flight=1), Room()
-        tasks = enter(layer, room, 9)
+        gate, room = new_gate(max_in_flight=9), Room()
+        gate._slots.cap(1)
+        tasks = enter(gate, room, 9)
         await asyncio.sleep(0.5)
-        layer.limit = 4
+        gate._slots.cap(4)
+        gate._let_in()
         await asyncio.sleep(0.1)
         assert room.inside == 4
-        layer.limit = 2
-        assert layer.limit == 2
+        gate._slots.cap(2)
         await asyncio.sleep(1)
         assert room.inside == 2
         await asyncio.gather(*tasks)
+        assert_nothing_held(gate)
 
     run_virtual(scenario())
 
 
 def test_a_waiter_cancelled_in_the_moment_it_was_woken_passes_the_slot_on() -> None:
     async def scenario() -> list[int]:
-        layer, room = Concurrency(max_in_flight=1), Room()
-        first, second, third = enter(layer, room, 3)
+        gate, room = new_gate(max_in_flight=2), Room()
+        gate._slots.cap(1)
+        first, second, third = enter(gate, room, 3)
         await asyncio.sleep(0.5)
-        layer.limit = 2  # hands a slot to the second, whose task has not run yet
+        gate._slots.cap(2)
+        gate._let_in()  # hands a slot to the second, whose task has not run yet
         second.cancel()
         await asyncio.gather(first, third)
         assert second.cancelled()
-        assert layer.statistics().in_flight == 0
+        assert_nothing_held(gate)
         return room.order
 
     assert run_virtual(scenario()) == [0, 2]
@@ -109,12 +159,13 @@ def test_a_waiter_cancelled_in_the_moment_it_was_woken_passes_the_slot_on() -> N
 
 def test_a_waiter_cancelled_just_before_its_turn_is_passed_over() -> None:
     async def scenario() -> list[int]:
-        layer, room = Concurrency(max_in_flight=1), Room()
-        first, second, third = enter(layer, room, 3)
+        gate, room = new_gate(max_in_flight=1), Room()
+        first, second, third = enter(gate, room, 3)
         await asyncio.sleep(0.5)
         second.cancel()  # its future is cancelled, its task has not run yet
         first.cancel()
         await third
+        assert_nothing_held(gate)
         return room.order
 
     assert run_virtual(scenario()) == [0, 2]
@@ -129,14 +180,14 @@ def test_whoever_is_cancelled_whenever_no_slot_is_lost(
     cancels_s: Sequence[float | None], limit: int
 ) -> None:
     async def scenario() -> None:
-        layer, room = Concurrency(max_in_flight=limit), Room()
-        tasks = enter(layer, room, len(cancels_s))
+        gate, room = new_gate(max_in_flight=limit), Room()
+        tasks = enter(gate, room, len(cancels_s))
         for task, after_s in zip(tasks, cancels_s, strict=True):
             if after_s is not None:
                 asyncio.get_running_loop().call_later(after_s, task.cancel)
         await asyncio.gather(*tasks, return_exceptions=True)
         assert room.order == sorted(room.order)
         assert room.most <= limit
-        assert layer.statistics() == ConcurrencyStatistics(in_flight=0, waiting=0, limit=limit)
+        assert_nothing_held(gate)
 
     run_virtual(scenario())

@@ -6,13 +6,13 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 
 from judge_service.errors import Throttled
 from judge_service.flow import Request
-from judge_service.flow.admission.bucket import MICRO, Bucket
+from judge_service.flow.admission.bucket import MICRO, Bucket, Limit
 from judge_service.flow.admission.tokens import LearnedRatio, count_wide
 from judge_service.testing import START_S, run_virtual
+from tests.flow.gates import new_gate
 
 
 def test_before_it_knows_better_it_is_on_the_safe_side() -> None:
@@ -133,9 +133,7 @@ def test_an_estimate_30_percent_low_is_learned_in_200_calls_and_hardly_throttled
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         there = Bucket(Limit(per_minute, burst_s=1.0))
-        layer: RateLimit[int, None] = RateLimit(
-            limits={"tokens": Limit(per_minute)}, reserve=reserve, charge=charge
-        )
+        gate = new_gate({"tokens": Limit(per_minute)}, reserve=reserve, charge=charge)
 
         async def judge(request: Request[int]) -> None:
             request.sent_at = loop.time()
@@ -147,7 +145,7 @@ def test_an_estimate_30_percent_low_is_learned_in_200_calls_and_hardly_throttled
         async def work() -> None:
             while loop.time() < START_S + 60:
                 try:
-                    await layer(Request(0), judge)
+                    await gate(Request(0), judge)
                 except Throttled:
                     await asyncio.sleep(0.1)
 
