@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from judge_service.cli import check, explain, keys, package, rubric, score, serve, simulate
 from judge_service.errors import (
     CredentialsError,
+    JudgeOut,
     JudgeServiceError,
     SettingsError,
     TooManyUnscored,
@@ -20,9 +21,10 @@ EXIT_CODES = """exit codes:
   1    unexpected error (--debug shows the trace)
   2    a mistake in the settings, the rubric, the credentials or the input
   3    too many rows could not be judged; the output is not written
+  4    the judge could not be asked for longer than --max-wait-s
   130  interrupted
 """
-STATUS = {CredentialsError: 2, SettingsError: 2, WireError: 2, TooManyUnscored: 3}
+STATUS = {CredentialsError: 2, SettingsError: 2, WireError: 2, TooManyUnscored: 3, JudgeOut: 4}
 INTERRUPTED = 130
 
 

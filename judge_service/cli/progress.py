@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from judge_service.values import UNSCORED_REASONS, Wait
+
 LINE_EVERY_S = 10.0
 
 
@@ -18,6 +20,9 @@ class Progress(Protocol):
     def advance(self, rows: int, unscored: int) -> None:
         """Rows that this run judged, `unscored` of them without a score."""
 
+    def wait(self, wait: Wait) -> None:
+        """The run waits for the judge, still waits, or goes on."""
+
 
 class Silence:
     """For `--quiet`."""
@@ -25,6 +30,8 @@ class Silence:
     def skip(self, rows: int) -> None: ...
 
     def advance(self, rows: int, unscored: int) -> None: ...
+
+    def wait(self, wait: Wait) -> None: ...
 
 
 class Lines:
@@ -34,6 +41,7 @@ class Lines:
         self._total = total
         self._kept = self._judged = self._unscored = 0
         self._started = self._last = time.monotonic()
+        self._is_waiting = False
 
     def __repr__(self) -> str:
         return f"Lines({self._kept + self._judged}/{self._total})"
@@ -49,6 +57,14 @@ class Lines:
             self._last = now
             print(self._line(now), file=sys.stderr, flush=True)
 
+    def wait(self, wait: Wait) -> None:
+        now = time.monotonic()
+        is_change = wait.is_over is self._is_waiting
+        if is_change or now - self._last >= LINE_EVERY_S:
+            self._is_waiting = not wait.is_over
+            self._last = now
+            print(wait_line(wait), file=sys.stderr, flush=True)
+
     def _line(self, now: float) -> str:
         done = self._kept + self._judged
         per_s = self._judged / max(now - self._started, 1e-9)
@@ -57,6 +73,17 @@ class Lines:
             f"{done:,}/{self._total:,} rows, {per_s:,.1f} evaluations/s,"
             f" {self._unscored:,} unscored, about {left_s:,.0f} s left"
         )
+
+
+def wait_line(wait: Wait) -> str:
+    """What a log says of a wait."""
+    if wait.is_over:
+        return f"the judge answers again after {wait.waited_s:,.0f} s, the run goes on"
+    why = wait.detail or UNSCORED_REASONS.get(wait.reason, "")
+    return (
+        f"waiting for the judge for {wait.waited_s:,.0f} s, no row is lost; it is asked again in"
+        f" {wait.next_s:,.0f} s ({wait.reason}: {why}); Ctrl-C keeps what was judged"
+    )
 
 
 class Bar:
@@ -84,6 +111,10 @@ class Bar:
             rate=f"{per_s:,.0f}/s",
             unscored=f"{self._unscored:,} unscored",
         )
+
+    def wait(self, wait: Wait) -> None:
+        waiting = f"waiting ({wait.reason}), asked again in {wait.next_s:,.0f} s"
+        self._bar.update(self._task, description="judging" if wait.is_over else waiting)
 
 
 @contextmanager

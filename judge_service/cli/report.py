@@ -66,6 +66,9 @@ def _facts(summary: Summary, *, written: bool) -> Iterator[str]:
     yield from _unscored(summary)
     yield from _groups(summary)
     yield f"judged     {_judged(summary)}"
+    for reason, waited_s in summary.waited_s.items():
+        why = UNSCORED_REASONS.get(reason, "unknown")
+        yield from _wrapped(f"{waited_s:,.0f} s for the judge, {reason}: {why}", "waited     ")
     yield f"judge      {summary.judge}, rubric {summary.rubric}"
     yield f"calls      {summary.judge_calls:,} judge calls, {_tokens(summary)}"
     yield from _quota(summary)

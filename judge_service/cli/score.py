@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,10 @@ from judge_service.cli.report import print_json, print_page
 from judge_service.cli.rows import STDIN, Row, Rows, chunks, decode, id_of, open_rows
 from judge_service.cli.summary import RunFacts, Summary, quota_facts, summarise
 from judge_service.cli.writer import Writer
-from judge_service.errors import SettingsError, TooManyUnscored, WireError
+from judge_service.errors import JudgeOut, SettingsError, TooManyUnscored, WireError
 from judge_service.garbage_collection import settle_garbage_collection
 from judge_service.settings import Settings
-from judge_service.values import Criterion, Part, Reward, Sample
+from judge_service.values import Criterion, Part, Reward, Sample, Wait
 from judge_service.wire import dump_json
 
 HELP = "judge a file of rollouts"
@@ -37,6 +38,8 @@ EXAMPLES = """examples:
 IN is JSONL, one rollout per line in any known dialect, or one JSON event (a list, {"batch": [...]}).
 Every result is kept in OUT.journal at once: after a crash or Ctrl-C the same command goes on where
 it stopped, and OUT is written whole, in the input's order, when the last row is in.
+
+While the judge is down, or the day's quota is used up, the run waits and says so; rows are not lost to it.
 """
 
 Opener = Callable[[Settings], AbstractAsyncContextManager[Any]]
@@ -47,6 +50,7 @@ class Work(Struct, frozen=True, kw_only=True):
 
     window: samples at work at once.
     deadline_s: for each sample, seconds; `None` lets rows wait for the quota as long as it takes.
+    max_wait_s: how long the run waits at a time for a judge that cannot be asked.
     retry_unscored: rows that an earlier run could not score are judged again.
     """
 
@@ -54,6 +58,7 @@ class Work(Struct, frozen=True, kw_only=True):
     settings: Settings
     window: int
     deadline_s: float | None = None
+    max_wait_s: float = inf
     restart: bool = False
     retry_unscored: bool = False
 
@@ -90,7 +95,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--deadline-s",
         type=positive_float,
         metavar="S",
-        help="seconds for each row, waiting for quota included (default: as long as it takes)",
+        help="seconds for each row, waiting for quota included (default: as long as it takes);"
+        " with it no row waits for a judge that is down",
+    )
+    parser.add_argument(
+        "--max-wait-s",
+        type=positive_float,
+        default=inf,
+        metavar="S",
+        help="how long to wait for a judge that is down; then stop, and keep what was judged"
+        " (default: until it is back, or Ctrl-C)",
     )
 
 
@@ -109,6 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
             window=arguments.window
             or 2 * settings.limits.max_in_flight * settings.pack.max_samples,
             deadline_s=arguments.deadline_s,
+            max_wait_s=arguments.max_wait_s,
             restart=arguments.restart,
             retry_unscored=arguments.retry_unscored,
         )
@@ -123,6 +138,9 @@ def _judge(arguments: argparse.Namespace, work: Work, journal: Journal) -> RunFa
     except (KeyboardInterrupt, asyncio.CancelledError):
         _say_how_to_resume(arguments, journal)
         raise KeyboardInterrupt from None
+    except JudgeOut:
+        _say_how_to_resume(arguments, journal)
+        raise
 
 
 async def _until_terminated(judging: Coroutine[Any, Any, RunFacts]) -> RunFacts:
@@ -181,7 +199,11 @@ async def judge_rows(
         reading = Reading(work, judge.rubric.criteria, progress)
         async with Writer(journal, reading.acknowledge) as writer:
             stream = judge.stream(
-                reading.jobs(writer), window=work.window, deadline_s=work.deadline_s
+                reading.jobs(writer),
+                window=work.window,
+                deadline_s=work.deadline_s,
+                tell=reading.tell,
+                max_wait_s=work.max_wait_s,
             )
             async with aclosing(stream) as results:
                 async for job, reward in results:
@@ -206,6 +228,7 @@ class Reading:
         self._criteria = criteria
         self._progress = progress
         self.judged = 0
+        self.waited_s: dict[str, float] = {}
 
     def __repr__(self) -> str:
         return f"Reading({self._work.rows!r}, judged={self.judged})"
@@ -215,6 +238,12 @@ class Reading:
         self.judged += len(entries)
         unscored = sum(entry.reward.score is None for entry in entries)
         self._progress.advance(len(entries), unscored)
+
+    async def tell(self, wait: Wait) -> None:
+        """Shows and counts what the run waits for the judge."""
+        self._progress.wait(wait)
+        if wait.is_over:
+            self.waited_s[wait.reason] = self.waited_s.get(wait.reason, 0.0) + wait.waited_s
 
     async def jobs(self, writer: Writer) -> AsyncIterator[tuple[Job, Sample]]:
         """The rows still to judge, read on a thread a chunk at a time."""

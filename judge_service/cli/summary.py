@@ -21,6 +21,7 @@ class RunFacts(Struct, frozen=True, kw_only=True):
 
     calls_sent, calls_refused: calls that left for the judge, and those that its quota refused.
     quota_used: the share of each configured quota that was used, by its resource; 1 is all of it.
+    waited_s: of `duration_s`, seconds in which the judge could not be asked, by the reason.
     """
 
     total: int
@@ -32,6 +33,7 @@ class RunFacts(Struct, frozen=True, kw_only=True):
     calls_sent: int = 0
     calls_refused: int = 0
     quota_used: Mapping[str, float] = {}
+    waited_s: Mapping[str, float] = {}
 
 
 def quota_facts(targets: Sequence[TargetState], duration_s: float) -> dict[str, Any]:
@@ -73,7 +75,7 @@ class Summary(Struct, frozen=True, kw_only=True):
         them says in detail.
     histogram: rewards per tenth of [0, 1], the last one with 1.0 in it.
     groups: prompts with at least two scored rows.
-    calls_sent, calls_refused, quota_used: as in `RunFacts`, of this run.
+    calls_sent, calls_refused, quota_used, waited_s: as in `RunFacts`, of this run.
     groups_without_variance: those whose rows all got the same reward; they teach GRPO nothing.
     """
 
@@ -103,6 +105,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     calls_sent: int
     calls_refused: int
     quota_used: Mapping[str, float]
+    waited_s: Mapping[str, float]
 
 
 class ScoreCounts:
@@ -207,6 +210,7 @@ def summarise(journal: Journal, facts: RunFacts, output: Path, settings: Setting
         judged_now=facts.judged,
         kept=facts.total - facts.judged,
         duration_s=facts.duration_s,
+        waited_s=facts.waited_s,
         evaluations_per_s=facts.judged / facts.duration_s if facts.duration_s else 0.0,
         judge_calls=usage.calls,
         input_tokens=usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens,

@@ -16,6 +16,7 @@ from judge_service.cli.score import Work, judge_rows
 from judge_service.cli.summary import RunFacts
 from judge_service.grading import Rubric, load_rubric
 from judge_service.settings import Settings
+from judge_service.telemetry.state import ServiceState
 from judge_service.throughput import Throughput, expect
 from judge_service.values import Part, Reward, Sample, Usage
 
@@ -45,8 +46,11 @@ class FakeJudge:
     async def check(self) -> list[str]:
         return self.problems
 
+    def statistics(self) -> ServiceState:
+        return ServiceState(model="fake", rubric="similarity", targets=(), groups=0, flat_groups=0)
+
     async def stream(
-        self, jobs: AsyncIterator[tuple[Any, Sample]], *, window: int, deadline_s: float | None
+        self, jobs: AsyncIterator[tuple[Any, Sample]], *, window: int, **_: Any
     ) -> AsyncIterator[tuple[Any, Reward]]:
         waiting: list[tuple[Any, Sample]] = []
         async for job in jobs:
