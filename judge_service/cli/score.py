@@ -213,6 +213,7 @@ async def judge_rows(
             total=work.rows.total,
             judged=reading.judged,
             duration_s=duration_s,
+            waited_s=reading.waited_s,
             rubric=f"{judge.rubric.name} {judge.rubric.version}",
             judge=meta["judge"],
             score_range=judge.settings.wire.score_range,

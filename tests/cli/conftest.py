@@ -2,8 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,38 @@ from judge_service.throughput import Throughput, expect
 from judge_service.values import Part, Reward, Sample, Usage
 
 Verdict = float | str | BaseException
+
+IN_FLIGHT = 16
+JUDGE = [sys.executable, "-m", "judge_service"]
+
+
+@contextmanager
+def started(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A command that is gone when the block ends."""
+    process = subprocess.Popen([*JUDGE, *arguments], text=True, **options)
+    try:
+        with process:
+            yield process
+            process.kill()
+    finally:
+        process.kill()
+
+
+@pytest.fixture
+def environment(simulator: str) -> dict[str, str]:
+    """What points a judge at the simulator, and nothing of the caller's own settings."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("JUDGE_", "AWS_"))
+    }
+    return kept | {
+        "JUDGE_BACKEND": "bedrock",
+        "JUDGE_MODEL": "simulated",
+        "JUDGE_BEDROCK_REGION": "us-east-1",
+        "JUDGE_BEDROCK_ENDPOINT_URL": simulator,
+        "JUDGE_LIMITS_MAX_IN_FLIGHT": str(IN_FLIGHT),
+        "AWS_ACCESS_KEY_ID": "any",
+        "AWS_SECRET_ACCESS_KEY": "any",
+    }
 
 
 class FakeJudge:

@@ -1,13 +1,10 @@
 """Real processes, a real kill -9: what was acknowledged is neither lost nor judged again."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -15,23 +12,9 @@ from urllib.request import urlopen
 import pytest
 
 from judge_service.cli.journal import Journal, journal_path
-from tests.cli.conftest import read_lines, row, write_rows
+from tests.cli.conftest import IN_FLIGHT, JUDGE, read_lines, row, started, write_rows
 
 ROWS = 1_200
-IN_FLIGHT = 16
-JUDGE = [sys.executable, "-m", "judge_service"]
-
-
-@contextmanager
-def started(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """A command that is gone when the block ends."""
-    process = subprocess.Popen([*JUDGE, *arguments], text=True, **options)
-    try:
-        with process:
-            yield process
-            process.kill()
-    finally:
-        process.kill()
 
 
 @pytest.fixture
@@ -41,23 +24,6 @@ def simulator() -> Iterator[str]:
     with started("simulate", *flags, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         yield process.stdout.readline().split()[3]
-
-
-@pytest.fixture
-def environment(simulator: str) -> dict[str, str]:
-    """What points a judge at the simulator, and nothing of the caller's own settings."""
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("JUDGE_", "AWS_"))
-    }
-    return kept | {
-        "JUDGE_BACKEND": "bedrock",
-        "JUDGE_MODEL": "simulated",
-        "JUDGE_BEDROCK_REGION": "us-east-1",
-        "JUDGE_BEDROCK_ENDPOINT_URL": simulator,
-        "JUDGE_LIMITS_MAX_IN_FLIGHT": str(IN_FLIGHT),
-        "AWS_ACCESS_KEY_ID": "any",
-        "AWS_SECRET_ACCESS_KEY": "any",
-    }
 
 
 def statistics(url: str) -> dict[str, Any]:
