@@ -4,7 +4,7 @@ import asyncio
 import random
 
 from judge_service.testing import run_virtual
-from tests.flow.test_lease import FlakyStore, Fleet
+from tests.flow.admission.test_lease import FlakyStore, Fleet
 
 
 def test_what_the_killed_used_goes_to_the_others_within_two_seconds() -> None:

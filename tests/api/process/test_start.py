@@ -27,7 +27,7 @@ BODY = json.dumps({"samples": [row()]}).encode()
 
 SLOW = """
 import sys
-from judge_service.api import start
+from judge_service.api.process import start
 from judge_service.backends.scripted import Scripted
 from judge_service.settings import load_settings
 import os
