@@ -5,7 +5,7 @@ carried on. With floats a bucket can lack 1e-17 of a unit for ever.
 
 Worked example: 600 a minute with a burst of 0.5 s holds 5 units. Five calls of one unit go at t = 0. The
 level is 0 and grows by 10 units a second: a sixth would go at t = 0.1. A call of 8 units comes instead. It
-waits until the bucket is full (t = 0.5) and leaves a debt of 3, so that a call of one unit waits until t = 0.9.
+waits until the bucket is full (t = 0.5) and leaves a debt of 3: the next call of one unit goes at t = 0.9.
 
 For any span of T seconds, what is taken less what is given back is at most
 `rate * T + max(capacity, largest cost)`.
