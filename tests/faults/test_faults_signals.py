@@ -6,14 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import read_lines, row, write_rows
-from tests.cli.test_crash import (  # noqa: F401 - fixtures
+from tests.cli.conftest import (  # noqa: F401 - a fixture
     IN_FLIGHT,
     JUDGE,
-    acknowledged,
     environment,
-    simulator,
+    read_lines,
+    row,
     started,
+    write_rows,
+)
+from tests.cli.test_crash import (  # noqa: F401 - a fixture
+    acknowledged,
+    simulator,
     statistics,
     wait_for_calls,
 )

@@ -16,7 +16,8 @@ import pytest
 from judge_service.api.jobs.job_file import Facts, JobFile
 from tests.api.conftest import row
 from tests.api.process.test_start import SERVE, Process, started
-from tests.cli.test_crash import environment, simulator, statistics  # noqa: F401 - fixtures
+from tests.cli.conftest import environment  # noqa: F401 - a fixture
+from tests.cli.test_crash import simulator, statistics  # noqa: F401 - a fixture
 
 ROWS = 400
 Start = Callable[..., AbstractContextManager[Process]]

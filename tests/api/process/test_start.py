@@ -20,7 +20,8 @@ from judge_service.api.process.server import listen
 from judge_service.api.process.start import share_of_one
 from judge_service.settings import LimitSettings, ServiceSettings, Settings
 from tests.api.conftest import post, row
-from tests.cli.test_crash import environment, simulator, statistics  # noqa: F401 - fixtures
+from tests.cli.conftest import environment  # noqa: F401 - a fixture
+from tests.cli.test_crash import simulator, statistics  # noqa: F401 - a fixture
 
 SERVE = [sys.executable, "-m", "judge_service", "serve", "--host", "127.0.0.1", "--port", "0"]
 BODY = json.dumps({"samples": [row()]}).encode()
