@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 from judge_service.errors import CallError, Unavailable
+from judge_service.flow import Request
 from judge_service.http.failures import broken, timed_out, unreachable
 from judge_service.http.reply import Reply, ReplyReader
 
@@ -59,25 +60,30 @@ class Connection(asyncio.BufferedProtocol):
     def is_usable(self) -> bool:
         """Whether it is open, has not idled too long, and nothing has come in that nobody asked for.
 
-        The wall clock is looked at too: while a process is frozen, the loop's clock may stand still.
+        The wall clock is looked at, because the loop's clock, which the timer goes by, may stand still
+        while a process is frozen.
         """
         return (
             self.is_open
-            and self._loop.time() < self._until
             and time.time() < self._idle_until
             and not self._poll.poll(0)  # an end not read yet, or a reply to nothing
         )
 
-    async def ask(self, data: bytes, until: float, timeout_s: float) -> Reply:
-        """Sends a whole request and returns the whole reply.
+    def ask(
+        self, data: bytes, until: float, timeout_s: float, request: Request[Any] | None = None
+    ) -> asyncio.Future[Reply]:
+        """Sends a whole request at once. The future is the whole reply, or fails with Unavailable.
+
+        `rest` comes after it, however it ended; a caller that leaves has cancelled the future.
 
         The bytes are handed to the loop at once: a body is bounded by limits.max_sample_chars, so
         there is nothing to gain by waiting for the socket.
 
         until: the loop's time at which the call ends.
         timeout_s: what that was at the start, for the error's sentence.
+        request: whose bytes these are; it is marked as sent (`sent_at`) with the bytes, not before.
 
-        Raises Unavailable.
+        Raises Unavailable, uncharged, if it is closed.
         """
         if self._transport is None:
             raise unreachable("it hung up at once")
@@ -86,18 +92,19 @@ class Connection(asyncio.BufferedProtocol):
         self._reader.begin()
         self._timeout_s = timeout_s
         self._set_timer(until)
+        if request is not None:
+            request.sent_at = self._loop.time()
         self._transport.write(data)
-        try:
-            return await call
-        finally:
-            self._call = None
-            if not self._reader.reusable:  # it is not before a reply is whole
-                self.abort()
+        return call
 
-    def rest(self) -> None:
-        """Makes ready to idle."""
+    def rest(self) -> bool:
+        """Ends the call and makes ready to idle. `False` if no other may follow: then close it."""
+        self._call = None
+        if not (self._reader.reusable and self.is_open):  # it is not before a reply is whole
+            return False
         self._idle_until = time.time() + self._idle_timeout_s
         self._set_timer(self._loop.time() + self._idle_timeout_s)
+        return True
 
     def abort(self) -> None:
         """Closes at once; a call under way fails. A second time does nothing."""
@@ -122,16 +129,18 @@ class Connection(asyncio.BufferedProtocol):
             self.abort()  # nobody asked
             return
         try:
-            self._reader.feed(self._buffer[:nbytes])
+            reply = self._reader.feed(self._buffer[:nbytes])
         except Unavailable as problem:
             self._end(problem)
             self.abort()
-        if self._reader.reply is not None:
-            self._answer()
+        else:
+            if reply is not None:
+                self._answer(self._call, reply)
 
     def eof_received(self) -> None:
-        self._reader.finish()
-        self._answer()
+        reply = self._reader.finish()
+        if reply is not None and self._call is not None and not self._call.done():
+            self._answer(self._call, reply)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -140,13 +149,11 @@ class Connection(asyncio.BufferedProtocol):
         self._end(broken(f"{exc}" if exc else "closed before the reply was whole"))
         self._reader.close()
 
-    def _answer(self) -> None:
-        reply, transport = self._reader.reply, self._transport
-        if reply is None or self._call is None or self._call.done():
-            return
+    def _answer(self, call: asyncio.Future[Reply], reply: Reply) -> None:
+        transport = self._transport
         if transport is None or transport.is_closing() or transport.get_write_buffer_size():
             self._reader.reusable = False  # answered before the question was out
-        self._call.set_result(reply)
+        call.set_result(reply)
 
     def _end(self, problem: CallError) -> None:
         self._reader.reusable = False

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import deque
+from functools import partial
 
 from judge_service.errors import Unavailable
 from judge_service.http.client import HttpClient
 from judge_service.http.connection import Connection
 from judge_service.http.failures import closed, exhausted
-from judge_service.http.reply import Reply
 from judge_service.http.route import Origin
 
 
@@ -17,6 +17,9 @@ class Pool:
     The one that rested last is lent first, so that under less load the others come to their idle
     timeout. Those who wait are served in the order they came.
 
+    A connection that is being made when its caller leaves is finished and kept for the next one:
+    asyncio may lose a socket, open, when it is told to stop connecting (`staggered_race`).
+
     max_connections: open at once, idle ones included.
     """
 
@@ -24,43 +27,58 @@ class Pool:
         self._client = client
         self._max_connections = max_connections
         self._lent = 0
-        self._busy: set[Connection] = set()
+        self._open: set[Connection] = set()
         self._idle: dict[Origin, list[Connection]] = {}
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._abandoned: set[asyncio.Task[Connection]] = set()
         self.is_closed = False
 
     def __repr__(self) -> str:
         return f"Pool({self._lent} of {self._max_connections} lent, {len(self._waiting)} waiting)"
 
-    async def ask(self, origin: Origin, data: bytes, until: float, timeout_s: float) -> Reply:
-        """Sends a request over a connection of its own. Raises Unavailable."""
+    def lend(self, origin: Origin) -> Connection | None:
+        """A connection that rested, at once; `None` if there is none, or no right to one more."""
+        if self._lent >= self._max_connections:
+            return None
+        connection = self._rested(origin)
+        if connection is not None:
+            self._lent += 1
+        return connection
+
+    async def open(self, origin: Origin, until: float, timeout_s: float) -> Connection:
+        """A connection for a call that `lend` has none for: waits in line, and connects.
+
+        until: the loop's time at which waiting ends; timeout_s: what that was at the start.
+
+        Raises Unavailable, uncharged: nothing of the call has left.
+        """
         if self._lent < self._max_connections:
             self._lent += 1
         else:
             await self._wait(until, timeout_s)
-        try:
-            connection = self._rested(origin) or await self._connect(origin, until)
-            self._busy.add(connection)
-            try:
-                return await connection.ask(data, until, timeout_s)
-            finally:
-                self._busy.discard(connection)
-                if connection.is_open and not self.is_closed:
-                    connection.rest()
-                    self._idle.setdefault(origin, []).append(connection)
-        finally:
-            self._give_back()
+        return self._rested(origin) or await self._connect(origin, until)
+
+    def take_back(self, origin: Origin, connection: Connection) -> None:
+        """Takes a connection back whose call has ended, and closes it if it is not to be used again."""
+        if self.is_closed or not connection.rest():
+            connection.abort()
+        else:
+            self._idle.setdefault(origin, []).append(connection)
+        self._give_back()
 
     async def aclose(self) -> None:
         """Closes every connection. Calls on the wire fail, and those who wait are told."""
         self.is_closed = True
-        idle = [one for several in self._idle.values() for one in several]
         self._idle.clear()
-        for connection in [*idle, *self._busy]:
+        for connection in self._open:
             connection.abort()
+        self._open.clear()
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_exception(closed())
+        for connecting in self._abandoned:
+            connecting.cancel()
+        await asyncio.gather(*self._abandoned, return_exceptions=True)
         await asyncio.sleep(0)  # sockets are closed in the loop's next round
         await asyncio.sleep(0)
 
@@ -98,6 +116,29 @@ class Pool:
         return None
 
     async def _connect(self, origin: Origin, until: float) -> Connection:
+        """Makes one, for the right that is held. Raises Unavailable; then the right is given back."""
+        connecting = asyncio.get_running_loop().create_task(self._make(origin, until))
+        try:
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            self._abandoned.add(connecting)
+            connecting.add_done_callback(partial(self._keep, origin))
+            if self.is_closed:
+                connecting.cancel()
+            raise
+        except BaseException:
+            self._give_back()
+            raise
+
+    def _keep(self, origin: Origin, connecting: asyncio.Task[Connection]) -> None:
+        """Keeps a connection whose caller has left while it was made."""
+        self._abandoned.discard(connecting)
+        if connecting.cancelled() or connecting.exception() is not None:
+            self._give_back()
+        else:
+            self.take_back(origin, connecting.result())
+
+    async def _make(self, origin: Origin, until: float) -> Connection:
         self._refuse_if_closed()
         self._make_room()
         connection = await self._client.connect(origin, until)
@@ -106,6 +147,7 @@ class Pool:
         except Unavailable:
             connection.abort()
             raise
+        self._open.add(connection)
         return connection
 
     def _refuse_if_closed(self) -> None:
@@ -120,6 +162,7 @@ class Pool:
                 idle.pop(0).abort()
             if not idle:
                 del self._idle[origin]
+        self._open = {one for one in self._open if one.is_open}
 
     def _idling(self) -> int:
         return sum(map(len, self._idle.values()))

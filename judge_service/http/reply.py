@@ -2,12 +2,12 @@
 
 import re
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from httptools import HttpParserError, HttpResponseParser
 from msgspec import Struct
 
-from judge_service.errors import Unavailable
 from judge_service.http.failures import broken, oversize
 
 MAX_OVERHEAD_BYTES = 65_536
@@ -18,7 +18,10 @@ Heads, interim replies, chunk extensions and trailers all count, so none of them
 
 
 class Reply(Struct, frozen=True):
-    """A whole HTTP reply. `headers` maps lower-case names; a name sent twice keeps its last value."""
+    """A whole HTTP reply.
+
+    headers: gives the value of a lower-case name; of a name sent twice the last.
+    """
 
     status: int
     headers: Any
@@ -64,102 +67,122 @@ class SurplusError(Exception):
     """Bytes after the end of a reply: whatever they are, they answer nothing."""
 
 
+class _Headers:
+    """Headers as they came. They are decoded when one is asked for, which hardly any reply is."""
+
+    __slots__ = ("_sent",)
+
+    def __init__(self, sent: Mapping[bytes, bytes]) -> None:
+        self._sent = sent
+
+    def __repr__(self) -> str:
+        return repr({name.decode("latin-1"): None for name in self._sent})
+
+    def get(self, name: str) -> str | None:
+        """The value of a lower-case name."""
+        found = None
+        for sent, value in self._sent.items():
+            if sent.lower().decode("latin-1") == name:
+                found = value
+        return None if found is None else found.decode("latin-1")
+
+
 class ReplyReader:
     """Reads the replies of one connection, one at a time. `begin` comes before each.
 
     max_body_bytes: a longer body is refused, by its announced length already.
 
-    The `on_` methods are called by the parser. It looks them up once, so an instance lives as long
-    as its connection.
+    The parser calls `on_...`. It looks them up once, so an instance lives as long as its connection,
+    and two of them are functions of a dict and a list, which cost less than a method for each header.
     """
 
     def __init__(self, max_body_bytes: int) -> None:
         self._max_body_bytes = max_body_bytes
+        self._sent: dict[bytes, bytes] = {}
+        self._pieces: list[bytes] = []
+        self.on_header = self._sent.__setitem__
+        self.on_body = self._pieces.append
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
+        self._headers = _Headers({})
+        self.reply: Reply | None = None
         self.begin()
+        self.reusable = True  # nothing has come yet
 
     def __repr__(self) -> str:
         return f"ReplyReader({self._received_bytes} bytes received)"
 
     def begin(self) -> None:
         """Makes ready for the next reply."""
-        self.reply: Reply | None = None
+        self.reply = None
         self.reusable = False
-        self._refusal: Unavailable | None = None
-        self._received_bytes = self._body_bytes = 0
-        self._forget_head()
+        self._status = self._received_bytes = self._body_bytes = self._counted = 0
+        self._sent.clear()
+        self._pieces.clear()
 
     def close(self) -> None:
         """Lets go of the parser, which holds us."""
         self._parser = None
 
-    def feed(self, data: memoryview) -> None:
-        """Reads on; `reply` is set once it is whole, and `reusable` if another may follow it.
+    def feed(self, data: memoryview) -> Reply | None:
+        """Reads on. Gives the reply once it is whole; `reusable` then says if another may follow it.
 
         Raises Unavailable for what is no reply, or more than is wanted.
         """
         if self._parser is None:
-            return
+            return None
         self._received_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except HttpParserError as problem:
             self.reusable = False
             if self.reply is None:  # what follows a whole reply does not spoil it
-                raise self._refusal or broken(f"no HTTP reply: {problem}") from problem
-        if self.reply is None and (
-            self._received_bytes - 8 * self._body_bytes > MAX_OVERHEAD_BYTES
-        ):
-            raise broken(f"more than {MAX_OVERHEAD_BYTES} bytes besides the reply's body")
+                raise broken(f"no HTTP reply: {problem}") from problem
+        if self.reply is None:
+            self._check_limits()
+        elif len(self.reply.body) > self._max_body_bytes:
+            raise oversize(self._max_body_bytes)
+        return self.reply
 
-    def finish(self) -> None:
+    def finish(self) -> Reply | None:
         """The other side has ended the stream: the end of a reply that does not say how long it is."""
-        if self.reply is None and self._status and not self._framed:
+        if self.reply is None and self._status and not self._is_framed():
             self._complete()
+        return self.reply
 
     def on_message_begin(self) -> None:
         if self.reply is not None:
             raise SurplusError
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._status:  # trailers, which come after the head, are nothing we asked for
-            self._headers[name.lower().decode("latin-1")] = value.decode("latin-1")
-
     def on_headers_complete(self) -> None:
-        parser, headers = self._parser, self._headers
-        if parser is None:
-            return
-        self._status = parser.get_status_code()
-        length = headers.get("content-length")
-        self._framed = length is not None or "transfer-encoding" in headers
-        if length is not None and int(length) > self._max_body_bytes:
-            self._refuse()
-        self._keeps_alive = parser.should_keep_alive() and parser.get_http_version() == "1.1"
-
-    def on_body(self, body: bytes) -> None:
-        self._body_bytes += len(body)
-        if self._body_bytes > self._max_body_bytes:
-            self._refuse()
-        self._pieces.append(body)
+        if self._parser is not None:
+            self._status = self._parser.get_status_code()
+            self._headers = _Headers(self._sent.copy())
+            self._sent.clear()  # trailers, which may follow, are nothing we asked for
 
     def on_message_complete(self) -> None:
         if self._status < 200:  # "100 Continue", "103 Early Hints": the reply is still to come
-            self._forget_head()
-        else:
+            self._status = 0
+        elif self._parser is not None:
             self._complete()
-            self.reusable = self._keeps_alive
+            self.reusable = (
+                self._parser.should_keep_alive() and self._parser.get_http_version() == "1.1"
+            )
 
     def _complete(self) -> None:
         pieces = self._pieces
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self.reply = Reply(self._status, self._headers, body)
 
-    def _refuse(self) -> None:
-        self._refusal = oversize(self._max_body_bytes)
-        raise self._refusal
+    def _is_framed(self) -> bool:
+        names = ("content-length", "transfer-encoding")
+        return any(self._headers.get(name) is not None for name in names)
 
-    def _forget_head(self) -> None:
-        self._status = 0
-        self._framed = self._keeps_alive = False
-        self._headers: dict[str, str] = {}
-        self._pieces: list[bytes] = []
+    def _check_limits(self) -> None:
+        """Of a reply that is not whole yet. Raises Unavailable."""
+        self._body_bytes += sum(map(len, self._pieces[self._counted :]))
+        self._counted = len(self._pieces)
+        announced = int(self._headers.get("content-length") or 0) if self._status else 0
+        if max(self._body_bytes, announced) > self._max_body_bytes:
+            raise oversize(self._max_body_bytes)
+        if self._received_bytes - 8 * self._body_bytes > MAX_OVERHEAD_BYTES:
+            raise broken(f"more than {MAX_OVERHEAD_BYTES} bytes besides the reply's body")

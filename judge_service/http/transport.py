@@ -11,7 +11,8 @@ Each comes from one place: `client` (connecting), `pool` (waiting), `connection`
 """
 
 import asyncio
-from typing import TypeVar
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -77,29 +78,31 @@ class HttpTransport:
         """Closes every connection; a second time does nothing. Calls still on the wire fail."""
         await self._pool.aclose()
 
-    async def send(
+    def send(
         self, request: Request[Q], url: str, headers: dict[str, str], body: bytes
-    ) -> Reply:
-        """Posts for a request: at most until its deadline, and marks when bytes may have left.
+    ) -> Coroutine[Any, Any, Reply]:
+        """Posts for a request, at most until its deadline.
+
+        `request.sent_at` is set when its bytes are handed to a connected socket. A call that is
+        cancelled before, while it waits for a connection (in line, DNS, TCP, TLS), is never sent.
 
         Raises DeadlineExceeded if no time is left or it ran out, else as `post`.
         """
-        timeout_s, at_deadline = mark_sent(request, self._http.call_timeout_s)
-        try:
-            return await self.post(url, headers, body, timeout_s)
-        except TimedOut as problem:
-            raise timed_out(timeout_s, at_deadline=at_deadline) from problem
+        timeout_s, at_deadline = time_left(request, self._http.call_timeout_s)
+        return self._exchange(
+            self._route(url), headers, body, timeout_s, request, at_deadline=at_deadline
+        )
 
-    async def post(self, url: str, headers: dict[str, str], body: bytes, timeout_s: float) -> Reply:
+    def post(
+        self, url: str, headers: dict[str, str], body: bytes, timeout_s: float
+    ) -> Coroutine[Any, Any, Reply]:
         """Posts once and reads the whole reply, whatever its status.
 
         timeout_s: for everything, from waiting for a connection to the last byte of the reply.
 
         Raises Unavailable, or CredentialsError for a header that cannot be sent.
         """
-        return await self._exchange(
-            self._routes.get(url) or self._add_route(url), headers, body, timeout_s
-        )
+        return self._exchange(self._route(url), headers, body, timeout_s)
 
     async def get(self, url: str, headers: dict[str, str], timeout_s: float) -> Reply:
         """As `post`, for a configuration that lies somewhere; no judge is asked like this."""
@@ -108,20 +111,38 @@ class HttpTransport:
         )
 
     async def _exchange(
-        self, route: Route, headers: dict[str, str], body: bytes, timeout_s: float
+        self,
+        route: Route,
+        headers: dict[str, str],
+        body: bytes,
+        timeout_s: float,
+        request: Request[Any] | None = None,
+        *,
+        at_deadline: bool = False,
     ) -> Reply:
-        if self._pool.is_closed:
+        """One coroutine from the backend to the socket: each more is a frame to make and to resume."""
+        pool, origin = self._pool, route.origin
+        if pool.is_closed:
             raise closed()
         until = asyncio.get_running_loop().time() + timeout_s
         data = route.request(headers, body)
         self._sent += 1
         try:
-            reply = await self._pool.ask(route.origin, data, until, timeout_s)
-        except BaseException:
+            connection = pool.lend(origin) or await pool.open(origin, until, timeout_s)
+            try:
+                reply = await connection.ask(data, until, timeout_s, request)
+            finally:
+                pool.take_back(origin, connection)
+        except BaseException as problem:
             self._failed += 1
+            if at_deadline and isinstance(problem, TimedOut):
+                raise timed_out(timeout_s, at_deadline=True) from problem
             raise
         self._answered += 1
         return reply
+
+    def _route(self, url: str) -> Route:
+        return self._routes.get(url) or self._add_route(url)
 
     def _add_route(self, url: str) -> Route:
         if len(self._routes) >= _MAX_ROUTES:
@@ -130,15 +151,12 @@ class HttpTransport:
         return route
 
 
-def mark_sent(request: Request[Q], call_timeout_s: float) -> tuple[float, bool]:
-    """Marks that bytes may leave from now on. Returns the time the call may take, and whether the
-    deadline is what limits it.
+def time_left(request: Request[Q], call_timeout_s: float) -> tuple[float, bool]:
+    """The time that a call may take, seconds, and whether the deadline is what limits it.
 
-    Raises DeadlineExceeded, unmarked, if there is no time.
+    Raises DeadlineExceeded, uncharged, if there is none.
     """
-    now = asyncio.get_running_loop().time()
-    left_s = request.deadline - now
+    left_s = request.deadline - asyncio.get_running_loop().time()
     if left_s <= 0:
         raise DeadlineExceeded("there was no time left to ask the judge")
-    request.sent_at = now
     return min(left_s, call_timeout_s), left_s <= call_timeout_s

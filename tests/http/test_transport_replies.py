@@ -204,21 +204,26 @@ async def test_a_cancelled_call_closes_its_connection_at_once(
 
 
 async def test_a_reply_before_the_question_is_out_ends_its_connection() -> None:
+    ended = asyncio.Semaphore(0)
+
     async def hasty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 413 Too large\r\ncontent-length: 0\r\n\r\n")
         with suppress(ConnectionError):
             await reader.read()
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        ended.release()
 
     listening = await asyncio.start_server(hasty, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     transport = HttpTransport(HttpSettings(), 1)
     for _ in range(2):
         assert (await transport.post(url, HEADERS, b"x" * 30_000_000, 5.0)).status == 413
+        await asyncio.wait_for(ended.acquire(), 5)
     await transport.aclose()
     listening.close()
-    await asyncio.sleep(0.02)
 
 
 async def test_those_who_wait_are_served_in_the_order_they_came(server: Any) -> None:

@@ -33,7 +33,7 @@ from judge_service.http.descriptors import bounded
 from judge_service.http.failures import broken, printable, timed_out, unreachable
 from judge_service.http.json_body import encode_body
 from judge_service.http.reply import Reply
-from judge_service.http.transport import mark_sent
+from judge_service.http.transport import time_left
 from judge_service.settings import BedrockSettings, HttpSettings
 from judge_service.values import Channel, Completion, Prompt
 
@@ -94,7 +94,8 @@ class BedrockSdk:
         client = self._client or await self._open()
         body = body_of(request.body, self.model)
         encode_body(body)  # refuses what is no Unicode, which boto would escape and send
-        timeout_s, at_deadline = mark_sent(request, self._http.call_timeout_s)
+        timeout_s, at_deadline = time_left(request, self._http.call_timeout_s)
+        request.sent_at = asyncio.get_running_loop().time()  # boto does not tell when bytes leave
         try:
             async with asyncio.timeout(timeout_s):
                 reply = await client.converse(modelId=self.model, **body)
