@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import itertools
 import logging
 import random
 import resource
@@ -14,15 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from judge_service.flow.admission.concurrency import Concurrency
 
 from judge_service.backends.bedrock.sdk import BedrockSdk
 from judge_service.errors import Unavailable
 from judge_service.flow import Request, stack
-from judge_service.flow.detach import Detach
+from judge_service.flow.coalesce import Coalesce
+from judge_service.flow.detach import Detached
 from judge_service.http import descriptors
 from judge_service.http.transport import HttpTransport, Reply
 from judge_service.settings import BedrockSettings, HttpSettings
+from tests.flow.gates import new_gate
 
 HEADERS = {"content-type": "application/json"}
 MAX_IN_FLIGHT = 50
@@ -92,18 +94,20 @@ class Stack:
         self.url = url
         # a pool that is wide enough, so that it is the slots that hold
         self.transport = HttpTransport(HttpSettings(), 10 * max_in_flight)
-        self.detach = Detach()
-        self.slots = Concurrency(max_in_flight=max_in_flight)
-        self.call = stack(self.backend, self.detach, self.slots)
+        self.detached = Detached()
+        self.gate = new_gate(max_in_flight=max_in_flight)
+        flights = Coalesce[int, Reply](key=str, weight=lambda _: 1, detached=self.detached)
+        self.call = stack(self.backend, flights, self.gate)
+        self._calls = itertools.count()
 
-    async def backend(self, request: Request[None]) -> Reply:
+    async def backend(self, request: Request[int]) -> Reply:
         return await self.transport.send(request, self.url, HEADERS, b"{}")
 
     def start(self) -> asyncio.Task[Reply]:
-        return asyncio.ensure_future(self.call(Request(body=None)))
+        return asyncio.ensure_future(self.call(Request(body=next(self._calls))))
 
     async def aclose(self) -> None:
-        await self.detach.aclose(5.0)
+        await self.detached.aclose(5.0)
         await self.transport.aclose()
 
 
@@ -131,17 +135,17 @@ async def test_thousands_of_cancelled_calls_hold_no_more_than_their_slots(crowd:
         began = time.monotonic()
         await leave(wave)
         assert time.monotonic() - began < 0.5
-        assert judge.slots.statistics().in_flight <= MAX_IN_FLIGHT
-        assert judge.slots.statistics().waiting == 0
-        assert judge.detach.statistics().in_flight <= MAX_IN_FLIGHT
+        assert judge.gate.statistics().in_flight <= MAX_IN_FLIGHT
+        assert judge.gate.waiting == 0
+        assert judge.detached.statistics().abandoned <= MAX_IN_FLIGHT
     began = time.monotonic()
     await judge.aclose()
     assert time.monotonic() - began < 1.0
     assert crowd.most_at_work <= MAX_IN_FLIGHT
     assert crowd.received < 500  # most were never sent
     assert judge.transport.statistics().answered == crowd.received
-    assert judge.slots.statistics().in_flight == 0
-    assert judge.detach.statistics().in_flight == 0
+    assert judge.gate.statistics().in_flight == 0
+    assert judge.detached.statistics().abandoned == 0
     await asyncio.sleep(0.05)
     assert open_descriptors() <= before
 
@@ -177,7 +181,7 @@ async def test_leaving_at_any_moment_leaks_neither_descriptors_nor_tasks(
         await asyncio.gather(*wave, return_exceptions=True)
     await judge.aclose()
     assert crowd.most_at_work <= 8
-    assert judge.slots.statistics().in_flight == judge.slots.statistics().waiting == 0
+    assert judge.gate.statistics().in_flight == judge.gate.waiting == 0
     ended = judge.transport.statistics()
     assert ended.sent == ended.answered + ended.failed
     await asyncio.sleep(0.05)

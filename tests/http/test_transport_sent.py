@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import trustme
 
-from judge_service.flow import Request, stack
-from judge_service.flow.detach import Detach
+from judge_service.flow import Request
+from judge_service.flow.detach import Detached
 from judge_service.http.transport import HttpTransport, Reply
 from judge_service.settings import HttpSettings
 
@@ -20,20 +20,24 @@ WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
 class Caller:
-    """Calls through `Detach`, as the flow does, and keeps the envelope of the last attempt."""
+    """Calls in a task of its own, and leaves it to `Detached`, as the flow does."""
 
     def __init__(self, transport: HttpTransport, url: str) -> None:
         self.transport, self.url = transport, url
         self.attempt: Request[None] = Request(body=None)
-        self.call = stack(self.backend, Detach())
-
-    async def backend(self, request: Request[None]) -> Reply:
-        self.attempt = request
-        return await self.transport.send(request, self.url, HEADERS, b"{}")
 
     def start(self) -> asyncio.Task[Reply]:
-        deadline = asyncio.get_running_loop().time() + 5
-        return asyncio.ensure_future(self.call(Request(body=None, deadline=deadline)))
+        self.attempt = Request(body=None, deadline=asyncio.get_running_loop().time() + 5)
+        return asyncio.create_task(self.call())
+
+    async def call(self) -> Reply:
+        task = asyncio.create_task(self.transport.send(self.attempt, self.url, HEADERS, b"{}"))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if Detached().leave(task, self.attempt):
+                await asyncio.wait((task,))
+            raise
 
     async def start_and_leave(self, stage: asyncio.Event) -> None:
         """The caller goes when the attempt is at a stage."""
