@@ -1,7 +1,7 @@
-"""A look-alike of Amazon Bedrock to test against: wire format, quotas, latency and faults.
+"""A simulator of Amazon Bedrock for tests: wire format, quotas, latency and faults.
 
-It speaks Converse (and OpenAI chat completions, also behind a SageMaker endpoint) over HTTP/1.1 in one
-cheap process and imports nothing else of judge-service, so that the service is not tested with itself.
+It speaks Converse and OpenAI chat completions, the latter also behind a SageMaker endpoint, over HTTP/1.1
+in one process. It imports nothing else of judge-service, so that the service is not tested with itself.
 See `docs/simulator.md`.
 """
 

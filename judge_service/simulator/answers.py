@@ -1,9 +1,9 @@
-"""Valid answers, derived from the prompt alone.
+"""Valid answers that depend on the seed and the prompt only.
 
-The score of a prompt is a hash of the seed and of the prompt's text, so it is the same whatever the
-order of the calls, evenly spread over the range. Runs of 16 and more hexadecimal digits are taken out
-of the text first: prompts carry such a run as a fence that is new in every process, and the same
-sample must get the same score in each of them.
+The score of a prompt is a hash of the seed and of the prompt's text: it does not depend on the order of
+the calls and is spread evenly over the range. Runs of 16 and more hexadecimal digits are removed from the
+text first, because prompts contain such a run as a fence that is new in every process, and a sample must
+get the same score in all of them.
 """
 
 import re
@@ -27,11 +27,11 @@ MAX_DEPTH = 16
 
 
 class Question(Struct, frozen=True, kw_only=True, gc=False):
-    """A call as all dialects see it.
+    """What a call asks, in any dialect.
 
     prompt: all text of the call, system first. tool: name of the forced tool.
     schema: of the answer, or of the tool's input; `None` for a text answer.
-    top_logprobs: likely alternatives wanted of each token, `None` for no probabilities at all.
+    top_logprobs: how many alternatives of each token are wanted, `None` for no probabilities at all.
     """
 
     model: str
@@ -44,7 +44,7 @@ class Question(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Answer(Struct, frozen=True, kw_only=True, gc=False):
-    """An answer as all dialects write it; `stop` in Converse's words, `tokens` as in `likelihood`."""
+    """The model's answer, in any dialect. `stop` is in Converse's words, `tokens` as in `likelihood`."""
 
     text: str | None = None
     tool: str | None = None
@@ -55,7 +55,7 @@ class Answer(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def characters(self) -> int:
-        """How long it is, in characters."""
+        """The answer's length in characters."""
         spoken = len(self.text or "") + len(self.reasoning or "")
         return spoken + (len(msgspec.json.encode(self.tool_input)) if self.tool_input else 0)
 
@@ -65,7 +65,7 @@ class SchemaError(Exception):
 
 
 def digest_prompt(prompt: str, seed: int) -> int:
-    """The prompt's identity: a 64-bit hash of its text without hexadecimal runs, and of the seed."""
+    """The prompt's identity: a 64-bit hash of the seed and of its text without hexadecimal runs."""
     text = without_hex_runs(prompt.encode("utf-8", "surrogatepass"))
     return int.from_bytes(blake2b(text, digest_size=8, key=b"%d" % seed).digest(), "big")
 
@@ -73,7 +73,7 @@ def digest_prompt(prompt: str, seed: int) -> int:
 def without_hex_runs(text: bytes) -> bytes:
     """The text without runs of 16 or more hexadecimal digits.
 
-    Searched in a masked copy because that costs a twelfth of the regular expression (1 us for 1.2 kB).
+    It searches a masked copy: that costs a twelfth of a regular expression (1 us for 1.2 kB).
     """
     mask = text.translate(HEX_MASK)
     kept, start = [], 0
@@ -87,7 +87,7 @@ def without_hex_runs(text: bytes) -> bytes:
 
 
 def unit(digest: int, name: str = "") -> float:
-    """A number in [0, 1) of the prompt and a name, evenly spread."""
+    """A number in [0, 1) that depends on the prompt and a name, evenly spread."""
     key = digest.to_bytes(8, "big")
     drawn = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=6, key=key).digest()
     return int.from_bytes(drawn, "big") / 2**48
@@ -99,17 +99,17 @@ def instance(schema: Mapping[str, Any], digest: int) -> Any:
     Objects keep the order of their properties. A number's bounds are `minimum` and `maximum`, else
     the first range in its description ("from 1 to 5"), else 0 and 1.
 
-    Raises SchemaError for what it cannot answer.
+    Raises SchemaError for a schema that it cannot answer.
     """
     try:
         return _instance(schema, digest, "$")
     except (TypeError, ValueError, AttributeError, LookupError, OverflowError) as problem:
-        raise SchemaError(f"$: is no JSON schema ({problem})") from None
+        raise SchemaError(f"$: is not a JSON schema ({problem})") from None
 
 
 def _instance(schema: Any, digest: int, path: str) -> Any:
     if not isinstance(schema, Mapping) or path.count("/") > MAX_DEPTH:
-        raise SchemaError(f"{path}: is no schema, or nested too deep")
+        raise SchemaError(f"{path}: is not a schema, or is nested too deep")
     if "const" in schema:
         return schema["const"]
     if choices := schema.get("enum"):
@@ -131,7 +131,7 @@ def _object(schema: Mapping[str, Any], digest: int, path: str) -> dict[str, Any]
 
 
 def _array(schema: Mapping[str, Any], digest: int, path: str) -> list[Any]:
-    if schema.get("minItems", 1) > 1:  # as at Bedrock; and nested, they would multiply
+    if schema.get("minItems", 1) > 1:  # as Bedrock does; nested lists would multiply
         raise SchemaError(f"{path}: minItems above 1 is not supported")
     return [_instance(schema.get("items"), digest, f"{path}/0")]
 

@@ -1,4 +1,4 @@
-"""What happened: counts, and a bounded log of calls."""
+"""Counts of calls, and a bounded log of them."""
 
 from collections import Counter, deque
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from judge_service.simulator.quota import QuotaStatistics, WorstWindow
 class CallLogged(Struct, frozen=True, kw_only=True, gc=False):
     """One call that ended.
 
-    started_s: on the simulator's clock. latency_s: as drawn; 0 for a call refused at the door.
-    status: of the reply, 0 when there was none to read (`reset`, `hang`).
+    started_s: on the simulator's clock. latency_s: as drawn; 0 for a call that was refused at once.
+    status: of the reply, 0 when there was no readable reply (`reset`, `hang`).
     prompt_digest: identity of the prompt (see `answers`), 0 when the request could not be read.
-    in_spell: the fault is that of a spell. heard: somebody was still there to be answered.
+    in_spell: the fault is that of a spell. heard: the client was still connected when the call ended.
     """
 
     number: int
@@ -38,16 +38,16 @@ class CallLogged(Struct, frozen=True, kw_only=True, gc=False):
 class Statistics(Struct, frozen=True, kw_only=True):
     """What `GET /simulator/statistics` answers.
 
-    calls: that arrived, whatever became of them. worst_window_calls: the most of them in any 60 s.
-    by_status: of ended calls; 0 is a call without a readable reply.
-    by_fault: faults that were drawn at their rates or scripted. by_spell: faults of spells. What a quota
-        refused is in neither, see `QuotaStatistics`.
+    calls: calls that arrived. worst_window_calls: the most of them in any 60 s.
+    by_status: ended calls by status; 0 is a call without a readable reply.
+    by_fault: faults that were drawn at their rates or scripted. by_spell: faults of spells. Neither counts
+        what a quota refused, see `QuotaStatistics`.
     in_flight: admitted and not ended.
-    answered: well-formed, complete answers that found their client.
-    unheard: answers whose client had gone; they cost quota all the same.
-    distinct_prompts, answered_again: how many prompts were answered, and how often one was answered
-        that had been answered before (a cache or a resumed run should keep it 0); counted exactly
-        for the first `max_tracked_prompts` prompts.
+    answered: well-formed, complete answers whose client was still connected.
+    unheard: answers whose client had disconnected; they cost quota too.
+    distinct_prompts: prompts that were answered. answered_again: answers to a prompt that had an answer
+        already; a cache or a resumed run should keep it 0. Both are exact for the first
+        `max_tracked_prompts` prompts.
     """
 
     calls: int
@@ -87,7 +87,7 @@ class CallLog:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets everything but the calls in flight."""
+        """Clears everything except the calls in flight."""
         self.events.clear()
         self.calls = 0
         self._arrivals = WorstWindow()
@@ -100,22 +100,22 @@ class CallLog:
         self._prompts: set[int] = set()
 
     def arrived(self, now_s: float) -> int:
-        """A call came in; its number, from 1."""
+        """Counts a call that arrived and returns its number, from 1."""
         self.calls += 1
         self._arrivals.add(1.0, now_s)
         return self.calls
 
     def admitted(self) -> None:
-        """A call is in flight from now on."""
+        """Counts a call that is in flight from now on."""
         self._in_flight += 1
         self._peak_in_flight = max(self._peak_in_flight, self._in_flight)
 
     def left(self) -> None:
-        """A call in flight ended."""
+        """Counts the end of a call in flight."""
         self._in_flight -= 1
 
     def ended(self, event: CallLogged) -> None:
-        """A call ended; a call in flight has `left` as well."""
+        """Logs a call that ended. For a call in flight `left` is called too."""
         self.events.append(event)
         self._by_status[event.status] += 1
         self._input_tokens += event.input_tokens

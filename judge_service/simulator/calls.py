@@ -27,7 +27,7 @@ from judge_service.simulator.spells import Spells
 
 
 class Call(Struct, eq=False):
-    """A call on its way; what lies below `draw` is known once it is read, judged and admitted."""
+    """A call under way. The fields below `draw` are set once it is read, judged and admitted."""
 
     number: int
     started_s: float
@@ -40,10 +40,10 @@ class Call(Struct, eq=False):
 
 
 class Calls:
-    """All calls of one simulator.
+    """Runs all calls of one simulator.
 
     clock: of quotas and statistics, seconds. wall_clock: seconds since 1970, for signatures and the
-    `date` header. Both are given so that tests can set them.
+    `date` header. Tests set both.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Calls:
         self.reset()
 
     def reset(self) -> None:
-        """Fresh quotas, draws and counts; calls in flight end on the old quotas."""
+        """Starts quotas, draws and counts afresh; calls in flight end on the old quotas."""
         self._spells = Spells(self._config.spells)
         self.chance = Chance(self._config, self._spells)
         self.quotas: dict[str, Quota] = {}
@@ -66,7 +66,7 @@ class Calls:
     def begin(
         self, dialect: Dialect, model: str, request: HttpRequest, connection: Connection
     ) -> None:
-        """Admits the call and lets its latency begin, or refuses it at once."""
+        """Admits the call and starts its latency, or refuses it at once."""
         now_s = self._clock()
         call = Call(
             self.call_log.arrived(now_s),
@@ -90,7 +90,7 @@ class Calls:
             self._finish(call)
 
     def close(self) -> None:
-        """Stops every timer; calls that wait for one will not be answered."""
+        """Stops every timer; calls that wait for one are not answered."""
         self._alarms.cancel()
 
     def _admit(self, call: Call) -> None:
@@ -120,7 +120,7 @@ class Calls:
         return quota
 
     def _finish(self, call: Call) -> None:
-        """The latency is over."""
+        """Answers a call whose latency is over."""
         judgement, fault = call.judgement, call.draw.fault
         if judgement is None or fault in AFTER_LATENCY:
             self._fail(call, AFTER_LATENCY[fault or "internal_error"].error())
@@ -138,7 +138,7 @@ class Calls:
             self._delivery(call).send(200, body)
 
     def _fail(self, call: Call, error: ApiError) -> None:
-        """Refused at the door (costs nothing) or failed in flight (costs its input)."""
+        """Answers with an error: a call refused at once costs nothing, a failed one costs its input."""
         status, headers, body = call.dialect.write_error(error)
         usage = (call.judgement.usage[0], 0) if call.judgement and call.hold else (0, 0)
         self._end(call, status, usage, error.code)
@@ -152,7 +152,7 @@ class Calls:
         return Delivery(call.connection, request_id + headers, date_s, slow_byte_s)
 
     def _end(self, call: Call, status: int, usage: tuple[int, int], code: str = "") -> None:
-        """Settles the quota and writes the call down; once for each call."""
+        """Settles the quota and logs the call; once for each call."""
         if call.hold is not None:
             quota, reservation = call.hold
             charged = usage[0] + usage[1] * self._config.output_burndown

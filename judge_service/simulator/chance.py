@@ -1,4 +1,4 @@
-"""Drawing a call's latency and fault from the seed."""
+"""Draws a call's latency and fault from the seed."""
 
 import math
 from bisect import bisect_right
@@ -15,7 +15,7 @@ from judge_service.simulator.spells import Spells
 
 
 class Draw(Struct, frozen=True, gc=False):
-    """What happens to one call. in_spell: its fault is that of a spell."""
+    """The latency and the fault of one call. in_spell: the fault is that of a spell."""
 
     fault: Fault | None
     latency_s: float
@@ -23,10 +23,10 @@ class Draw(Struct, frozen=True, gc=False):
 
 
 class Chance:
-    """The fate of every call, in the order of their arrival.
+    """Draws the latency and the fault of every call, in the order of arrival.
 
-    Each call takes the same number of draws whatever happens to it, so that changing one rate does
-    not reshuffle the latencies. Scripted faults come first, then those of a spell, then chance.
+    Every call takes the same number of draws, so that another rate does not change the latencies.
+    Scripted faults come first, then those of a spell, then random ones.
     """
 
     def __init__(self, config: SimulatorConfig, spells: Spells | None = None) -> None:
@@ -40,11 +40,11 @@ class Chance:
         self._draws = 0
 
     def script(self, faults: Iterable[Fault | None]) -> None:
-        """The next calls meet these faults, in order; `None` is a call without one."""
+        """Sets the faults of the next calls, in order; `None` is a call without one."""
         self._script.extend(faults)
 
     def draw(self, now_s: float = 0.0) -> Draw:
-        """What happens to a call that comes now."""
+        """The latency and the fault of a call that arrives now."""
         random = self._random
         self._draws += 1
         normal, tail, fault, coin = (

@@ -1,4 +1,4 @@
-"""OpenAI chat completions on the wire, as far as a judge needs them. No streaming, one choice."""
+"""OpenAI chat completions: the part that a judge needs. No streaming, one choice."""
 
 from typing import Annotated, Any, Literal
 
@@ -78,11 +78,11 @@ FINISH_REASONS = {
     "content_filtered": "content_filter",
     "guardrail_intervened": "content_filter",
 }
-"""From Converse's words to chat completions'; what is missing there is `stop`."""
+"""Converse's stop reasons in chat completions' words; all others become `stop`."""
 
 
 def read(body: bytes, endpoint: str) -> Question:
-    """The question of a request. Raises ApiError 400.
+    """Reads a request's question. Raises ApiError 400.
 
     endpoint: which model answers, whatever the body names; `""` where the body must name it.
     """
@@ -137,29 +137,29 @@ def _forced(request: ChatCompletion) -> Function | None:
 
 
 def refuse_schema() -> ApiError:
-    """The model has no structured output."""
+    """The error of a model without structured output."""
     return invalid("This model does not support response_format of type json_schema.")
 
 
 def refuse_tool() -> ApiError:
-    """The model cannot be forced to use a tool."""
+    """The error of a model that cannot be forced to use a tool."""
     return invalid("This model does not support tool_choice.")
 
 
 def refuse_logprobs() -> ApiError:
-    """The model does not tell probabilities."""
+    """The error of a model that gives no probabilities."""
     return invalid("This model does not support logprobs.")
 
 
 def invalid(message: str) -> ApiError:
-    """A refusal of the request."""
+    """The error of a request that cannot be answered."""
     return ApiError(400, "invalid_request_error", message, by_model=True)
 
 
 def write(
     answer: Answer, question: Question, usage: tuple[int, int], number: int, _latency_s: float
 ) -> bytes:
-    """The body of a reply. usage: input and output tokens. number: of the call, for identifiers."""
+    """Writes a reply's body. usage: input and output tokens. number: of the call, for identifiers."""
     read_tokens, written_tokens = usage
     choice = {
         "index": 0,
@@ -197,7 +197,7 @@ def _message(answer: Answer, number: int) -> dict[str, Any]:
 
 
 def write_error(error: ApiError) -> tuple[int, str, bytes]:
-    """Status, header lines and body of a refusal. Nothing stands between this model and its client."""
+    """Status, header lines and body of an error, as the model's server itself writes them."""
     status = error.extra.get("originalStatusCode", error.status)
     body = {"message": error.message, "type": error.code, "code": error.code, "param": None}
     return status, "", _encode({"error": body})

@@ -1,4 +1,4 @@
-"""Everything the simulator can be told, as one frozen object."""
+"""The simulator's configuration, one frozen object."""
 
 import math
 from collections.abc import Callable
@@ -13,46 +13,45 @@ from judge_service.simulator.spells import Spell
 
 
 class SimulatorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the pretended Bedrock behaves. The defaults answer at once, without limits and without faults.
+    """How the simulator behaves. The defaults answer at once, without limits and without faults.
 
-    seed: of the answers and of the draws of latency and faults. Same seed and same order of requests,
-        same behaviour; the answers do not depend on the order at all.
+    seed: of the answers and of the draws of latency and faults. The same seed and the same order of
+        requests give the same behaviour; the answers do not depend on the order.
 
     requests_per_minute, tokens_per_minute, tokens_per_day: quota of each model, `None` for none.
-    refill: `continuous` refills all the time and holds `burst_s` seconds of the quota; `minute`
-        begins every minute afresh. AWS does not say which one it does, so test with both. `window` begins
-        every `refill_window_s` seconds afresh with that part of the quota, as gateways do that shape below
-        the minute.
+    refill: `continuous` refills all the time and holds `burst_s` seconds of the quota; `minute` starts
+        afresh every minute. AWS does not document which one it uses, so test with both. `window` starts
+        afresh every `refill_window_s` seconds with that part of the quota, as some gateways do.
     refill_window_s: of `window`, in (0, 60]; 1 lets a sixtieth of the quota pass in each second.
     burst_s: how many seconds of quota may be taken at once, in (0, 60]. 1 is strict: any 60 s
         carry at most 61 s of quota.
     output_burndown: tokens of quota that one output token costs in the end (5 for Claude 3.7 to 4.x).
-    model_max_output_tokens: reserved when a call omits its maximum; 64,000 as for Haiku 4.5.
+    model_max_output_tokens: reserved for a call without a maximum; 64,000 as for Haiku 4.5.
     max_input_tokens: a longer prompt is refused.
-    chars_per_token: how tokens are counted from characters.
+    chars_per_token: characters that count as one token.
 
     latency_median_s, latency_sigma: a log-normal; a median of 0 answers at once.
-    tail_probability, tail_factor: so many of the calls take so many times longer.
+    tail_probability, tail_factor: this share of the calls takes this many times longer.
 
     ..._rate: share of the calls that meet this fault, in [0, 1], together at most 1; the fault of
         the same name is described in `faults.FAULTS`.
-    faults: faults of the first calls, in order, before any is drawn; `None` is a call without one.
-    spells: storms, outages, slow spells and other tenants on the quota, each for a while; see `Spell`.
+    faults: faults of the first calls, in order, used before any is drawn; `None` is a call without one.
+    spells: storms, outages, slow spells and other tenants of the quota, each for a time; see `Spell`.
     slow_byte_s: pause between the bytes of a `slow_body`, seconds.
 
     refuses_schema, refuses_tool, refuses_logprobs: the models refuse structured output, a forced
-        tool or to tell probabilities, as some do.
-    text_answer: what a call without schema and tool is answered: by default a number
-        (`0.00` to `1.00`) or the line of JSON the prompt asks for (see `requested_form`); a function gets the
-        prompt's text and its score in [0, 1).
+        tool or token probabilities, as some real ones do.
+    text_answer: the answer to a call without schema and tool: by default a number (`0.00` to `1.00`) or
+        the line of JSON that the prompt asks for (see `requested_form`); a function gets the prompt's text
+        and its score in [0, 1).
 
     verify_sigv4: check signatures against `access_key`, `secret_key`, `session_token` and `region`.
-    bearer_token: when set, also accepted from Converse, and demanded from chat completions.
-    max_clock_skew_s: how far a signature's date may be off; 300 as at AWS.
+    bearer_token: when set, Converse accepts it too, and chat completions require it.
+    max_clock_skew_s: how far a signature's date may be off; 300 as for AWS.
 
-    max_header_bytes, max_body_bytes: larger requests are refused (431, 413); 25 MB as at AWS.
-    idle_timeout_s: a connection that says nothing for so long is closed.
-    max_models, max_tracked_prompts, max_events: bounds of what is remembered.
+    max_header_bytes, max_body_bytes: larger requests are refused (431, 413); 25 MB as for AWS.
+    idle_timeout_s: a connection that sends nothing for this long is closed.
+    max_models, max_tracked_prompts, max_events: bounds of what is kept in memory.
     """
 
     seed: int = 0
@@ -161,7 +160,7 @@ AT_LEAST_ZERO = [
 
 
 def fault_rates(config: SimulatorConfig) -> dict[Any, float]:
-    """The rates that are not zero, by fault, in the order of the fields."""
+    """The rates above zero, by fault, in the order of the fields."""
     fields = msgspec.structs.asdict(config)
     rates = {name[:-5]: rate for name, rate in fields.items() if name.endswith("_rate")}
     return {fault: rate for fault, rate in rates.items() if rate > 0}

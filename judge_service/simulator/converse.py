@@ -1,4 +1,4 @@
-"""Bedrock's Converse on the wire: bytes to a question, an answer to bytes."""
+"""Bedrock's Converse: reads a request's question and writes a reply's body."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -35,20 +35,20 @@ class InferenceConfig(Struct, frozen=True, rename="camel"):
 
 
 class JsonSchema(Struct, frozen=True):
-    """A schema as a string, as Converse wants it."""
+    """A schema as a string, which is Converse's form."""
 
     schema: str
     name: str | None = None
 
 
 class Structure(Struct, frozen=True, rename="camel"):
-    """The only structure there is."""
+    """The structure of an answer; JSON schema is the only kind."""
 
     json_schema: JsonSchema
 
 
 class TextFormat(Struct, frozen=True):
-    """How the text must look."""
+    """The form of the answer's text."""
 
     type: Literal["json_schema"]
     structure: Structure
@@ -75,19 +75,19 @@ class ToolSpec(Struct, frozen=True, rename="camel"):
 
 
 class Tool(Struct, frozen=True, rename="camel"):
-    """A tool, or a cache point among the tools."""
+    """A tool or a cache point."""
 
     tool_spec: ToolSpec | None = None
 
 
 class ToolName(Struct, frozen=True):
-    """Which tool."""
+    """A tool's name."""
 
     name: str
 
 
 class ToolChoice(Struct, frozen=True):
-    """Exactly one is set; an empty object counts."""
+    """Which tool must be used. Exactly one field is set; an empty object counts."""
 
     auto: dict[str, Any] | None = None
     any: dict[str, Any] | None = None
@@ -128,7 +128,7 @@ UNSUPPORTED_KEYWORDS = frozenset(
 
 
 def read(body: bytes, model: str) -> Question:
-    """The question of a request. Raises ApiError 400 worded like Bedrock's."""
+    """Reads a request's question. Raises ApiError 400 with Bedrock's wording."""
     try:
         request = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
@@ -191,7 +191,7 @@ def _forced(config: ToolConfig) -> ToolSpec | None:
 
 @lru_cache(maxsize=256)
 def read_schema(text: str) -> Mapping[str, Any]:
-    """A structured output's schema, checked against the subset that Bedrock compiles."""
+    """Reads a structured output's schema and checks it against the subset that Bedrock compiles."""
     try:
         schema = msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError) as problem:
@@ -207,7 +207,7 @@ def check_subset(schema: Any, path: str = "$", depth: int = 0) -> None:
     and strings, and every object closed.
     """
     if not isinstance(schema, dict) or depth > 32:
-        raise invalid(f"{path}: is no schema, or nested too deep.")
+        raise invalid(f"{path}: is not a schema, or is nested too deep.")
     if found := sorted(UNSUPPORTED_KEYWORDS & schema.keys()):
         raise invalid(
             f"{path}: For '{schema.get('type')}' type, property '{found[0]}' is not supported."
@@ -226,17 +226,17 @@ def check_subset(schema: Any, path: str = "$", depth: int = 0) -> None:
 
 
 def unsupported(field: str) -> ApiError:
-    """How Bedrock refuses a field that the model does not know."""
+    """Bedrock's error for a field that the model does not know."""
     return invalid(f"This model doesn't support the {field} field. Remove {field} and try again.")
 
 
 def refuse_schema() -> ApiError:
-    """The model has no structured output."""
+    """The error of a model without structured output."""
     return unsupported("outputConfig.textFormat")
 
 
 def refuse_tool() -> ApiError:
-    """The model cannot be forced to use a tool."""
+    """The error of a model that cannot be forced to use a tool."""
     return unsupported("toolConfig.toolChoice.tool")
 
 
@@ -248,7 +248,7 @@ def invalid(message: str) -> ApiError:
 def write(
     answer: Answer, _question: Question, usage: tuple[int, int], number: int, latency_s: float
 ) -> bytes:
-    """The body of a reply. usage: input and output tokens. number: of the call, for identifiers."""
+    """Writes a reply's body. usage: input and output tokens. number: of the call, for identifiers."""
     read_tokens, written_tokens = usage
     return _encode(
         {
@@ -280,7 +280,7 @@ def _content(answer: Answer, number: int) -> list[dict[str, Any]]:
 
 
 def write_error(error: ApiError) -> tuple[int, str, bytes]:
-    """Status, header lines and body of a refusal."""
+    """Status, header lines and body of an error."""
     kind = (
         f"x-amzn-errortype: {error.code}:http://internal.amazon.com/coral/com.amazon.bedrock/\r\n"
     )

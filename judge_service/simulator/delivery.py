@@ -1,4 +1,4 @@
-"""Sending a reply, whole or broken."""
+"""Sends a reply, whole or broken."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from judge_service.simulator.protocol import Connection, head
 
 HTML = b"<html><head><title>502 Bad Gateway</title></head><body>502 Bad Gateway</body></html>"
 HEADLESS = frozenset({"reset", "hang"})
-"""Faults without a status line."""
+"""Faults whose reply has no status line."""
 
 
 class Delivery:
-    """Sends one reply. `status` is what the client can read of it, 0 for nothing."""
+    """Sends one reply. `status` is the status that the client can read, 0 for none."""
 
     def __init__(
         self, connection: Connection, headers: str, date_s: float, slow_byte_s: float
@@ -23,13 +23,13 @@ class Delivery:
         self._slow_byte_s = slow_byte_s
 
     def send(self, status: int, body: bytes) -> None:
-        """The reply as it should be."""
+        """Sends the reply whole."""
         self._connection.end(self._head(status, len(body)) + body)
 
     def send_broken(self, fault: str, body: bytes, on_gone: Callable[[], None]) -> None:
-        """The reply (status 200) with a fault of the wire.
+        """Sends the reply (status 200) with a fault of the wire.
 
-        on_gone: called when the client leaves, for the faults that wait for it (see `holds`).
+        on_gone: called when the client disconnects, for the faults that wait for that (see `holds`).
         """
         connection, whole = self._connection, self._head(200, len(body))
         half = len(body) // 2
@@ -83,10 +83,10 @@ class Delivery:
 
 
 def holds(fault: str | None) -> bool:
-    """The fault keeps the call in flight until the client leaves (or, slowly, has everything)."""
+    """Whether the fault keeps the call in flight until the client disconnects or has read everything."""
     return fault in ("hang", "headers_only", "slow_body")
 
 
 def breaks_the_wire(fault: str | None) -> bool:
-    """The fault acts on the reply's bytes."""
+    """Whether the fault acts on the reply's bytes."""
     return fault in ON_THE_WIRE

@@ -1,4 +1,4 @@
-"""The wire forms the simulator speaks, each as one record of functions."""
+"""The wire formats of the simulator, each as one record of functions."""
 
 from collections.abc import Callable
 from functools import partial
@@ -23,7 +23,7 @@ def _authorise_chat(request: HttpRequest, config: SimulatorConfig, _now_s: float
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
-    """A wire form: how to check, read, answer and refuse a call."""
+    """A wire format: functions that check, read, answer and refuse a call."""
 
     name: str
     authorise: Callable[[HttpRequest, SimulatorConfig, float], None]

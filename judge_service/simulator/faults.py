@@ -1,7 +1,7 @@
-"""The faults there are, and what each does. When and how often is the configuration's business.
+"""The faults of the simulator and what each does. The configuration decides when and how often.
 
-A fault acts at one of four places: it refuses the call at the door, it fails the call after its
-latency, it spoils the answer, or it breaks the reply on the wire.
+A fault does one of four things: it refuses the call at once, it fails the call after its latency, it
+spoils the answer, or it breaks the reply on the wire.
 """
 
 from collections.abc import Mapping
@@ -50,10 +50,10 @@ Fault = Literal[
 
 
 class ApiError(Exception):
-    """A refusal as Bedrock words it.
+    """An error with Bedrock's wording.
 
     status: HTTP status. code: the exception's name. extra: further members of the body.
-    by_model: the model says it, and not the service in front of it.
+    by_model: the error comes from the model, not from the service in front of it.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class ApiError(Exception):
 
 
 class Refusal(Struct, frozen=True):
-    """What an `ApiError` of a fault is made of."""
+    """The parts of a fault's `ApiError`."""
 
     status: int
     code: str
@@ -87,7 +87,7 @@ class Refusal(Struct, frozen=True):
 
 
 def model_error(original_status: int, message: str) -> Refusal:
-    """What the model answered its service instead of an answer."""
+    """The error that the model gave to the service in front of it."""
     extra = {"originalStatusCode": original_status, "resourceName": "simulated"}
     return Refusal(424, "ModelErrorException", message, extra, by_model=True)
 
@@ -139,7 +139,7 @@ AT_THE_DOOR: Mapping[str, Refusal] = {
         "Could not resolve the foundation model from the provided model identifier.",
     ),
 }
-"""Refused at once and for nothing: the quota is not touched."""
+"""Errors that refuse the call at once and take nothing of the quota."""
 
 AFTER_LATENCY: Mapping[str, Refusal] = {
     "internal_error": INTERNAL,
@@ -159,7 +159,7 @@ AFTER_LATENCY: Mapping[str, Refusal] = {
         "Your request caused an exception with an internal dependency.",
     ),
 }
-"""The call was admitted and waited for, then failed; its input is charged."""
+"""Errors of an admitted call after its latency; its input is charged."""
 
 STOPS: Mapping[str, str] = {
     "max_tokens": "max_tokens",
@@ -168,7 +168,7 @@ STOPS: Mapping[str, str] = {
     "malformed_output": "malformed_model_output",
     "context_full": "model_context_window_exceeded",
 }
-"""Faults that are a stop reason of an answer with status 200."""
+"""Faults that set the stop reason of an answer with status 200."""
 
 ON_THE_WIRE = frozenset(
     [
@@ -207,14 +207,14 @@ FAULTS: Mapping[str, str] = {
     "reset_body": "connection reset in the middle of the body",
     "half_body": "half of the body, then the connection is closed",
     "short_length": "Content-Length is half of the body, and the connection stays open",
-    "bad_chunks": "chunked encoding with a chunk size that is no number",
-    "hang": "never answered; the connection stays open until the client leaves",
+    "bad_chunks": "chunked encoding with a chunk size that is not a number",
+    "hang": "never answered; the connection stays open until the client disconnects",
     "headers_only": "headers, then silence",
     "slow_body": "the body one byte at a time, `slow_byte_s` apart",
     "malformed_json": "200 with a body that is cut JSON",
     "html": "200 with an HTML page",
     "empty_body": "200 without a body",
-    "garbage": "200 with a text that is no verdict (a tool's input that fits no schema)",
+    "garbage": "200 with a text that is not a verdict (for a tool: an input that does not fit the schema)",
     "empty_content": "200 with an empty content list",
     "reasoning_only": "200 with a reasoningContent block and nothing else",
     "max_tokens": "200, cut after half of the answer",
@@ -223,19 +223,19 @@ FAULTS: Mapping[str, str] = {
     "malformed_output": "200, stopReason malformed_model_output (malformed_tool_use for a tool)",
     "context_full": "200, stopReason model_context_window_exceeded",
 }
-"""Every fault, with what it does. `docs/simulator.md` is held against it."""
+"""Every fault and what it does. A test compares it with `docs/simulator.md`."""
 
 GARBAGE = "I would rather talk about the weather today; banana %%% ~~"
 FILTERED = "The generated text has been blocked by our content filters."
 
 
 def names() -> tuple[str, ...]:
-    """The names of all faults."""
+    """Names of all faults."""
     return get_args(Fault)
 
 
 def spoil(answer: Answer, fault: str | None) -> Answer:
-    """The answer as the fault leaves it; unchanged when the fault acts elsewhere."""
+    """The answer after the fault; unchanged if the fault does not act on answers."""
     if fault == "garbage":
         return _garbage(answer)
     if fault == "empty_content":

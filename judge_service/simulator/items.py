@@ -1,4 +1,4 @@
-"""Answers about several items in one prompt: one entry for each, under its label."""
+"""Answers to prompts about several items: one entry for each item, with its label."""
 
 import re
 from collections.abc import Mapping
@@ -9,13 +9,13 @@ from judge_service.simulator.requested_form import requested_schema
 
 ITEM = re.compile(r"^<item (\w{1,32}) (\w{1,64})>\n(.*?)^</item \1 \2>$", re.DOTALL | re.MULTILINE)
 LIST = re.compile(r'\{"(\w{1,32})": \[\{"ID": \.\.\.')
-"""The words that ask for a list of entries, each with an `ID`."""
+"""The text that asks for a list of entries, each with an `ID`."""
 
 
 def answer_items(prompt: str, schema: Mapping[str, Any] | None, seed: int) -> Any:
-    """The list that was asked for, by schema or in words; `None` where it is about one thing.
+    """The list that the schema or the prompt asks for; `None` if the prompt is about one item.
 
-    An item's numbers come from its own text, so that they are the same in any order of the items.
+    An item's numbers depend on its own text only, so that the order of the items does not matter.
     """
     found = _list_of(schema) if schema is not None else _wished(prompt)
     items = ITEM.findall(prompt) if found else []
@@ -30,7 +30,7 @@ def answer_items(prompt: str, schema: Mapping[str, Any] | None, seed: int) -> An
 
 
 def _list_of(schema: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
-    """The one property of a schema, when it is a list of entries with an `ID`."""
+    """The only property of a schema, if it is a list of entries with an `ID`."""
     properties = schema.get("properties")
     if not isinstance(properties, dict) or len(properties) != 1:
         return None

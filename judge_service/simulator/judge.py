@@ -1,4 +1,4 @@
-"""The pretended model: from a question to its answer and what it costs."""
+"""The simulated model: answers a question and counts its tokens."""
 
 from math import ceil
 from typing import Any
@@ -33,9 +33,9 @@ class Judgement(Struct, frozen=True):
 
 
 def judge(question: Question, fault: Fault | None, config: SimulatorConfig) -> Judgement:
-    """The answer with the call's fault in it, cut to the maximum that was asked for.
+    """Answers a question, applies the call's fault and cuts the answer to the requested maximum.
 
-    Raises ApiError 400 for a prompt that is too long and a schema that cannot be answered.
+    Raises ApiError 400 for a prompt that is too long or a schema that cannot be answered.
     """
     input_tokens = count_tokens(len(question.prompt), config)
     if input_tokens > config.max_input_tokens:
@@ -55,7 +55,7 @@ def judge(question: Question, fault: Fault | None, config: SimulatorConfig) -> J
 
 
 def count_tokens(characters: int, config: SimulatorConfig) -> int:
-    """Tokens of a text of so many characters, at least 1."""
+    """Tokens of a text by its length in characters, at least 1."""
     return max(ceil(characters / config.chars_per_token), 1)
 
 
@@ -77,7 +77,7 @@ def _json(value: Any) -> str:
 
 
 def _cut(answer: Answer, max_output_tokens: int | None, config: SimulatorConfig) -> Answer:
-    """The answer within its limit. One that a fault has stopped already keeps its stop reason."""
+    """The answer cut to its limit. An answer that a fault has stopped keeps its stop reason."""
     if max_output_tokens is None or count_tokens(answer.characters, config) <= max_output_tokens:
         return answer
     stop = "max_tokens" if answer.stop in WRITTEN_TO_THE_END else answer.stop

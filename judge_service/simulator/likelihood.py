@@ -1,7 +1,7 @@
-"""How sure the pretended model is of each token it writes, in the form of chat completions.
+"""Token probabilities of the simulated model, in the form of chat completions.
 
-Numbers get neighbours: the written one is the most likely, and which side its probability leans to is
-drawn from the prompt, so the expectation is the same in every process. A little goes to a word.
+A number gets neighbours as alternatives. The written number is the most likely one; the prompt decides to
+which side the others lean, so that the expectation is the same in every process. A word gets a small rest.
 """
 
 import re
@@ -13,16 +13,16 @@ from judge_service.simulator.answers import unit
 
 TOKEN = re.compile(r"[0-9]{1,3}|[^\W0-9_]+|\s+|.", re.DOTALL)
 NEIGHBOURS = 4
-"""Numbers below and above the written one that have a chance."""
+"""Alternatives below and above the written number."""
 SPREAD = 0.8
-"""A number at a distance d from what is meant has a share of `exp(-d * d / SPREAD)`."""
+"""A number at the distance d from the centre has the weight `exp(-d * d / SPREAD)`."""
 WORD = "None"
 WORD_SHARE = 0.02
 SURE = 0.999
 
 
 def likelihoods(text: str, digest: int, top: int) -> list[dict[str, Any]]:
-    """One entry per token, each with its `top` most likely alternatives, itself among them."""
+    """One entry per token, each with its `top` most likely alternatives, including the token itself."""
     return [
         _entry(token, _probabilities(token, digest, place), top)
         for place, token in enumerate(TOKEN.findall(text))

@@ -1,8 +1,7 @@
-"""HTTP/1.1, as much of it as a client of Bedrock needs, on `asyncio.Protocol`.
+"""HTTP/1.1 on `asyncio.Protocol`: the part that a client of Bedrock needs.
 
-Keep-alive, pipelining (one request at a time, answers in order), Content-Length bodies. No chunked
-requests (411), no `Expect`. Written by hand because a general server costs several times the rest of
-the simulator.
+It has keep-alive, pipelining (one request at a time, answers in order) and Content-Length bodies, but no
+chunked requests (411) and no `Expect`. A general server costs several times the rest of the simulator.
 """
 
 import asyncio
@@ -17,8 +16,8 @@ from http import HTTPStatus
 from msgspec import Struct
 
 LINGER_S = 1.0
-"""How long a refused client may go on sending: closing at once would reset the connection and could
-destroy the refusal on its way."""
+"""How long a refused client may go on sending. Closing at once would reset the connection, and the client
+might lose the error that was sent."""
 RESET = struct.pack("ii", 1, 0)
 REQUEST_LINE = re.compile(r"([A-Z]+) (/[!-~]*) HTTP/1\.([01])")
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -42,7 +41,7 @@ class Limits(Struct, frozen=True):
 
 
 class BadRequest(Exception):
-    """The bytes are no acceptable request; the connection ends with this status."""
+    """The bytes are not an acceptable request; the connection ends with this status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -50,7 +49,7 @@ class BadRequest(Exception):
 
 
 Application = Callable[[HttpRequest, "Connection"], None]
-"""Gets one request and, now or later, calls one of the connection's ending methods."""
+"""Gets one request and calls, now or later, one of the connection's methods that end it."""
 
 
 def head(status: int, body_bytes: int, headers: str = "", date_s: float = 0.0) -> bytes:
@@ -69,7 +68,7 @@ def _http_date(date_s: int) -> str:
 
 
 class Connection(asyncio.Protocol):
-    """One client. Parses requests one after the other and hands each to the application."""
+    """A client's connection. It parses one request after the other and gives each to the application."""
 
     def __init__(
         self, application: Application, limits: Limits, connections: "set[Connection]"
@@ -91,7 +90,7 @@ class Connection(asyncio.Protocol):
         self._linger: asyncio.TimerHandle | None = None
         self.last_heard_s = self._loop.time()
 
-    # what asyncio calls
+    # called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # tells the type checker
@@ -110,7 +109,7 @@ class Connection(asyncio.Protocol):
         self._advance()
 
     def eof_received(self) -> bool:
-        """The client sends no more; it may still read what it is owed."""
+        """The client sends no more, but may still read pending replies."""
         self._client_ended = True
         self._tell_gone()
         owed = self._busy or self._write_blocked
@@ -131,10 +130,10 @@ class Connection(asyncio.Protocol):
         self._write_blocked = False
         self._advance()
 
-    # what the application calls, one of them for each request
+    # called by the application, one of them for each request
 
     def end(self, reply: bytes) -> None:
-        """Sends the reply and goes on to the next request."""
+        """Sends the reply and continues with the next request."""
         if self._transport.is_closing():
             return
         self._transport.write(reply)
@@ -145,7 +144,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def end_and_close(self, reply: bytes) -> None:
-        """Sends the bytes, then closes in order."""
+        """Sends the bytes, then closes the connection."""
         if not self._transport.is_closing():
             self._transport.write(reply)
             self._transport.close()
@@ -161,7 +160,7 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def hold(self, sent: bytes, on_gone: Callable[[], None]) -> None:
-        """Sends the bytes and never ends; calls back once when the client leaves."""
+        """Sends the bytes and keeps the request open; calls back once when the client disconnects."""
         self._on_gone = on_gone
         if self._client_ended:
             self._tell_gone()
@@ -169,23 +168,23 @@ class Connection(asyncio.Protocol):
             self._transport.write(sent)
 
     def send_more(self, data: bytes) -> None:
-        """One more piece while the connection is held."""
+        """Sends one more piece of a held reply."""
         self._transport.write(data)
 
     def release(self) -> None:
-        """The held reply is whole after all."""
+        """Ends a held reply, which is now complete."""
         self._on_gone = None
         self.end(b"")
 
     @property
     def is_gone(self) -> bool:
-        """There is nobody to answer any more."""
+        """Whether the client has disconnected."""
         return self._transport.is_closing()
 
-    # what the server calls
+    # called by the server
 
     def close_if_idle(self, since_s: float) -> None:
-        """Closes if nothing was heard since then (loop time) and nothing is owed."""
+        """Closes if nothing was received since `since_s` (loop time) and no reply is pending."""
         if not self._busy and self.last_heard_s < since_s:
             self._transport.close()
 
@@ -196,7 +195,7 @@ class Connection(asyncio.Protocol):
     # parsing
 
     def _advance(self) -> None:
-        """Handles what is buffered. Not recursive: an answer given at once returns to this loop."""
+        """Handles the buffered bytes. Not recursive: an answer that is given at once returns to this loop."""
         if self._advancing:
             return
         self._advancing = True
@@ -257,7 +256,7 @@ class Connection(asyncio.Protocol):
             raise BadRequest(411, "send a Content-Length instead of a Transfer-Encoding")
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()):
-            raise BadRequest(400, "Content-Length is no number")
+            raise BadRequest(400, "Content-Length is not a number")
         if len(length) > 18 or int(length) > self._limits.max_body_bytes:
             raise BadRequest(413, f"the body is longer than {self._limits.max_body_bytes} bytes")
         return int(length)
@@ -278,7 +277,7 @@ class Connection(asyncio.Protocol):
 
 
 def read_headers(text: str) -> dict[str, str]:
-    """Header lines as a mapping. Raises BadRequest 400 for a line that is none."""
+    """Header lines as a mapping. Raises BadRequest 400 for a malformed line."""
     headers: dict[str, str] = {}
     for line in text.split("\r\n") if text else ():
         name, value = _read_header(line)
@@ -286,7 +285,7 @@ def read_headers(text: str) -> dict[str, str]:
     return headers
 
 
-# Most lines are the same in every request of a client; remembering them saves 8 us a call.
+# Most lines are the same in every request of a client; caching them saves 8 us a call.
 
 
 @lru_cache(maxsize=256)
@@ -299,8 +298,8 @@ def _read_header(line: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=256)
 def _read_request_line(line: str) -> tuple[str, str, bool]:
-    """Method, target, and whether the connection may be kept."""
+    """The method, the target, and whether the connection may be kept."""
     found = REQUEST_LINE.fullmatch(line)
     if found is None:
-        raise BadRequest(400, "the first line is no HTTP/1.1 request line")
+        raise BadRequest(400, "the first line is not an HTTP/1.1 request line")
     return found[1], found[2], found[3] == "1"

@@ -1,9 +1,8 @@
-"""Quotas the way Bedrock keeps them: reserve at the start, settle at the end.
+"""Quotas as Bedrock counts them: reserved when a call starts, settled when it ends.
 
-A call reserves one request and its input plus its maximum output; when it ends the reservation is
-replaced by input plus output times burndown. All or nothing: a refused call takes nothing.
-Source: docs.aws.amazon.com/bedrock/latest/userguide/quotas-token-burndown.html. Pure arithmetic, the
-caller tells the time.
+A call reserves one request and its input plus its maximum output. When it ends, input plus output times
+burndown replaces the reservation. A refused call takes nothing. Pure arithmetic: the caller gives the time.
+Source: docs.aws.amazon.com/bedrock/latest/userguide/quotas-token-burndown.html.
 """
 
 from collections import deque
@@ -23,23 +22,23 @@ from judge_service.simulator.spells import Spells
 MINUTE_S = 60.0
 DAY_S = 86_400.0
 SLACK = 1e-6
-"""Rounding must not refuse what fits exactly."""
+"""Tolerance, so that rounding does not refuse an amount that fits exactly."""
 
 
 Taken = Callable[[float, float], float]
-"""How many seconds' worth of quota others take between two readings of the clock."""
+"""Seconds' worth of quota that others take between two readings of the clock."""
 
 
 def nobody(_begin_s: float, _end_s: float) -> float:
-    """The quota is ours alone."""
+    """No other tenant takes of the quota."""
     return 0.0
 
 
 class Bucket:
-    """Refills all the time, by what others leave, and holds `burst_s` seconds of the limit.
+    """A bucket that refills all the time, less what others take, and holds `burst_s` seconds of the limit.
 
-    An amount above that is admitted when the bucket is full, and leaves a debt: a strict burst must
-    not forbid what the minute allows. An amount above the limit itself never fits.
+    A larger amount is admitted when the bucket is full, and leaves a debt: the burst must not forbid what
+    the minute allows. An amount above the limit itself never fits.
     """
 
     def __init__(self, limit: float, burst_s: float, taken_s: Taken = nobody) -> None:
@@ -69,9 +68,9 @@ class Bucket:
 
 
 class FixedWindow:
-    """Begins afresh every `window_s` seconds, counted from the first call.
+    """A quota that starts afresh every `window_s` seconds, counted from the first call.
 
-    What others take of a window is set aside when it begins.
+    The part that others take of a window is set aside when the window begins.
     """
 
     def __init__(self, limit: float, window_s: float, taken_s: Taken = nobody) -> None:
@@ -91,7 +90,7 @@ class FixedWindow:
         return self._window
 
     def give(self, amount: float, now_s: float, taken: float) -> None:
-        """Gives back what was taken in window `taken`; a debt is always charged to this window."""
+        """Returns an amount that was taken in window `taken`; a debt is charged to the present window."""
         self._roll(now_s)
         if amount < 0 or taken == self._window:
             self._used -= amount
@@ -134,7 +133,7 @@ class WorstWindow:
 
 
 class Reservation(Struct, frozen=True):
-    """What an admitted call holds. `windows`: for each meter of tokens, the window it was taken in."""
+    """Tokens that an admitted call holds. windows: for each token quota, the window they were taken in."""
 
     tokens: float
     windows: tuple[float, ...]
@@ -144,7 +143,7 @@ class QuotaStatistics(Struct, frozen=True, kw_only=True):
     """One model's quota so far.
 
     worst_window_requests, worst_window_tokens: the most that was admitted in any 60 s; tokens are
-        reservations less what was given back.
+        reservations less what was returned.
     reserved_tokens: held by calls in flight.
     charged_tokens: settled, output times burndown.
     """
@@ -160,7 +159,7 @@ class QuotaStatistics(Struct, frozen=True, kw_only=True):
 
 
 class Quota:
-    """The quota of one model. spells: who else takes of it, by default those of the configuration."""
+    """The quota of one model. spells: other tenants of it, by default those of the configuration."""
 
     def __init__(self, config: SimulatorConfig, spells: Spells | None = None) -> None:
         taken_s = (spells or Spells(config.spells)).taken_s
@@ -183,7 +182,7 @@ class Quota:
         self._reserved = self._charged = 0.0
 
     def admit(self, tokens: float, now_s: float) -> Reservation | Refusal:
-        """Reserves one request and so many tokens, or says what is used up."""
+        """Reserves one request and `tokens`, or says which quota is used up."""
         for refusal, meter, counts_tokens in self._meters:
             if not meter.fits(tokens if counts_tokens else 1.0, now_s):
                 self._refused[refusal.message] += 1
@@ -196,7 +195,7 @@ class Quota:
         return Reservation(tokens, taken)
 
     def settle(self, reservation: Reservation, tokens: float, now_s: float) -> None:
-        """Replaces a reservation by what was used. Requests are never given back."""
+        """Replaces a reservation by what was used. Requests are never returned."""
         back = reservation.tokens - tokens
         for (_, meter, counts_tokens), window in zip(
             self._meters, reservation.windows, strict=True

@@ -1,23 +1,23 @@
-"""What a prompt in plain words asks for, as a JSON schema: a number, or one line of JSON."""
+"""The answer that a prompt's text asks for, as a JSON schema: a number, or one line of JSON."""
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
 TAIL_CHARACTERS = 8_000
-"""Only the end of a prompt is searched: there stands what is asked for."""
+"""Only the end of a prompt is searched, because it says which answer is wanted."""
 LAST_LINE_CHARACTERS = 200
-"""A longer line is the candidate's text rather than an instruction, and dear to search (10 us a kB)."""
+"""A longer line is probably the candidate's text, and searching it is expensive (10 us a kB)."""
 SHAPE = re.compile(r'\{("[^"{}\n]+": ?\.\.\.(?:, ?"[^"{}\n]+": ?\.\.\.)*)\}')
 SHAPE_KEY = re.compile(r'"([^"{}\n]+)":')
 ONE_OF = re.compile(r"one of (-?\d{1,9}(?:\.\d{1,9})?(?:, ?-?\d{1,9}(?:\.\d{1,9})?)*)", re.ASCII)
 
 
 def requested_schema(prompt: str) -> Mapping[str, Any]:
-    """The last shape such as `{"safety": ..., "format": ...}`, else a number.
+    """The schema of the last shape such as `{"safety": ..., "format": ...}`, else of a number.
 
-    A number's scale is read from `name (between 1 and 5)` or `name (one of 0, 1, 2)`, for a lone
-    number from the end of the prompt's last line; it is 0 to 1 where nothing is said.
+    A number's scale is read from `name (between 1 and 5)` or `name (one of 0, 1, 2)`, and for a single
+    number from the end of the prompt's last line; the default is 0 to 1.
     """
     tail = prompt[-TAIL_CHARACTERS:]
     shapes = SHAPE.findall(tail)

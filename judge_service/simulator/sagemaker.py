@@ -1,7 +1,7 @@
-"""SageMaker's InvokeEndpoint around a container that speaks chat completions.
+"""SageMaker's InvokeEndpoint in front of a container that speaks chat completions.
 
-Source: docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html. What the
-model says no to comes as a ModelError with the container's status and body inside.
+An error of the model arrives as a ModelError that holds the container's status and body.
+Source: docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html.
 """
 
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ NAMES: Mapping[str, str] = {
     "ServiceUnavailableException": "ServiceUnavailable",
     NOT_FOUND: "ValidationError",
 }
-"""From Bedrock's names to SageMaker's; those that are missing are the same."""
+"""SageMaker's names of errors by Bedrock's; names that are not listed are the same."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 def write_error(error: ApiError) -> tuple[int, str, bytes]:
-    """Status, header lines and body of a refusal."""
+    """Status, header lines and body of an error."""
     if error.by_model:
         return _model_error(error)
     message, status = error.message, error.status
@@ -38,7 +38,7 @@ def write_error(error: ApiError) -> tuple[int, str, bytes]:
 
 def _model_error(error: ApiError) -> tuple[int, str, bytes]:
     status, _, said = chat.write_error(error)
-    if status == 408:  # the container is there and says nothing
+    if status == 408:  # the container runs but does not answer
         status, said = 0, b"Your invocation timed out while waiting for a response from container"
     original, side = said.decode(), "client" if 400 <= status < 500 else "server"
     body: dict[str, Any] = {

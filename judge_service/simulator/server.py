@@ -1,4 +1,4 @@
-"""The simulator's door: sockets, routes, statistics, start and stop."""
+"""The simulator's server: sockets, routes, statistics, start and stop."""
 
 import asyncio
 import signal
@@ -18,13 +18,13 @@ from judge_service.simulator.faults import Fault
 from judge_service.simulator.protocol import Connection, HttpRequest, Limits, head
 
 BACKLOG = 4096
-"""Thousands of clients may connect in one instant; the default of 100 would drop some of them."""
+"""Thousands of clients may connect at once; the default of 100 would drop some of them."""
 
 
 class Simulator:
     """A running simulator; made by `simulate`.
 
-    url: where it listens, such as `http://127.0.0.1:43210`.
+    url: its address, such as `http://127.0.0.1:43210`.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class Simulator:
         self._sweeping: asyncio.TimerHandle | None = None
 
     def script(self, *faults: Fault | None) -> None:
-        """The next calls meet these faults, in order; `None` is a call without one."""
+        """Sets the faults of the next calls, in order; `None` is a call without one."""
         self._calls.chance.script(faults)
 
     def statistics(self) -> Statistics:
-        """What happened so far."""
+        """Counts since the start."""
         quotas = {model: quota.statistics() for model, quota in self._calls.quotas.items()}
         return self._calls.call_log.statistics(len(self._connections), quotas)
 
@@ -56,11 +56,11 @@ class Simulator:
         return list(self._calls.call_log.events)
 
     def reset(self) -> None:
-        """As if just started: counts, quotas and draws. Meant for a simulator at rest."""
+        """Starts counts, quotas and draws afresh. Call it while no call is in flight."""
         self._calls.reset()
 
     async def start(self, host: str, port: int) -> None:
-        """Listens. Raises OSError when the address is not to be had."""
+        """Listens. Raises OSError when the address is not available."""
         limits = Limits(self.config.max_header_bytes, self.config.max_body_bytes)
         self._server = await self._loop.create_server(
             lambda: Connection(self._route, limits, self._connections), host, port, backlog=BACKLOG
@@ -71,7 +71,7 @@ class Simulator:
         self._sweep()
 
     async def stop(self) -> None:
-        """Closes the door, every connection and every timer."""
+        """Closes the socket, every connection and every timer."""
         if self._sweeping is not None:
             self._sweeping.cancel()
         self._calls.close()
@@ -79,7 +79,7 @@ class Simulator:
             return
         self._server.close()
         closed = asyncio.ensure_future(self._server.wait_closed())
-        while self._connections or not closed.done():  # one may still be on its way in
+        while self._connections or not closed.done():  # a connection may still be arriving
             for connection in tuple(self._connections):
                 connection.abort()
             await asyncio.sleep(0)
@@ -124,7 +124,7 @@ class Simulator:
 
 @lru_cache(maxsize=256)
 def read_model(target: str) -> str:
-    """The model of a Converse path, decoded (`us.amazon.nova-lite-v1:0`); empty for other paths."""
+    """The decoded model of a Converse path (`us.amazon.nova-lite-v1:0`); empty for other paths."""
     return _between("/model/", target, "/converse")
 
 
@@ -149,10 +149,12 @@ async def simulate(
     clock: Callable[[], float] | None = None,
     wall_clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Simulator]:
-    """A simulator on the running event loop, as a context; its `url` says where.
+    """A context manager: a simulator on the running event loop, listening at its `url`.
 
-    port: 0 takes a free one. clock: of quotas, seconds, the loop's by default; wall_clock: seconds
-    since 1970, for signatures. Raises OSError when the address is not to be had.
+    port: 0 takes a free one. clock: of quotas, seconds, the loop's by default. wall_clock: seconds since
+    1970, for signatures.
+
+    Raises OSError when the address is not available.
     """
     simulator = Simulator(config or SimulatorConfig(), clock, wall_clock)
     try:
@@ -168,9 +170,9 @@ def run(
     port: int = 9090,
     on_ready: Callable[[Simulator], None] = lambda _simulator: None,
 ) -> Statistics:
-    """Runs a simulator until SIGINT or SIGTERM, and returns what happened.
+    """Runs a simulator until SIGINT or SIGTERM and returns its statistics.
 
-    on_ready: called once it listens, to print its url. Raises OSError when the address is taken.
+    on_ready: called once it listens, to print its url. Raises OSError when the address is not available.
     """
 
     async def until_signalled() -> Statistics:

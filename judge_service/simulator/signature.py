@@ -1,7 +1,7 @@
-"""Verifying AWS Signature Version 4, written from the AWS documentation.
+"""Verifies AWS Signature Version 4; written from the AWS documentation.
 
-Source: docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html. As for
-every service but S3 the path is encoded once more before it is signed (`%3A` becomes `%253A`).
+As for every service except S3, the path is encoded once more before it is signed (`%3A` becomes `%253A`).
+Source: docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html.
 """
 
 import hashlib
@@ -40,12 +40,12 @@ class Credential(Struct, frozen=True):
 def authorise(
     request: HttpRequest, config: SimulatorConfig, now_s: float, service: str = "bedrock"
 ) -> None:
-    """Checks a request's credentials as far as the configuration asks for it.
+    """Checks a request's credentials as the configuration asks for.
 
-    now_s: wall clock, seconds since 1970. service: that it must be signed for; only Bedrock takes
-    a bearer token instead.
+    now_s: wall clock, seconds since 1970. service: the one that the request must be signed for; only
+    Bedrock accepts a bearer token instead.
 
-    Raises ApiError 403 with the code of Bedrock, which is SageMaker's too:
+    Raises ApiError 403 with the code of Bedrock and SageMaker:
     `MissingAuthenticationTokenException`, `UnrecognizedClientException`, `InvalidSignatureException`,
     `AccessDeniedException`.
     """
@@ -64,7 +64,7 @@ def authorise(
 
 
 def check_bearer(authorization: str, token: str) -> None:
-    """Raises ApiError 403 unless the header carries the token."""
+    """Raises ApiError 403 unless the header holds the token."""
     if not hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
         raise ApiError(403, "AccessDeniedException", "Authentication failed: the key is not valid.")
 
@@ -138,7 +138,7 @@ def _check_date(
 
 
 def canonical_request(request: HttpRequest, signed_headers: tuple[str, ...]) -> str:
-    """The canonical form that both sides hash."""
+    """The request in the canonical form that client and server hash."""
     path, _, query = request.target.partition("?")
     return "\n".join(
         (
@@ -164,7 +164,7 @@ def _canonical_value(headers: Mapping[str, str], name: str) -> str:
 
 @lru_cache(maxsize=64)
 def signing_key(secret_key: str, date: str, region: str, service: str) -> bytes:
-    """The key of one day, region and service."""
+    """The signing key of one day, region and service."""
     key = f"AWS4{secret_key}".encode()
     for part in (date, region, service, "aws4_request"):
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()

@@ -1,4 +1,4 @@
-"""What the world does to a quota and a judge for a while: storms, outages, slow spells, other tenants."""
+"""Spells: storms, outages, slow spells and other tenants, each for a limited time."""
 
 from collections.abc import Sequence
 from math import inf
@@ -13,12 +13,13 @@ KINDS = (*names(), "slow", "tenant")
 
 
 class Spell(Struct, frozen=True, forbid_unknown_fields=True):
-    """Something that holds for a while. Times are seconds after the simulator's first call.
+    """A condition that holds for a limited time. Times are seconds after the simulator's first call.
 
-    kind: `slow` gives calls another latency; `tenant` is somebody else on the same quota, who is always
-        served first; any fault, such as `throttle` (a storm) or `unavailable` (an outage), befalls calls.
+    kind: `slow` gives calls another latency; `tenant` is another user of the same quota, who is always
+        served first; the name of a fault, such as `throttle` (a storm) or `unavailable` (an outage), makes
+        calls fail that way.
     at_s: when it begins. for_s: how long it lasts, `None` for ever.
-    every_s: it begins again so many seconds after it began, `None` for once; at least `for_s`.
+    every_s: seconds from one beginning to the next, at least `for_s`; `None` for once.
     value: of a fault, the share of the calls that meet it, in (0, 1]; of `slow`, the median latency in
         seconds, above 0; of `tenant`, the share of the quota that it takes, in (0, 1).
 
@@ -33,7 +34,7 @@ class Spell(Struct, frozen=True, forbid_unknown_fields=True):
     value: float = 1.0
 
     def lasted_s(self, until_s: float) -> float:
-        """How many of the first `until_s` seconds it held."""
+        """How many of the first `until_s` seconds the spell held."""
         since_s = max(until_s - self.at_s, 0.0)
         for_s = inf if self.for_s is None else self.for_s
         if self.every_s is None:
@@ -42,7 +43,7 @@ class Spell(Struct, frozen=True, forbid_unknown_fields=True):
         return turns * min(for_s, self.every_s) + min(rest_s, for_s)
 
     def holds(self, at_s: float) -> bool:
-        """Whether it holds at this second."""
+        """Whether the spell holds at this second."""
         since_s = at_s - self.at_s
         if self.every_s is not None and since_s >= 0:
             since_s %= self.every_s
@@ -52,7 +53,7 @@ class Spell(Struct, frozen=True, forbid_unknown_fields=True):
 class Spells:
     """All spells of one simulator, on its clock.
 
-    The clock's first reading, in whichever method it is met, is second 0 of every spell.
+    The first reading of the clock, in any method, is second 0 of every spell.
     """
 
     def __init__(self, spells: Sequence[Spell]) -> None:
@@ -62,7 +63,7 @@ class Spells:
         self._begun_s: float | None = None
 
     def fault(self, drawn: float, now_s: float) -> tuple[Fault | None, float]:
-        """The fault of a call, and what is left of the draw: uniform in [0, 1) when there is none."""
+        """The fault of a call and the rest of the draw, uniform in [0, 1) when there is no fault."""
         since_s = self._since(now_s)
         for spell in self._faults:
             if spell.holds(since_s):
@@ -72,12 +73,12 @@ class Spells:
         return None, drawn
 
     def latency_median_s(self, usual_s: float, now_s: float) -> float:
-        """The median latency of a call that comes now."""
+        """The median latency of a call that arrives now."""
         since_s = self._since(now_s)
         return next((spell.value for spell in self._slow if spell.holds(since_s)), usual_s)
 
     def taken_s(self, begin_s: float, end_s: float) -> float:
-        """How many seconds' worth of quota other tenants take between two readings of the clock."""
+        """Seconds' worth of quota that other tenants take between two readings of the clock."""
         begin_s, end_s = self._since(begin_s), self._since(end_s)
         taken_s = sum(
             spell.value * (spell.lasted_s(end_s) - spell.lasted_s(begin_s))
@@ -95,14 +96,14 @@ class Spells:
 
 
 def problems(spells: Sequence[Spell]) -> list[str]:
-    """What is wrong with them, one line each."""
+    """What is wrong with the spells, one line each."""
     return [f"spell {spell.kind}: {text}" for spell in spells for text in _problems(spell)]
 
 
 def _problems(spell: Spell) -> list[str]:
     found = []
     if spell.kind not in KINDS:
-        found.append("there is no such kind, use `slow`, `tenant` or the name of a fault")
+        found.append("kind is unknown, use `slow`, `tenant` or the name of a fault")
     if not 0 <= spell.at_s < inf:
         found.append(f"at_s is {spell.at_s}, use 0 or more")
     if spell.for_s is not None and not 0 < spell.for_s < inf:

@@ -244,7 +244,7 @@ async def test_a_reset_begins_the_spells_anew() -> None:
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"spells": (Spell("tornado"),)}, "tornado: there is no such kind"),  # type: ignore[arg-type]
+        ({"spells": (Spell("tornado"),)}, "tornado: kind is unknown"),  # type: ignore[arg-type]
         ({"spells": (Spell("throttle", at_s=-1),)}, "at_s is -1"),
         ({"spells": (Spell("throttle", for_s=0),)}, "for_s is 0"),
         ({"spells": (Spell("throttle", for_s=9, every_s=8),)}, "every_s is 8, use for_s"),
