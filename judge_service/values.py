@@ -3,7 +3,7 @@
 All are immutable records with next to no behaviour. They are `msgspec.Struct`s because a reward costs six of
 them and a frozen dataclass is ten times dearer to make (docs/decisions/0005).
 
-Scores inside the house are always in [0, 1]; the wire range is applied at the door. A score of
+Scores are always in [0, 1] here; the reply policy applies the wire range. A score of
 `None` means "not judged" and always comes with a reason; it never means "bad".
 """
 
@@ -235,7 +235,7 @@ class Reward(Struct, frozen=True, kw_only=True):
     reason: a word of `UNSCORED_REASONS` exactly when score is `None`.
     detail: one sentence for a person, with no candidate text in it.
     parts: one per criterion of the rubric, always all of them and in the rubric's order.
-    metrics: other finite numbers by name, which are no criteria: those of a grader of the user's own,
+    metrics: other finite numbers by name, which are no criteria: those of a custom grader,
         and by how much the reward was shaped.
     cost_usd: `None` when the model's price is not configured.
     """
@@ -288,7 +288,7 @@ UNSCORED_REASONS: Mapping[str, str] = {
     "no_response": "the row has no model answer to judge",
     "no_reference": "the rubric compares with a reference answer and the row has none",
     "unreadable": "the row could not be read",
-    "abstained": "the user's own grader chose not to judge the row",
+    "abstained": "the user's custom grader chose not to judge the row",
     "unparseable": "the judge's answer was not in the allowed form, also after re-asking",
     "truncated": "the judge's answer was cut off by its token limit",
     "refused": "the judge refused, or a content filter stopped it",

@@ -63,7 +63,7 @@ sys.addaudithook(refuse_to_leave)
 
 @pytest.fixture(autouse=True)
 def _no_real_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hot path's one door, guarded besides: its errors must not become a policy's business."""
+    """The hot path's one way out, guarded besides: its errors must not become a policy's business."""
     post = HttpTransport.post
 
     async def guarded(self: HttpTransport, url: str, *args: Any, **kwargs: Any) -> Any:

@@ -81,7 +81,7 @@ GONE = (
 
 GONE_FILES = (
     *("visit", "stay", "desk", "foreman", "shelf", "ledger", "supply", "lanes", "pace", "window"),
-    *("standstill", "siblings", "unasked", "wishes", "tally", "sections", "own"),
+    *("standstill", "siblings", "unasked", "wishes", "tally", "sections", "own", "doors"),
 )
 TIME_WINDOW = "telemetry.window"
 """A window of time is one; the word is gone where it meant a pool of workers."""

@@ -1,4 +1,4 @@
-"""The whole stack through its front door, with doubles and with the simulator."""
+"""The whole stack through the service, with doubles and with the simulator."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Ranking through the front door: the assembled judge, its cache and its events."""
+"""Ranking through the service: the assembled judge, its cache and its events."""
 
 import json
 import re

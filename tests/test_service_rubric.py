@@ -1,4 +1,4 @@
-"""What a rubric can say, through the front door: verifiers, several models, ranges, groups."""
+"""What a rubric can say, through the service: verifiers, several models, ranges, groups."""
 
 import pytest
 

@@ -84,7 +84,7 @@ async def _judge(settings: Settings, opener: Opener) -> list[Finding]:
 
 def _quota(settings: Settings, judge: Any) -> Finding:
     if settings.grader:
-        return Finding("quota", "ok", "a grader of your own calls no judge")
+        return Finding("quota", "ok", "a custom grader calls no judge")
     if settings.backend == "local":
         return Finding("quota", "ok", "the embedded judge has none")
     first, *_ = judge.expect().lines()

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def with_rubric(settings: Settings, name: str) -> Settings:
-    """The settings with another rubric, which no grader of the user's own stands in for.
+    """The settings with another rubric, which no custom grader stands in for.
 
     A text of several lines would be read as a rubric itself; a file's name never is one.
     """

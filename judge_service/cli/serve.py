@@ -50,13 +50,13 @@ def chosen(settings: Settings, arguments: argparse.Namespace) -> Settings:
 
     Raises SettingsError for a value out of range.
     """
-    wishes = {
+    asked = {
         "host": arguments.host,
         "port": arguments.port if arguments.port is not None else _sagemaker_port(),
         "workers": arguments.workers,
     }
     service = replace(
-        settings.service, **{name: wish for name, wish in wishes.items() if wish is not None}
+        settings.service, **{name: value for name, value in asked.items() if value is not None}
     )
     if not 0 <= service.port <= 65_535:
         raise SettingsError(f"port {service.port} is not from 0 to 65,535")

@@ -1,6 +1,6 @@
 """Where the settings come from, and how they change while the judge is at work.
 
-A door opens its judge through a `Renewal`:
+Whoever serves callers opens its judge through a `Renewal`:
 
     places = Places(environ)
     renewal = Renewal(partial(read_configuration, place, environ, places), open_judge, ttl_s=60.0)

@@ -59,7 +59,7 @@ class Grader:
     rubric: what is asked.
     model: the judge, with all flow control inside it.
     channels: what the model can do, best first, `text` last.
-    answer: the operator's choice of channel; `auto` takes the rubric's wish, then the first of
+    answer: the operator's choice of channel; `auto` takes the rubric's choice, then the first of
         `channels`. A model that refuses a channel moves the grader to the next one for good.
     fence_secret: 16 to 64 random bytes, see `fence`.
     temperature: `None` leaves it to the model.

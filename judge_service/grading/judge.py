@@ -75,16 +75,16 @@ class Judge:
 
 def choose_ladder(
     answer: Literal["auto"] | Channel,
-    wish: Literal["auto"] | Channel,
+    wanted: Literal["auto"] | Channel,
     channels: tuple[Channel, ...],
 ) -> tuple[Channel, ...]:
     """The channels to try, in order: the operator's choice, else the rubric's, else the model's best.
 
-    A rubric's wish the model cannot fulfil is passed over; an operator's is tried all the same.
+    A rubric's choice that the model cannot fulfil is passed over; an operator's is tried all the same.
     """
     if not channels or channels[-1] != "text":
         raise ValueError(f"channels must end with text, got {channels}")
     if answer == "auto":
-        answer = wish if wish in channels else channels[0]
+        answer = wanted if wanted in channels else channels[0]
     weaker = CHANNELS[CHANNELS.index(answer) + 1 :]
     return (answer, *(channel for channel in channels if channel in weaker))

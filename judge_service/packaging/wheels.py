@@ -27,20 +27,20 @@ def fetch(pins: Sequence[Pin], target: Target, cache: Path) -> list[Path]:
 
     Raises JudgeServiceError if pip fails, or if a file is not one that the lock names.
     """
-    shelf = cache / f"{target.python}-{target.architecture}"
-    missing = [pin for pin in pins if _kept(pin, shelf) is None]
+    kept = cache / f"{target.python}-{target.architecture}"
+    missing = [pin for pin in pins if _kept(pin, kept) is None]
     if missing:
-        shelf.mkdir(parents=True, exist_ok=True)
-        _download(missing, target, shelf)
-    return [_checked(pin, shelf) for pin in pins]
+        kept.mkdir(parents=True, exist_ok=True)
+        _download(missing, target, kept)
+    return [_checked(pin, kept) for pin in pins]
 
 
-def _download(pins: Sequence[Pin], target: Target, shelf: Path) -> None:
-    """Into a folder beside the shelf first, so that a half-written wheel is never found there."""
-    with tempfile.TemporaryDirectory(dir=shelf.parent) as folder:
+def _download(pins: Sequence[Pin], target: Target, kept: Path) -> None:
+    """Into a folder beside the kept wheels first, so that a half-written wheel is never found there."""
+    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
         _run_pip(_pip_command(pins, target, folder), pins, target)
         for wheel in Path(folder).iterdir():
-            wheel.replace(shelf / wheel.name)
+            wheel.replace(kept / wheel.name)
 
 
 def _pip_command(pins: Sequence[Pin], target: Target, folder: str) -> list[str]:
@@ -69,14 +69,14 @@ def _run_pip(command: Sequence[str], pins: Sequence[Pin], target: Target) -> Non
         )
 
 
-def _kept(pin: Pin, shelf: Path) -> Path | None:
+def _kept(pin: Pin, kept: Path) -> Path | None:
     start = f"{pin.name.replace('-', '_')}-{pin.version}-"
-    return next((file for file in sorted(shelf.glob(f"{start}*.whl"))), None)
+    return next((file for file in sorted(kept.glob(f"{start}*.whl"))), None)
 
 
-def _checked(pin: Pin, shelf: Path) -> Path:
+def _checked(pin: Pin, kept: Path) -> Path:
     """Its wheel. One that the lock does not know is thrown away, so that the next build asks anew."""
-    wheel = _kept(pin, shelf)
+    wheel = _kept(pin, kept)
     if wheel is None:
         raise JudgeServiceError(f"pip brought no wheel of {pin}; look for another one in the index")
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()

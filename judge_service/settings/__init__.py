@@ -1,10 +1,9 @@
 """Settings: everything an operator can set, read once from TOML and the environment.
 
-`reading` puts the sections together and reads them; `judging`, `doors`, `guards` and `logs` hold the
+`reading` puts the sections together and reads them; `judging`, `serving`, `guards` and `logs` hold the
 sections, one record each.
 """
 
-from judge_service.settings.doors import FunctionSettings, ServiceSettings
 from judge_service.settings.guards import CanarySettings, GuardSettings
 from judge_service.settings.judging import (
     BedrockSettings,
@@ -37,6 +36,7 @@ from judge_service.settings.reading import (
     parse_settings,
     read_file,
 )
+from judge_service.settings.serving import FunctionSettings, ServiceSettings
 
 __all__ = [
     "ENVIRONMENT_PREFIX",

@@ -15,7 +15,6 @@ import msgspec
 from msgspec import Meta, Struct
 
 from judge_service.errors import SettingsError
-from judge_service.settings.doors import FunctionSettings, ServiceSettings
 from judge_service.settings.guards import CanarySettings, GuardSettings
 from judge_service.settings.judging import (
     BedrockSettings,
@@ -35,6 +34,7 @@ from judge_service.settings.judging import (
     WireSettings,
 )
 from judge_service.settings.logs import LogSettings
+from judge_service.settings.serving import FunctionSettings, ServiceSettings
 
 ENVIRONMENT_PREFIX = "JUDGE_"
 NOT_SETTINGS = frozenset(
@@ -73,19 +73,19 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             max_length=2048,
             description=(
                 "`module:function` or `path/to/file.py:function` of your own, used in place of"
-                " rubric and judge (docs/own-grader.md)"
+                " rubric and judge (docs/custom-grader.md)"
             ),
         ),
     ] = ""
     grader_timeout_s: Annotated[
         float,
-        Meta(gt=0, le=86_400, description="one call of your own `grader`, seconds"),
+        Meta(gt=0, le=86_400, description="one call of your `grader`, seconds"),
     ] = 30.0
     answer: Annotated[
         Literal["auto", "schema", "tool", "text"],
         Meta(
             description=(
-                "how the judge is made to answer; `auto` takes the rubric's wish, then the best the"
+                "how the judge is made to answer; `auto` takes the rubric's choice, then the best the"
                 " model can do, and steps down when the model refuses"
             )
         ),

@@ -29,7 +29,7 @@ class CallEnded(Struct, frozen=True, kw_only=True):
 
     @property
     def was_sent(self) -> bool:
-        """Whether it was a call, and not only the wish for one."""
+        """Whether it was a call, and not only the request for one."""
         return self.backend_s > 0 or self.outcome == "ok"
 
 

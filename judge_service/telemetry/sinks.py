@@ -1,4 +1,4 @@
-"""The sinks of a door, opened from plain settings: lines for each sample, metrics for CloudWatch."""
+"""The sinks of a process that serves callers: a log line for each sample, and metrics for CloudWatch."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ class Options(Protocol):
 
 
 class Sinks:
-    """What a door tells: `sink` goes to `open_service`."""
+    """The sinks of one process: `sink` goes to `open_service`."""
 
     def __init__(self, sink: Told, lines: Lines | None, emf: Emf | None) -> None:
         self.sink = sink

@@ -1,4 +1,4 @@
-"""Which request the work is for: set once at the door, read where something is told of it.
+"""Which request the work is for: set once where a request comes in, read where something is told of it.
 
 A context variable, so that no function in between needs to hand it on. Tasks inherit it.
 """

@@ -35,7 +35,7 @@ class Workers:
 
     window: this worker's counts.
     directory: where snapshots are left, the same for all workers; `None` when there is one worker only.
-        The door takes it from `PROMETHEUS_MULTIPROC_DIR`.
+        The HTTP service takes it from `PROMETHEUS_MULTIPROC_DIR`.
     """
 
     def __init__(

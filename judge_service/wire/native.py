@@ -32,7 +32,7 @@ class NativeReward(Struct, frozen=True, kw_only=True):
     criteria: score by criterion, null where it was not judged.
     detail, criterion_reasons, model, cached: on request: a sentence for a person, the reason by criterion
     that has no score, who judged, and whether an earlier answer was used.
-    metrics: other numbers of a grader of the user's own. index: position in the request, in a stream.
+    metrics: other numbers of a custom grader. index: position in the request, in a stream.
     """
 
     id: Any

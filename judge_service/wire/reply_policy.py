@@ -1,4 +1,4 @@
-"""The door: rewards become answers, and a row that was not judged gets its substitute here only."""
+"""The reply policy: turns rewards into answers; only here does a row that was not judged get a substitute."""
 
 import time
 from collections import Counter
@@ -46,7 +46,7 @@ ADVICE = {
 
 
 class ReplyPolicyStatistics(Struct, frozen=True, kw_only=True):
-    """What went through the door since the start.
+    """What was answered since the start.
 
     remembered: means kept, one per group and column (the score and each criterion).
     """

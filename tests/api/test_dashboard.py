@@ -149,7 +149,7 @@ THEMES = [
 ]
 
 
-@pytest.mark.parametrize("theme", THEMES, ids=["light", "dark as the browser wishes", "dark"])
+@pytest.mark.parametrize("theme", THEMES, ids=["light", "dark as the browser asks", "dark"])
 def test_text_has_the_contrast_that_accessibility_asks_for(theme: dict[str, str]) -> None:
     """WCAG 2.2: 4.5 to 1 for text."""
     colours = ("text", "muted", "blue", "orange", "green", "red", "amber")

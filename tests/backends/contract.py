@@ -34,7 +34,7 @@ SCORE = Criterion(
 )
 SIMILARITY = Criterion(name="similarity", description="how similar", needs_reference=True)
 RUBRIC = Rubric(name="r", version="v", criteria=(SCORE,), system="", user="")
-WISHES: dict[Channel, str] = {
+REQUESTS: dict[Channel, str] = {
     "schema": "Answer in the given form.",
     "tool": "Answer with the tool.",
     "text": "Output ONLY a number one of 1, 2, 3, 4, 5.",
@@ -85,7 +85,7 @@ HERE: dict[str, Callable[[], Backend]] = {
 
 def prompt(channel: Channel = "text", *, sample: str = "x", **changes: Any) -> Prompt:
     """One question about one criterion, as the grader would ask it."""
-    text = f"Sample {sample}.\n{WISHES[channel]}"
+    text = f"Sample {sample}.\n{REQUESTS[channel]}"
     asked = {
         "question": Question(criteria=(SCORE,), task="", response=sample),
         "messages": (Message("system", "Be fair."), Message("user", text)),

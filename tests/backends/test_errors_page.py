@@ -141,7 +141,7 @@ def strange(response): return 1
 """
 
 
-async def own_graders(tmp_path: Path) -> list[str]:
+async def custom_graders(tmp_path: Path) -> list[str]:
     (path := tmp_path / "graders.py").write_text(GRADERS)
     (tmp_path / "broken.py").write_text("import no_such_module")
     said = []
@@ -156,7 +156,7 @@ async def own_graders(tmp_path: Path) -> list[str]:
     return said
 
 
-async def doors() -> list[str]:
+async def entry_points() -> list[str]:
     row = {"id": 1, "messages": [{"role": "assistant", "content": "x"}], "answer": "y"}
     async with open_service(model=Scripted(lambda _: Denied("no"))) as judge:
         event = {"Records": [{"eventSource": "aws:sqs", "messageId": "1", "body": "{}"}]}
@@ -172,8 +172,8 @@ def produced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     async def awaited() -> list[str]:
         return [
             *(await credentials(monkeypatch, tmp_path)),
-            *(await own_graders(tmp_path)),
-            *(await doors()),
+            *(await custom_graders(tmp_path)),
+            *(await entry_points()),
         ]
 
     others = [*bedrock(), *transport(), *flow(), *settings(tmp_path)]

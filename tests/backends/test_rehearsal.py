@@ -1,4 +1,4 @@
-"""The judge without a model, as the front door sees it."""
+"""The judge without a model, as the service sees it."""
 
 import pytest
 

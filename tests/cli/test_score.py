@@ -118,7 +118,7 @@ def test_too_many_unscored_writes_nothing_and_can_be_mended(
 
     judge.judged.clear()
     judge._answer = lambda _sample: 1.0
-    assert main(command) == 3, "an unscored row is not judged again unasked"
+    assert main(command) == 3, "an unscored row is not judged again unless asked"
     assert judge.judged == []
 
     assert main([*command, "--retry-unscored"]) == 0

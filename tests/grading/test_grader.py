@@ -20,9 +20,9 @@ def refused_channel() -> Denied:
 
 
 @pytest.fixture
-def make_wishing(make_grader: Any, judge: Any, similarity: Any) -> Any:
-    def make(wish: str, **changes: Any) -> Any:
-        rubric = msgspec.structs.replace(similarity, answer=wish)
+def make_choosing(make_grader: Any, judge: Any, similarity: Any) -> Any:
+    def make(choice: str, **changes: Any) -> Any:
+        rubric = msgspec.structs.replace(similarity, answer=choice)
         return make_grader(judge("0.8"), rubric=rubric, **changes)
 
     return make
@@ -273,7 +273,7 @@ async def test_a_refused_channel_is_no_re_ask(make_grader: Any, judge: Any) -> N
 
 
 @pytest.mark.parametrize(
-    ("answer", "wish", "ladder"),
+    ("answer", "choice", "ladder"),
     [
         ("auto", "auto", "schema > tool > text"),
         ("auto", "text", "text"),
@@ -283,18 +283,18 @@ async def test_a_refused_channel_is_no_re_ask(make_grader: Any, judge: Any) -> N
     ],
 )
 def test_the_setting_goes_before_the_rubrics_wish_and_that_before_the_models_best(
-    make_wishing: Any, answer: str, wish: str, ladder: str
+    make_choosing: Any, answer: str, choice: str, ladder: str
 ) -> None:
-    grader = make_wishing(wish, answer=answer, channels=("schema", "tool", "text"))
+    grader = make_choosing(choice, answer=answer, channels=("schema", "tool", "text"))
     assert f"answer {ladder}," in repr(grader)
 
 
 def test_a_wish_the_model_cannot_fulfil_is_passed_over_but_a_setting_is_tried(
-    make_wishing: Any,
+    make_choosing: Any,
 ) -> None:
     channels = ("tool", "text")
-    assert "answer tool > text," in repr(make_wishing("schema", channels=channels))
-    setting = make_wishing("text", answer="schema", channels=channels)
+    assert "answer tool > text," in repr(make_choosing("schema", channels=channels))
+    setting = make_choosing("text", answer="schema", channels=channels)
     assert "answer schema > tool > text," in repr(setting)
 
 

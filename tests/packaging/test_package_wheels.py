@@ -22,9 +22,9 @@ def _no_index(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def keep(cache: Path, name: str, content: bytes = b"PK") -> str:
     """Puts a wheel where an earlier build would have kept it; gives its hash."""
-    shelf = cache / "3.13-arm64"
-    shelf.mkdir(parents=True, exist_ok=True)
-    (shelf / name).write_bytes(content)
+    kept = cache / "3.13-arm64"
+    kept.mkdir(parents=True, exist_ok=True)
+    (kept / name).write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 
 

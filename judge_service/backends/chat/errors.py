@@ -44,7 +44,7 @@ class Complaint(Struct, frozen=True, kw_only=True):
 
     @property
     def is_of_logprobs(self) -> bool:
-        """Whether it may be the wish for probabilities that is refused."""
+        """Whether it may be the request for probabilities that is refused."""
         return self.status in (400, 422) and "logprobs" in f"{self.code} {self.message}".lower()
 
 

@@ -15,7 +15,7 @@ class Logprobs:
 
     top: alternatives of each token to ask for, 0 to 20; 0 asks for none.
     setting: where `top` was set, named in the one line that tells that the server gives none.
-    is_refusal: whether a reply refuses the wish for them.
+    is_refusal: whether a reply refuses to give them.
     """
 
     def __init__(self, top: int, *, setting: str, is_refusal: Callable[[Reply], bool]) -> None:
@@ -29,9 +29,9 @@ class Logprobs:
         return f"Logprobs(top {self._top}, {self.missing} missing)"
 
     async def ask(self, prompt: Prompt, post: Callable[[int], Awaitable[Reply]]) -> Reply:
-        """The reply to `post(top)`, or to `post(0)` if the server refuses the wish.
+        """The reply to `post(top)`, or to `post(0)` if the server refuses to give them.
 
-        Only when the second goes through was it the wish that was refused: then nobody is asked
+        Only when the second goes through was it the probabilities that were refused: then nobody is asked
         again. A message can quote the prompt, so its words alone prove nothing.
         """
         top = self._top if self._top and is_weighable(prompt) else 0

@@ -60,7 +60,7 @@ def invocations_url(region: str, name: str, endpoint_url: str | None) -> str:
 
 
 class SageMaker:
-    """One endpoint in one region. It makes one attempt; only what `SignedEndpoint` mends, and a wish
+    """One endpoint in one region. It makes one attempt; only what `SignedEndpoint` mends, and a request
     for probabilities that was refused, is sent once more.
 
     model: the endpoint's name.

@@ -1,4 +1,4 @@
-"""A grader of the user's own, in place of a rubric and a judge (docs/own-grader.md).
+"""A custom grader, in place of a rubric and a judge (docs/custom-grader.md).
 
 Foreign code may block, hang, raise anything or give back nonsense, so it runs on threads of its own,
 within a time limit, and whatever comes of it is a reward: with a score, or with the line to blame.

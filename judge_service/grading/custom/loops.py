@@ -81,7 +81,7 @@ class _Loop:
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ending = False
-        self._thread = threading.Thread(target=self._run, name="own grader's loop", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="custom grader's loop", daemon=True)
         self._thread.start()
         self.ident = self._thread.ident
 

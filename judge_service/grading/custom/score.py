@@ -1,4 +1,4 @@
-"""What a grader of the user's own gives back, read with suspicion: a number, a `Score` or a mapping."""
+"""What a custom grader gives back, read with suspicion: a number, a `Score` or a mapping."""
 
 import math
 import re
@@ -19,7 +19,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 
 
 class Score(Struct, frozen=True):
-    """What a grader of your own may give where a number does not say enough.
+    """What a custom grader may give where a number does not say enough.
 
     score: in [0, 1].
     parts: scores in [0, 1] that are shown beside it, by name, like the criteria of a rubric.

@@ -1,4 +1,4 @@
-"""Where a grader of the user's own comes from, and which line of it is to blame."""
+"""Where a custom grader comes from, and which line of it is to blame."""
 
 import hashlib
 import importlib

@@ -98,7 +98,7 @@ class Threads:
             return self._idle.pop()
         if self._threads < self._max_threads:
             self._threads += 1
-            return _Thread(f"own grader {self._threads}")
+            return _Thread(f"custom grader {self._threads}")
         if self._lost == self._threads:
             raise StuckError
         return await self._waiting.park(self._free)

@@ -186,7 +186,7 @@ def mean_of(parts: Iterable[Part], kind: str) -> float | None:
     rows = [
         (one.score, one.weight)
         for one in parts
-        if one.kind == kind and one.score is not None and one.weight > 0  # an own grader's: 0
+        if one.kind == kind and one.score is not None and one.weight > 0  # a custom grader's: 0
     ]
     if not rows:
         return None

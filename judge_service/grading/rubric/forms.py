@@ -25,7 +25,9 @@ Text = Annotated[str, Meta(pattern=r"\S")]  # not blank
 Weight = Annotated[float, Meta(gt=0, le=1e6, description="share in the mean; only ratios matter")]
 System = Annotated[str, Meta(pattern=r"\S", description="template of the system message")]
 User = Annotated[str, Meta(pattern=r"\S", description="template of the user message")]
-Wish = Annotated[Reasoning, Meta(description="`brief`: one sentence of reason before the scores")]
+ReasoningChoice = Annotated[
+    Reasoning, Meta(description="`brief`: one sentence of reason before the scores")
+]
 
 
 class LevelForm(Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,7 +75,7 @@ class CriterionForm(
         bool, Meta(description="without a reference answer the sample is unscored")
     ] = False
     gate: GateForm | None = None
-    reasoning: Wish | None = None
+    reasoning: ReasoningChoice | None = None
     model: (
         Annotated[
             str,
@@ -227,7 +229,7 @@ class RubricFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     answer: Annotated[
         Literal["auto"] | Channel, Meta(description="how the judge should answer")
     ] = "auto"
-    reasoning: Wish = "none"
+    reasoning: ReasoningChoice = "none"
     max_output_tokens: (
         Annotated[
             int, Meta(ge=1, le=100_000, description="of each judge call; by default just enough")

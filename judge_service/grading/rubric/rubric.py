@@ -70,7 +70,7 @@ class Rubric(Struct, frozen=True, kw_only=True):
     version: 16 hex characters, a hash of the content and of all template texts: the same version asks
         the same questions.
     system, user: templates, see docs/rubrics.md.
-    answer: the channel the rubric wishes for; the operator's setting goes before it.
+    answer: the channel that the rubric asks for; the operator's setting goes before it.
     max_output_tokens: of each call; `None` computes it for the channel.
     model: who judges; empty for the settings' own.
     compare: `group` has the responses to one prompt judged side by side.

@@ -15,7 +15,7 @@ from judge_service.settings import load_settings
 from judge_service.values import Message, Sample
 
 ROOT = Path(__file__).parents[3]
-PAGE = (ROOT / "docs" / "own-grader.md").read_text()
+PAGE = (ROOT / "docs" / "custom-grader.md").read_text()
 
 
 def sample(response: str) -> Sample:
@@ -34,7 +34,7 @@ def sample(response: str) -> Sample:
 async def test_each_function_of_the_example_rewards_the_right_number(
     function: str, right: float, wrong: float
 ) -> None:
-    spec = f"{ROOT / 'examples' / 'own_grader.py'}:{function}"
+    spec = f"{ROOT / 'examples' / 'custom_grader.py'}:{function}"
     async with open_service(load_settings(None, {"JUDGE_GRADER": spec})) as judge:
         rewards = await judge.score([sample("It must be 42."), sample("43")])
 
@@ -45,7 +45,7 @@ async def test_each_function_of_the_example_rewards_the_right_number(
 def test_the_settings_on_the_page_open_the_example(tmp_path: Path) -> None:
     [settings] = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "judge.toml").write_text(settings)
-    (tmp_path / "own_grader.py").write_text((ROOT / "examples" / "own_grader.py").read_text())
+    (tmp_path / "custom_grader.py").write_text((ROOT / "examples" / "custom_grader.py").read_text())
 
     found = load_settings(tmp_path / "judge.toml")
 

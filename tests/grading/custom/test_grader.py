@@ -1,4 +1,4 @@
-"""A grader of the user's own: its three forms, and everything that can go wrong in it."""
+"""A custom grader: its three forms, and everything that can go wrong in it."""
 
 import asyncio
 import sys

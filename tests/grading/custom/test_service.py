@@ -1,4 +1,4 @@
-"""A grader of the user's own behind the service, the command line and the Lambda function."""
+"""A custom grader behind the service, the command line and the Lambda function."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Guards, canaries and monitors through the front door."""
+"""Guards, canaries and monitors through the service."""
 
 import asyncio
 import json

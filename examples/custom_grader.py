@@ -1,6 +1,6 @@
-"""Reward functions of one's own, in the three forms that judge-service knows (docs/own-grader.md).
+"""Reward functions of one's own, in the three forms that judge-service knows (docs/custom-grader.md).
 
-grader = "own_grader.py:grade"        # in a judge.toml beside this file
+grader = "custom_grader.py:grade"        # in a judge.toml beside this file
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Settings of the two doors that wait for callers: the Lambda function and the HTTP service."""
+"""Settings of what waits for callers: the Lambda function and the HTTP service."""
 
 from typing import Annotated, Literal
 
