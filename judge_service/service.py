@@ -21,11 +21,11 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from judge_service.assembly import Parts, canaries_beside, expected, explain, open_parts, patient
+from judge_service.assembly import Parts, canaries_beside, explanation, open_parts, patient
 from judge_service.backends import Backend
 from judge_service.flow import Handler, Request
 from judge_service.flow.workers import work_off, work_through
-from judge_service.grading import JudgeMonitorStatistics, Rubric, spreads
+from judge_service.grading import JudgeMonitorStatistics, spreads
 from judge_service.settings import Settings
 from judge_service.telemetry.events import GroupScored, SampleGraded, Sink, ignore
 from judge_service.telemetry.state import ServiceState
@@ -55,7 +55,8 @@ class JudgeService:
         self._grader = parts.graders.whole
         self._ranker: Ranker | None = None
         self._groups = self._flat_groups = 0
-        self._largest_group = _largest_group(rubric)
+        self._at_work = parts.at_work
+        self._largest_group = parts.largest_group
         self._assembly = parts.assembly
         self._monitor = parts.monitor
         self._sink = sink
@@ -110,7 +111,7 @@ class JudgeService:
         def grade(sample: Sample) -> Awaitable[Reward]:
             return self._grade(Request(sample, deadline, lane, job))
 
-        rewards = await work_off(samples, grade, workers=self._widest())
+        rewards = await work_off(samples, grade, workers=self._at_work)
         self._note_groups(samples, rewards)
         return rewards
 
@@ -153,7 +154,7 @@ class JudgeService:
         A process that does nothing else should call `garbage_collection.settle_garbage_collection`
         first, as `judge score` does: it halves the longest stall of the loop (`loadtest/large_job.py`).
         """
-        size = max(window or self._widest(), self._largest_group)
+        size = max(window or self._at_work, self._largest_group)
         loop = asyncio.get_running_loop()
         at_last = inf if deadline is None else deadline
         work: Handler[Sample, Reward] = self._grade
@@ -247,16 +248,15 @@ class JudgeService:
         return encode_reply(answers, envelope, max_reply_bytes)
 
     async def rest(self) -> None:
-        """Ends calls that nobody waits for any more, as charged. Before the process is frozen, where
-        they would end as time-outs, long after, and be held against the judge.
+        """Ends calls whose caller has gone, as charged. Call it before the process is frozen: they would
+        time out long after, and count against the judge.
         """
         await self._assembly.detached.abandon()
 
     def thaw(self) -> None:
-        """Gives up what was leased for a time that has passed while the process was frozen.
+        """Drops leases of a shared quota whose time passed while the process was frozen.
 
-        Buckets need no such word, because they hold a burst at most, and connections look at the
-        clocks and at their sockets before they are used.
+        Buckets and connections look at the clocks themselves.
         """
         for target in self._assembly.targets:
             if target.shared is not None:
@@ -284,11 +284,7 @@ class JudgeService:
 
     async def check(self) -> list[str]:
         """What stands in the way of judging, one line each; empty when nothing does."""
-        targets = self._assembly.targets
-        if len(targets) == 1:
-            return await targets[0].backend.check()
-        found = [(target.name, await target.backend.check()) for target in targets]
-        return [f"{name}: {problem}" for name, problems in found for problem in problems]
+        return await explanation.problems(self._assembly)
 
     def statistics(self) -> ServiceState:
         """How it stands now: what waits, what is in flight, what was spent; microseconds."""
@@ -310,7 +306,7 @@ class JudgeService:
 
     def explain(self) -> list[tuple[str, list[str]]]:
         """The assembled stacks, outermost layer first, each layer with its settings."""
-        return explain(self._graders, self._assembly)
+        return explanation.explain(self._graders, self._assembly)
 
     def describe(self) -> tuple[list[str], list[str]]:
         """The rubric in words, a line each, and what could make it a better one."""
@@ -329,16 +325,9 @@ class JudgeService:
         """The steady rate that the configured quota allows, and what binds it.
 
         text_tokens: of one sample's response and reference together; the prompt around them is ours.
-
-        Of calls to several models, only those to the first are counted: each has a quota of its own.
+            Of several models only the first one's calls are counted: each has a quota of its own.
         """
-        return expected(self.settings, self._graders.askings, text_tokens)
-
-    def _widest(self) -> int:
-        """Samples at work that keep every slot busy, packs and draws included."""
-        settings = self.settings
-        each = max(settings.pack.max_samples, self._largest_group)
-        return 2 * settings.limits.max_in_flight * each
+        return explanation.expected(self.settings, self._graders.askings, text_tokens)
 
     async def _grade(
         self, request: Request[Sample], grader: Handler[Sample, Reward] | None = None
@@ -379,9 +368,9 @@ async def open_service(
 
     Raises SettingsError (RubricError) if the configuration cannot work.
     """
-    source = os.environ if environ is None else environ
+    environ = os.environ if environ is None else environ
     async with AsyncExitStack() as closing:
-        parts = await open_parts(settings or Settings(), source, sink, closing, model=model)
+        parts = await open_parts(settings or Settings(), environ, sink, closing, model=model)
         yield JudgeService(parts, sink)
 
 
@@ -405,12 +394,3 @@ def schema_of_rubrics() -> dict[str, Any]:
     from judge_service.grading.rubric.schema import rubric_schema  # noqa: PLC0415 - only what is used
 
     return rubric_schema(list(MODULES))
-
-
-def _largest_group(rubric: Rubric) -> int:
-    """Samples that one judge call may be about."""
-    if rubric.compare != "group":
-        return 1
-    from judge_service.grading import MAX_RESPONSES  # noqa: PLC0415 - only what is used
-
-    return MAX_RESPONSES

@@ -1,7 +1,6 @@
 """From settings to what `service` runs: stacks around judges, graders that ask them, and a monitor."""
 
 from judge_service.assembly.canary_calls import canaries_beside
-from judge_service.assembly.explanation import expected, explain
 from judge_service.assembly.graders import Graders, open_graders
 from judge_service.assembly.parts import Parts, open_parts
 from judge_service.assembly.patient import patient
@@ -14,8 +13,6 @@ __all__ = [
     "Parts",
     "assemble_each",
     "canaries_beside",
-    "expected",
-    "explain",
     "merged",
     "open_graders",
     "open_parts",

@@ -32,6 +32,15 @@ def explain(graders: Graders, assembly: Assembly) -> list[tuple[str, list[str]]]
     ]
 
 
+async def problems(assembly: Assembly) -> list[str]:
+    """What stands in the way of judging, one line each; with the target's name where there are several."""
+    targets = assembly.targets
+    if len(targets) == 1:
+        return await targets[0].backend.check()
+    found = [(target.name, await target.backend.check()) for target in targets]
+    return [f"{name}: {problem}" for name, problems in found for problem in problems]
+
+
 def expected(settings: Settings, askings: Sequence[Asking], text_tokens: int) -> Throughput:
     """The steady rate that the configured quota allows, and what binds it.
 

@@ -29,6 +29,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     """What `service.JudgeService` is made of.
 
     settings: as given, with the score range that the rubric sets.
+    largest_group: samples that one judge call may be about.
+    at_work: how many samples at work keep every slot busy, packs and draws included.
     """
 
     settings: Settings
@@ -36,6 +38,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     graders: Graders
     assembly: Assembly
     monitor: JudgeMonitor
+    largest_group: int
+    at_work: int
 
 
 async def open_parts(
@@ -79,12 +83,15 @@ async def open_parts(
         custom=custom,
         compares=compares,
     )
+    largest = _largest_group(rubric)
     return Parts(
         settings=settings,
         rubric=rubric,
         graders=graders,
         assembly=merged(assemblies),
         monitor=monitor,
+        largest_group=largest,
+        at_work=2 * settings.limits.max_in_flight * max(settings.pack.max_samples, largest),
     )
 
 
@@ -117,3 +124,11 @@ def _monitor(settings: Settings, sink: Sink, *, has_judge: bool) -> JudgeMonitor
         is_monitoring=settings.guards.watch,
         sink=sink,
     )
+
+
+def _largest_group(rubric: Rubric) -> int:
+    if rubric.compare != "group":
+        return 1
+    from judge_service.grading import MAX_RESPONSES  # noqa: PLC0415 - only what is used
+
+    return MAX_RESPONSES
