@@ -229,7 +229,7 @@ class Gate(Generic[B, R]):
         self._slots.take()
         self._granted += 1
         work = 0.0 if throttle.calm or not self._limits else self._buckets.size(costs) / MICRO
-        return Permit(costs, work, breaker.start(), throttle.sent(now_s, work), now_s)
+        return Permit(costs, breaker.start(), throttle.sent(now_s, work), now_s)
 
     # The ends of a call
 
@@ -257,9 +257,8 @@ class Gate(Generic[B, R]):
         """The judge refused the call because of its quota."""
         self._throttled += 1
         self._refused_at_s = now_s
-        self._throttle.refused(
-            permit.number, now_s, request.sent_at or permit.granted_at_s, permit.work
-        )
+        sent_at_s = request.sent_at or permit.granted_at_s
+        self._throttle.refused(permit.number, now_s, sent_at_s)
         hold_s = 0.0 if self._limits else self._latencies.quantile_s(0.5) or HOLD_S
         self._settle(permit, self._buckets.average(permit.costs), now_s, hold_s)
 

@@ -16,18 +16,14 @@ class Permit:
     """The right to one call, with all that was taken for it. Settled exactly once.
 
     costs: units reserved, in the order of the gate's limits.
-    work: what it takes of its dearest resource, seconds of quota; 0 where the throttle controller is calm.
     era: what the breaker needs to know when the call ends. number: the same for the throttle controller.
     granted_at_s: loop time.
     """
 
-    __slots__ = ("costs", "era", "granted_at_s", "is_settled", "number", "work")
+    __slots__ = ("costs", "era", "granted_at_s", "is_settled", "number")
 
-    def __init__(
-        self, costs: tuple[int, ...], work: float, era: int, number: int, granted_at_s: float
-    ) -> None:
+    def __init__(self, costs: tuple[int, ...], era: int, number: int, granted_at_s: float) -> None:
         self.costs = costs
-        self.work = work
         self.era = era
         self.number = number
         self.granted_at_s = granted_at_s

@@ -8,10 +8,14 @@ TARGET = 0.035
 MIN_CALLS = 20
 MIN_SPAN_S = 1.0
 HEAVY = 0.5
+CLUMP = 0.85
+SETTLE_S = 1.0
+Z = 3.0
+DEPTH = 0.5
 FORGET_S = 45.0
 OURS, RANDOM = -3.5, 5.0
-PATIENCE, MAX_PATIENCE = 2.0, 16.0
-STEPS = ((1.05, 0.25), (1.2, 0.25), (1.3, 0.5), (1.5, 1.0), (1.7, 0.5))
+PATIENCE, MAX_PATIENCE = 1.5, 12.0
+STEPS = ((1.05, 0.25), (1.3, 0.25), (1.6, 0.5), (2.0, 0.5))
 MIN_LEVEL = 0.002
 LARGEST_CUT = 0.2
 FAILED_S = 5.0
@@ -30,9 +34,11 @@ class ShareController(Struct, kw_only=True):
     since_s: float = inf
     sent: float = 0.0
     refused: float = 0.0
-    accepted_work: float = 0.0
 
     before: float = 0.0
+    after: float = 0.0
+    n1: float = 0.0
+    trial_n: float = 0.0
     share: float = 0.0
     forget_at_s: float = inf
 
@@ -51,8 +57,6 @@ class ShareController(Struct, kw_only=True):
         *,
         sent: float = 0.0,
         refused: float = 0.0,
-        work: float = 0.0,
-        refused_work: float = 0.0,
     ) -> bool:
         """Counts calls; whether a decision was made, after which earlier calls do not count."""
         if now_s < self.counts_from_s:
@@ -66,7 +70,6 @@ class ShareController(Struct, kw_only=True):
         else:
             self.sent += sent
             self.refused += refused
-            self.accepted_work += work - refused_work
         self.surplus += allowed * sent - refused
         if self.surplus < 0:
             self.surplus = 0.0
@@ -79,30 +82,35 @@ class ShareController(Struct, kw_only=True):
 
     def reset(self, now_s: float) -> None:
         """Counts anew from here."""
+        if self.share:
+            self.level, self.share = self.after, 0.0
+        self._restart(now_s)
+
+    def _restart(self, now_s: float) -> None:
         self.counts_from_s = now_s + self.lag_s
         self.since_s = inf
-        self.sent = self.refused = self.accepted_work = self.surplus = 0.0
+        self.sent = self.refused = self.surplus = 0.0
 
     def _open(self, now_s: float) -> None:
         self.since_s = now_s
-        self.sent = self.refused = self.accepted_work = 0.0
+        self.sent = self.refused = 0.0
 
     def _look(self, now_s: float, allowed: float) -> bool:
         expected = allowed * self.sent
         if self.refused <= expected:
             self._open(now_s)
             return False
-        heavy = self.refused > HEAVY * self.sent
+        heavy = HEAVY * self.sent < self.refused < CLUMP * self.sent
         if self.sent < MIN_CALLS or (now_s - self.since_s < MIN_SPAN_S and not heavy):
             return False
-        if self.refused - expected <= 2 * sqrt(expected) + 1:
+        if self.refused - expected <= Z * sqrt(expected) + 1:
             return False
         self._cut(now_s, allowed)
         return True
 
     def _cut(self, now_s: float, allowed: float) -> None:
         share = self.refused / self.sent
-        accepted = self._accepted_level(now_s, share)
+        accepted = self.level * (1 - share)
         before = self.level
         level = min(
             before, max(MIN_LEVEL * self.most, LARGEST_CUT * before, accepted / (1 - allowed))
@@ -111,28 +119,25 @@ class ShareController(Struct, kw_only=True):
         self.patience = min(2 * self.patience, MAX_PATIENCE) if failed else PATIENCE
         self.streak = 0
         self.level = level
-        self.reset(now_s)
+        self.n1 = self.sent
+        self._restart(now_s + SETTLE_S)
         if share <= HEAVY:
-            self.before, self.share = before, share
+            self.before, self.after, self.share, self.trial_n = before, level, share, self.n1
+            self.level = level * (1 - DEPTH * share)
             self.since_s = self.counts_from_s
         else:
             self.share = 0.0
         self.last = f"cut {share:.3f} {level:.3f} {allowed:.3f}"
-
-    def _accepted_level(self, now_s: float, share: float) -> float:
-        by_share = self.level * (1 - share)
-        if self.most != 1.0 or now_s - self.since_s < MIN_SPAN_S:
-            return by_share
-        return min(by_share, self.accepted_work / (now_s - self.since_s))
 
     def _judge(self, now_s: float, allowed: float) -> bool:
         if self.sent < MIN_CALLS or (
             now_s - self.since_s < MIN_SPAN_S and self.refused < HEAVY * self.sent
         ):
             return False
-        same = min(max(0.8 * self.share, 1.5 * allowed), 0.9)
-        odds = self.refused * log(same / allowed) + (self.sent - self.refused) * log(
-            (1 - same) / (1 - allowed)
+        fallen = allowed - 0.5 * self.target
+        same = min(max(0.8 * self.share, allowed + 0.5 * self.target), 0.9)
+        odds = self.refused * log(same / fallen) + (self.sent - self.refused) * log(
+            (1 - same) / (1 - fallen)
         )
         if odds > RANDOM:
             share = self.refused / self.sent
@@ -140,16 +145,18 @@ class ShareController(Struct, kw_only=True):
                 self._cut(now_s, allowed)
                 self.last += " rises"
                 return True
-            self.background = min(share, HEAVY)
+            pooled = (self.share * self.trial_n + self.refused) / (self.trial_n + self.sent)
+            self.background = min(pooled, HEAVY)
             self.forget_at_s = now_s + FORGET_S
             self.level = self.before
-            self.last = f"random {share:.3f}"
+            self.last = f"random {pooled:.3f}"
         elif odds < OURS:
+            self.level = self.after
             self.last = f"ours {self.refused / self.sent:.3f}"
         else:
             return False
         self.share = 0.0
-        self.reset(now_s)
+        self._restart(now_s)
         return True
 
     def _may_grow(self, now_s: float, allowed: float) -> bool:
@@ -162,6 +169,6 @@ class ShareController(Struct, kw_only=True):
         self.level = min(self.most, self.level * STEPS[min(self.streak, len(STEPS) - 1)][0])
         self.streak += 1
         self.grown_at_s = now_s
-        self.reset(now_s)
+        self._restart(now_s)
         self.last = f"grow {self.level:.3f}"
         return True

@@ -5,7 +5,7 @@ from math import inf
 RUN = 10
 MAX_RUN = 1000
 SHORT_S = 5.0
-PROBE_WAITS_S = (0.25, 0.5, 1.25)
+PROBE_WAITS_S = (0.25, 0.5, 1.0, 2.0)
 DOUBLING_S = 0.4
 FIRST_CALLS_PER_S = 0.8
 

@@ -1,15 +1,6 @@
-"""How fast we dare to go after the judge has refused calls. Arithmetic alone: no clock, no waiting.
+"""How fast calls go after the judge has refused some: the share controller and the storm, joined."""
 
-Single refusals (another tenant, a quota lower than configured) are met by additive increase and
-multiplicative decrease of the rate (AIMD): x0.8 at most once a second, 1 % of the rate back a second.
-
-A storm, in which nothing gets through, is met by probes, and when one is answered by twice as many
-every half second, as in TCP's slow start. With AIMD alone it would take 20 s to come down from 100
-calls a second to one, and 99 s to come back. The first answer to a call that was sent after the
-refusals began shows that it was no storm; then the rate is halved and AIMD goes on from there. Calls
-sent earlier prove nothing: an accepted call takes longer than a refusal, so their answers keep coming.
-"""
-
+from collections import deque
 from math import inf
 
 from msgspec import Struct
@@ -17,7 +8,8 @@ from msgspec import Struct
 from judge_service.flow.admission.share import TARGET, ShareController
 from judge_service.flow.admission.storm import Storm
 
-LOOK_EVERY_S = 0.25
+SLICE_S = 0.1
+BURST_S = 0.1
 
 
 class ThrottleStatistics(Struct, frozen=True, kw_only=True):
@@ -30,25 +22,30 @@ class ThrottleStatistics(Struct, frozen=True, kw_only=True):
     is_probing: bool
 
 
+class Slice(Struct):
+    """Calls that were sent within a tenth of a second."""
+
+    began_at_s: float
+    first: int
+    refused: int = 0
+
+
 class Throttle:
     """Joins the share controller and the storm for one target."""
 
     def __init__(self, *, most: float = 1.0, target: float = TARGET) -> None:
         self.calm = True
         self.is_leased = False
+        self.level = most
+        self.next_at_s = -inf
         self._share = ShareController(most=most, target=target)
         self._storm = Storm()
         self._sent = self._refused = 0
-        self._work = 0.0
-        self._mark = self._reported = 0
-        self._reported_work = 0.0
+        self._slices = deque([Slice(-inf, 1)])
         self._look_at_s = -inf
-        self._looked = 0
-        self._looked_at_s = -inf
-        self._rate = 0.0
+        self._due_s = -inf
+        self._calls_per_s = 0.0
         self._refusal_s = 0.02
-        self.level = most
-        self.next_at_s = -inf
         self.log: list[tuple[float, str]] | None = None
 
     def __repr__(self) -> str:
@@ -66,13 +63,11 @@ class Throttle:
         )
 
     def sent(self, now_s: float, work: float) -> int:
-        self._sent += 1
-        self._work += work
-        if not self.calm and self._storm.calls_per_s < inf:
-            self._storm.sent(now_s)
-            self.next_at_s = self._storm.next_at_s
         if now_s >= self._look_at_s:
             self.tick(now_s)
+        self._sent += 1
+        if not self.calm:
+            self._pace(now_s, work)
         return self._sent
 
     def answered(self, number: int, now_s: float) -> None:
@@ -81,63 +76,72 @@ class Throttle:
             storm.answered(number, now_s, self._sent)
             self._follow()
 
-    def refused(self, number: int, now_s: float, sent_at_s: float, work: float) -> None:
+    def refused(self, number: int, now_s: float, sent_at_s: float) -> None:
         self._refused += 1
         self._refusal_s += 0.1 * (now_s - sent_at_s - self._refusal_s)
         storm = self._storm
-        if storm.is_probing:
-            return
-        if storm.refused(number):
-            storm.start(now_s, self._sent, self._rate)
-            self._decided(now_s)
-            self._share.reset(now_s)
-        elif number > self._mark:
-            self._note(number, now_s, 1, work)
-        self._follow()
+        if not storm.is_probing and storm.refused(number):
+            storm.start(now_s, self._sent, self._calls_per_s)
+            if self.log is not None:
+                self.log.append((now_s, "storm"))
+            self._follow()
+        if number >= self._slices[0].first:
+            piece = next(piece for piece in reversed(self._slices) if piece.first <= number)
+            piece.refused += 1
 
     def changes_at_s(self, now_s: float) -> float:
         if self.calm:
             return inf
-        if self._sent > self._looked and not self._storm.is_probing:
-            return max(now_s, min(self._look_at_s, self._storm.doubles_at_s))
-        return self._storm.doubles_at_s
+        if self._storm.calls_per_s < inf:
+            return max(now_s, self._storm.doubles_at_s)
+        if self._sent < self._slices[0].first:
+            return inf
+        return max(now_s, self._look_at_s)
 
     def tick(self, now_s: float) -> bool:
         level, next_at_s = self.level, self.next_at_s
-        if self._storm.tick(now_s) and self._storm.calls_per_s == inf:
-            self._decided(now_s)
-            self._share.reset(now_s)
-        if now_s >= self._look_at_s and not self._storm.is_probing:
-            self._note(self._looked, now_s, 0, 0.0)
-            if self._storm.calls_per_s == inf and now_s > self._looked_at_s:
-                self._rate = (self._sent - self._looked) / (now_s - self._looked_at_s)
-            self._looked = self._sent
-            self._looked_at_s = now_s
-            self._look_at_s = now_s + max(LOOK_EVERY_S, 3 * self._refusal_s)
+        if self._storm.calls_per_s < inf:
+            if self._storm.tick(now_s) and self._storm.calls_per_s == inf:
+                self._share.reset(now_s)
+                self._count_anew(now_s)
+        elif now_s >= self._look_at_s:
+            self._look(now_s)
         self._follow()
         return self.level != level or self.next_at_s != next_at_s
 
-    def _note(self, number: int, now_s: float, refused: int, refused_work: float) -> None:
-        if self.is_leased:  # the store's controller decides for all processes
-            return
-        sent = max(0, number - self._reported)
-        work = 0.0
-        if sent:
-            work = (self._work - self._reported_work) * sent / (self._sent - self._reported)
-            self._reported, self._reported_work = number, self._reported_work + work
-        if self._share.note(
-            now_s, sent=sent, refused=refused, work=work, refused_work=refused_work
-        ):
-            self._decided(now_s)
-            if self.log is not None:
-                self.log.append((now_s, self._share.last))
+    def _look(self, now_s: float) -> None:
+        slices = self._slices
+        known_s = now_s - 1.5 * self._refusal_s
+        slices.append(Slice(now_s, self._sent + 1))
+        self._look_at_s = now_s + SLICE_S
+        while len(slices) > 1 and slices[1].began_at_s <= known_s:
+            piece, end = slices.popleft(), slices[0]
+            sent = end.first - piece.first
+            if end.began_at_s - piece.began_at_s < 10 * SLICE_S:
+                calls_per_s = sent / (end.began_at_s - piece.began_at_s)
+                self._calls_per_s += 0.1 * (calls_per_s - self._calls_per_s)
+            if not self.is_leased and self._share.note(now_s, sent=sent, refused=piece.refused):
+                self._count_anew(now_s)
+                if self.log is not None:
+                    self.log.append((now_s, self._share.last))
 
-    def _decided(self, now_s: float) -> None:
-        self._mark = self._reported = self._looked = self._sent
-        self._reported_work = self._work
-        self._look_at_s = now_s + max(LOOK_EVERY_S, 3 * self._refusal_s)
+    def _count_anew(self, now_s: float) -> None:
+        self._slices.clear()
+        self._slices.append(Slice(now_s, self._sent + 1))
+        self._look_at_s = now_s + SLICE_S
+
+    def _pace(self, now_s: float, work: float) -> None:
+        if self._storm.calls_per_s < inf:
+            self._storm.sent(now_s)
+        else:
+            self._due_s = max(self._due_s, now_s) + work / self.level
+        self._follow()
 
     def _follow(self) -> None:
         self.level = self._share.level
-        self.next_at_s = self._storm.next_at_s
-        self.calm = self.level >= self._share.most and self._storm.calls_per_s == inf
+        is_open = self._storm.calls_per_s == inf
+        self.calm = self.level >= self._share.most and is_open
+        if self.calm:
+            self.next_at_s = -inf
+        else:
+            self.next_at_s = self._due_s - BURST_S if is_open else self._storm.next_at_s
