@@ -2,7 +2,7 @@
 
     python loadtest/shared_quota.py [--processes 40] [--steady-s 70] [--down-s 10] [--after-s 65]
 
-Through Redis: each process is a limiter in front of a pretended judge of 50 ms, always with more to do
+Through Redis: each process is a gate in front of a pretended judge of 50 ms, always with more to do
 than it may. After `steady-s` the server is killed, after `down-s` more it is started again, empty. When
 a call began is read from the system's monotonic clock, which all processes share.
 
@@ -46,11 +46,15 @@ from msgspec.structs import replace
 
 from judge_service import open_service
 from judge_service.flow import Request
+from judge_service.flow.admission.breaker import Breaker
+from judge_service.flow.admission.gate import Gate, Limit
 from judge_service.flow.admission.lease import QuotaLease
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
+from judge_service.flow.admission.slots import Slots
+from judge_service.flow.admission.throttle import Throttle
+from judge_service.flow.latencies import Latencies
 from judge_service.flow.stores import Ask, Lease
 from judge_service.flow.stores.redis import RedisStore
-from judge_service.telemetry.events import Event, StoreBack
+from judge_service.telemetry.events import Event, StoreBack, ignore
 
 CALLS_PER_S = 10
 """Of the quota, a process: 400 a second for 40."""
@@ -241,10 +245,14 @@ class Watched:
 async def share(plan: Plan) -> Seen:
     """A worker behind Redis."""
     seen, store = Seen([], [], [], 0), Watched(RedisStore(plan.url))
-    limit: RateLimit[None, None] = RateLimit(
+    gate: Gate[None, None] = Gate(
         limits={"requests": Limit(plan.requests_per_minute)},
         reserve=lambda _body: (1,),
         charge=lambda _body, _result: (1,),
+        slots=Slots(max_in_flight=WORKERS),
+        breaker=Breaker(target="loadtest", sink=ignore),
+        throttle=Throttle(),
+        latencies=Latencies(),
     )
 
     def note(event: Event) -> None:
@@ -258,11 +266,11 @@ async def share(plan: Plan) -> Seen:
     async def evaluate() -> None:
         while time.monotonic() < plan.end_s:
             seen.unfinished += 1
-            await limit(Request(None), judge)
+            await gate(Request(None), judge)
             seen.unfinished -= 1
 
     quota = {"requests": plan.requests_per_minute}
-    shared = QuotaLease(limit, store=store, quota="loadtest", per_minute=quota, sink=note)
+    shared = QuotaLease(gate, store=store, quota="loadtest", per_minute=quota, sink=note)
     shared.start()
     await asyncio.sleep(plan.start_s - time.monotonic())
     # what still waits at the end ends too: it takes a round more

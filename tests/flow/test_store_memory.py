@@ -1,6 +1,6 @@
 import pytest
 
-from judge_service.flow.stores import Ask, Rules
+from judge_service.flow.stores import Ask, Lease, Rules
 from judge_service.flow.stores.brake import FLOOR, Brake
 from judge_service.flow.stores.memory import MemoryStore, TimeLine
 from judge_service.testing import run_virtual
@@ -137,6 +137,49 @@ def test_after_a_loss_the_share_of_those_still_alone_is_not_dealt_out() -> None:
     assert first.granted == {"requests": 10}  # a quarter second of the 40 a second that are left
     assert second.delay_s == pytest.approx(0.25)
     assert quota.lease(ask("a", want=1000), NOW_S + 2).granted == {"requests": 25}
+
+
+def told(lease: Lease, *, after_s: float = 0.0, **fields: object) -> Ask:
+    """The next ask of a client whose lease has begun `after_s` ago."""
+    taken_s = lease.taken_s - after_s
+    return ask(seen=lease.seen, taken_s=taken_s, clients=lease.clients, **fields)  # type: ignore[arg-type]  # table
+
+
+def test_a_line_that_has_forgotten_begins_where_the_clients_last_one_ends() -> None:
+    lease = line().lease(ask(want=1000), NOW_S)
+
+    again = line().lease(told(lease, after_s=0.2, want=1000), NOW_S + 0.2)
+
+    assert again.delay_s == pytest.approx(0.3)
+
+
+def test_who_had_to_wait_knows_that_the_others_wait_as_well() -> None:
+    quota = line()
+    leases = [quota.lease(ask(name, want=1000), NOW_S) for name in "abab"]
+
+    again = line().lease(told(leases[3], want=1000), NOW_S + 1.0)
+
+    assert leases[3].delay_s == pytest.approx(1.0)
+    assert (again.clients, again.granted) == (2, {"requests": 25})
+    assert again.delay_s == pytest.approx(0.5)  # its own lease, and one of the other
+
+
+def test_what_the_line_remembers_itself_is_not_told_to_it() -> None:
+    quota = line()
+    lease = quota.lease(ask(want=1000), NOW_S)
+    quota.lease(ask("b", returned={"requests": 50}), NOW_S)
+
+    assert quota.lease(told(lease, want=1000), NOW_S).delay_s == 0
+
+
+def test_a_clients_word_of_the_others_is_believed_until_they_have_had_their_turns() -> None:
+    quota = line()
+    leases = [quota.lease(ask(name, want=1000), NOW_S) for name in "abab"]
+    empty = line()
+    empty.lease(told(leases[3]), NOW_S + 1)
+
+    assert empty.lease(ask("a"), NOW_S + 1.49).clients == 2
+    assert empty.lease(ask("a"), NOW_S + 1.51).clients == 1
 
 
 def test_throttling_slows_all_once_a_second() -> None:

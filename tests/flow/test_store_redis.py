@@ -5,10 +5,11 @@ import uuid
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec.structs import replace
 
 from judge_service.flow.stores import Ask, Lease, Rules, StoreFailed
 from judge_service.flow.stores.memory import TimeLine
-from judge_service.flow.stores.redis import VERSION, RedisStore
+from judge_service.flow.stores.redis import VERSION, RedisStore, _keys
 from tests.flow.conftest import RedisServer
 
 QUICK_S = 0.25
@@ -47,18 +48,50 @@ SCRIPT: list[Ask] = [
 ]
 
 
-async def test_the_script_does_what_the_readable_form_does(store: RedisStore) -> None:
-    quota, line = new_quota(), TimeLine(Rules())
+async def forget(store: RedisStore, quota: str) -> None:
+    await store._client.delete(*_keys(quota))
 
-    for step in SCRIPT:
-        now_s = time.monotonic()
-        lease, expected = await store.lease(quota, step), line.lease(step, now_s)
+
+@pytest.mark.parametrize("forgets_before", [None, 3, 6], ids=["never", "step 3", "step 6"])
+async def test_the_script_does_what_the_readable_form_does(
+    store: RedisStore, forgets_before: int | None
+) -> None:
+    quota, line = new_quota(), TimeLine(Rules())
+    last: dict[str, tuple[Lease, Lease]] = {}
+
+    for number, step in enumerate(SCRIPT):
+        if number == forgets_before:
+            await forget(store, quota)
+            line = TimeLine(Rules())
+        asks = [
+            replace(step, seen=known.seen, taken_s=known.taken_s, clients=known.clients)
+            for known in last.get(step.client, ())
+        ] or [step, step]
+        lease, expected = await store.lease(quota, asks[0]), line.lease(asks[1], time.monotonic())
+        last[step.client] = lease, expected
 
         assert lease.granted == expected.granted, step
         assert lease.clients == expected.clients, step
         assert lease.delay_s == pytest.approx(expected.delay_s, abs=0.1), step
+        assert lease.taken_s == pytest.approx(expected.taken_s, abs=1e-6), step
         assert lease.valid_for_s == expected.valid_for_s
         assert lease.pace == pytest.approx(expected.pace, abs=1e-6), step
+
+
+async def test_a_copy_that_lags_behind_is_told_what_it_has_missed(store: RedisStore) -> None:
+    quota = new_quota()
+    lease = await store.lease(quota, ask("a", want={"requests": 50}))
+    line = _keys(quota)[0]
+    for field in ("at", "since"):  # as if this memory had ended before that answer
+        await store._client.hincrby(line, field, -10_000_000)
+    await store._client.hdel(line, "next:requests")
+
+    known = {"seen": lease.seen, "taken_s": lease.taken_s, "clients": 4}
+    second = await store.lease(quota, ask("a", want={"requests": 50}, **known))
+    third = await store.lease(quota, ask("b", want={"requests": 50}))
+
+    assert second.delay_s == pytest.approx(0.5, abs=0.1)
+    assert third.clients == 4
 
 
 async def test_grants_a_chunk_of_each_resource_at_most(store: RedisStore) -> None:

@@ -130,6 +130,7 @@ class QuotaLease:
         self._returned: dict[str, int] = {}
         self._ahead: Mapping[str, int] = {}
         self._filled_at_s = self._paid_until_s = self._told_at_s = 0.0
+        self._seen, self._taken_until_s = "", 0.0
 
     def __repr__(self) -> str:
         return f"QuotaLease({self._quota} through {self._store!r})"
@@ -167,7 +168,7 @@ class QuotaLease:
         self._limiter.drop()
         self._held = dict.fromkeys(self._per_minute, 0.0)
         self._returned = {}
-        self._known_until_s = 0.0
+        self._known_until_s = self._taken_until_s = 0.0
         self._need.set()
         self._task = asyncio.create_task(self._serve(), name=f"lease {self._quota}")
 
@@ -210,6 +211,8 @@ class QuotaLease:
         except StoreFailed as problem:
             asked_at_s, lease = await self._go_alone(problem)
         begins_at_s = _now_s() + lease.delay_s
+        if lease.granted:
+            self._taken_until_s = begins_at_s + lease.taken_s
         self._ahead = lease.granted
         await asyncio.sleep(lease.delay_s)
         self._ahead = {}
@@ -246,7 +249,7 @@ class QuotaLease:
         except Exception as problem:
             self._failed += 1
             raise StoreFailed(f"{self._store!r} failed: {problem!r}") from problem
-        self._clients, self._pace = lease.clients, lease.pace
+        self._clients, self._pace, self._seen = lease.clients, lease.pace, lease.seen
         self._known_until_s = _now_s() + KNOWN_S
         return lease
 
@@ -266,6 +269,9 @@ class QuotaLease:
             throttled=throttled > self._throttled,
             lost_clients=lost,
             leaving=leaving,
+            seen=self._seen,
+            taken_s=max(0.0, self._taken_until_s - _now_s()),
+            clients=max(1, self._clients),
         )
         if ask.throttled:
             self._throttled, self._told_at_s = throttled, _now_s()

@@ -9,7 +9,9 @@
 
 The time line is GCRA's theoretical arrival time, one number a resource, on the store's clock. It
 passes by itself, so that a crashed client leaks nothing; it holds no credit, so that a store which
-has forgotten everything starts without a burst.
+has forgotten everything starts without a burst. What such a store had dealt out is still in the
+clients' hands: each brings what it knows of the old line with its next ask (`Ask.seen`, `taken_s`),
+and the new line begins behind that.
 """
 
 from collections.abc import Mapping
@@ -65,6 +67,9 @@ class Ask(Struct, frozen=True, kw_only=True):
     throttled: the judge refused calls although they were leased.
     lost_clients: how many shared the quota when this client lost the store, 0 if it did not.
     leaving: this client will not ask again.
+    seen: the store's last answer to this client, as `Lease.seen` named it; empty for a newcomer.
+    taken_s, clients: what that answer and its lease told: for how long from now the time line is taken,
+        and how many share it. Only a store that does not remember the answer reads them.
     """
 
     client: str
@@ -75,6 +80,9 @@ class Ask(Struct, frozen=True, kw_only=True):
     throttled: bool = False
     lost_clients: int = 0
     leaving: bool = False
+    seen: str = ""
+    taken_s: float = 0.0
+    clients: int = 1
 
 
 class Lease(Struct, frozen=True, kw_only=True):
@@ -85,6 +93,9 @@ class Lease(Struct, frozen=True, kw_only=True):
     valid_for_s: seconds from its beginning at which it ends.
     clients: how many share the quota now, at least 1.
     pace: the part of the quota that is dealt out, in (0, 1], below 1 after throttling.
+    seen: names this answer, for `Ask.seen`; empty if the store cannot forget.
+    taken_s: seconds from its beginning for which the time line is taken: by this lease, and if it had to
+        wait, by a lease of each other client.
     """
 
     granted: Mapping[str, int]
@@ -92,6 +103,8 @@ class Lease(Struct, frozen=True, kw_only=True):
     valid_for_s: float
     clients: int
     pace: float = 1.0
+    seen: str = ""
+    taken_s: float = 0.0
 
 
 class QuotaStore(Protocol):

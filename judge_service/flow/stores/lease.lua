@@ -1,8 +1,10 @@
 -- One ask of one client for a part of a shared quota. The readable form is memory.py, `TimeLine`, and
 -- brake.py, `Brake`: change them together (tests/flow/test_store_redis.py compares them).
 --
--- KEYS[1]  hash: next:<resource> = when its time line is free, at = clock of the last call,
---          base, resume, cut = Brake, lost, learning = clients that spend on their own, and until when
+-- KEYS[1]  hash: next:<resource> = when its time line is free, since = since when this is remembered,
+--          at = clock of the last call, base, resume, cut = Brake,
+--          lost, learning = clients that spend on their own, and until when,
+--          told, told_until = clients that an older memory knew, and until when they count
 -- KEYS[2]  sorted set: client -> until when it is counted
 -- ARGV[1]  Rules as JSON, ARGV[2] Ask as JSON. Returns a Lease as JSON.
 --
@@ -28,16 +30,14 @@ local function set(field, value)
 end
 
 -- A clock that went back: time lines, and what else is dated, go back with it.
+local NO_DATE = { base = true, resume = true, lost = true, told = true }
 local back = (state.at or now) - now
 if back > 0 then
   for field, value in pairs(state) do
-    if field ~= 'base' and field ~= 'resume' and field ~= 'lost' then
-      set(field, value - back)
-    end
+    if not NO_DATE[field] then set(field, value - back) end
   end
   redis.call('DEL', members)
 end
-set('at', now)
 
 -- Brake
 local CUT, CUT_EVERY, FLOOR, PEACE = 0.8, 1 * SECOND, 0.01, 2 * SECOND
@@ -82,8 +82,8 @@ end
 if ask.lost_clients > 0 or not is_learning then
   set('lost', math.max(ask.lost_clients, is_learning and state.lost or 0))
 end
-local clients = math.max(present, state.lost)
-local dealt = pace * (1 - rules.alone_share * (1 - present / clients))
+local spending = math.max(present, state.lost)
+local dealt = pace * (1 - rules.alone_share * (1 - present / spending))
 
 local rates = {}
 for name, amount in pairs(ask.per_minute) do
@@ -92,15 +92,38 @@ for name, amount in pairs(ask.per_minute) do
   set('next:' .. name, math.max(now, free))
 end
 
+-- What the client knows and we have forgotten: it was answered before our memory begins, or after it ends
+if not state.since then
+  set('since', now)
+  set('at', now)
+end
+local seen = tonumber(ask.seen) or state.at
+if seen > state.at then set('since', now) end
+if seen < state.since or seen > state.at then
+  local taken_until = now + ask.taken_s * SECOND
+  for name in pairs(rates) do
+    set('next:' .. name, math.max(state['next:' .. name], taken_until))
+  end
+  local is_told = now < (state.told_until or 0)
+  set('told', math.max(ask.clients, is_told and state.told or 0))
+  set('told_until', math.max(state.told_until or 0, taken_until))
+end
+set('at', now)
+local clients = spending
+if now < (state.told_until or 0) then clients = math.max(clients, state.told) end
+
 -- Of each resource what is wanted, a chunk at most, but what one call needs at least; a chunk is put
 -- at the end of the lines
 local batch_us = math.min(rules.batch_s, rules.round_s / clients) * SECOND
-local granted, start = {}, now
+local granted, start, own, each = {}, now, 0, 0
 for name, units in pairs(ask.want) do
   local least = ask.least[name] or 1
   local batch = math.min(rules.batch_calls * least, rates[name] * batch_us)
   local most = math.max(rates[name] * rules.chunk_s * SECOND / clients, batch)
-  granted[name] = math.min(units, math.max(least, math.floor(most + 1e-9)))
+  most = math.max(least, math.floor(most + 1e-9))
+  granted[name] = math.min(units, most)
+  own = math.max(own, granted[name] / rates[name])
+  each = math.max(each, most / rates[name])
   start = math.max(start, state['next:' .. name])
 end
 local free = start
@@ -113,12 +136,12 @@ end
 if not ask.leaving then
   redis.call('ZADD', members, start + rules.active_s * SECOND, ask.client)
 end
+local others = start > now and clients - 1 or 0
 local arguments = {}
 for field, value in pairs(changed) do
   arguments[#arguments + 1] = field
   -- tostring() keeps 14 digits, microseconds have 16
-  local whole = field == 'base' or field == 'resume'
-  arguments[#arguments + 1] = string.format(whole and '%.17g' or '%.0f', value)
+  arguments[#arguments + 1] = string.format(NO_DATE[field] and '%.17g' or '%.0f', value)
 end
 redis.call('HSET', line, unpack(arguments))
 local keep_ms = math.ceil((free - now) / 1000 + rules.keep_s * 1000)
@@ -131,4 +154,6 @@ return cjson.encode({
   valid_for_s = rules.valid_s,
   clients = clients,
   pace = pace,
+  seen = string.format('%.0f', now),
+  taken_s = (own + others * each) / SECOND,
 })

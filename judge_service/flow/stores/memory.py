@@ -29,6 +29,10 @@ class TimeLine:
         self._brake = Brake()
         self._lost_clients = 0
         self._learning_until_s = 0.0
+        self._since_s: float | None = None
+        self._at_s = 0.0
+        self._told_clients = 0
+        self._told_until_s = 0.0
 
     def lease(self, ask: Ask, now_s: float) -> Lease:
         """Answers one ask; the caller's clock must not go back."""
@@ -36,22 +40,28 @@ class TimeLine:
             self._brake.pull(now_s)
         pace = self._brake.part(now_s)
         present = self._count(ask, now_s)
-        clients = max(present, self._count_lost(ask, now_s))
-        dealt = pace * (1 - self._rules.alone_share * (1 - present / clients))
+        spending = max(present, self._count_lost(ask, now_s))
+        dealt = pace * (1 - self._rules.alone_share * (1 - present / spending))
         rates = {name: amount / 60 * dealt for name, amount in ask.per_minute.items()}
         for name, rate in rates.items():
             back_s = ask.returned.get(name, 0) / rate
             self._next_s[name] = max(now_s, self._next_s.get(name, now_s) - back_s)
-        granted = self._portion(ask, rates, clients)
+        self._be_told(ask, now_s)
+        clients = max(spending, self._told_clients * (now_s < self._told_until_s))
+        most = {name: self._most(rates[name], ask.least.get(name, 1), clients) for name in ask.want}
+        granted = {name: min(units, most[name]) for name, units in ask.want.items()}
         start_s = self._append(granted, rates, now_s)
         if not ask.leaving:
             self._until_s[ask.client] = start_s + self._rules.active_s
+        own_s, each_s = (longest_s(units, rates) for units in (granted, most))
         return Lease(
             granted=granted,
             delay_s=start_s - now_s,
             valid_for_s=self._rules.valid_s,
             clients=clients,
             pace=pace,
+            seen=repr(now_s),
+            taken_s=own_s + (clients - 1) * each_s * (start_s > now_s),
         )
 
     def clients(self, now_s: float) -> int:
@@ -75,15 +85,26 @@ class TimeLine:
             self._lost_clients = max(ask.lost_clients, self._lost_clients * is_learning)
         return self._lost_clients
 
-    def _portion(self, ask: Ask, rates: Mapping[str, float], clients: int) -> dict[str, int]:
-        """Of each resource what is wanted, a chunk at most, but what one call needs at least."""
-        return {
-            name: min(units, self._most(rates[name], ask.least.get(name, 1), clients))
-            for name, units in ask.want.items()
-        }
+    def _be_told(self, ask: Ask, now_s: float) -> None:
+        """Learns from the client what was forgotten since its last answer.
+
+        An answer before our memory begins was given by a memory that is lost; one after our last was
+        given by a newer one than ours, a copy that lags behind: then everybody's answers are news.
+        """
+        if self._since_s is None:
+            self._since_s = self._at_s = now_s
+        seen_s = float(ask.seen or self._at_s)
+        if seen_s > self._at_s:
+            self._since_s = now_s
+        if not self._since_s <= seen_s <= self._at_s:
+            until_s = now_s + ask.taken_s
+            self._next_s = {name: max(until_s, next_s) for name, next_s in self._next_s.items()}
+            self._told_clients = max(ask.clients, self._told_clients * (now_s < self._told_until_s))
+            self._told_until_s = max(self._told_until_s, until_s)
+        self._at_s = now_s
 
     def _most(self, rate: float, least: int, clients: int) -> int:
-        """Units of one chunk."""
+        """Units of one chunk: what is wanted is cut to it, but what one call needs is granted."""
         rules = self._rules
         batch_s = min(rules.batch_s, rules.round_s / clients)
         batch = min(rules.batch_calls * least, rate * batch_s)
@@ -98,6 +119,11 @@ class TimeLine:
             begin_s = max(self._next_s[name], start_s - self._rules.lag_s)
             self._next_s[name] = begin_s + units / rates[name]
         return start_s
+
+
+def longest_s(units: Mapping[str, int], rates: Mapping[str, float]) -> float:
+    """How long the resource takes of which there is most for its rate."""
+    return max((amount / rates[name] for name, amount in units.items()), default=0.0)
 
 
 class MemoryStore:

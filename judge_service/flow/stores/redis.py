@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from judge_service.flow.stores import Ask, Lease, Rules, StoreFailed
 
-VERSION = 1
+VERSION = 2
 """Of script and keys together. Raise it with every change of what `lease.lua` keeps."""
 
 TIMEOUT_S = 0.1

@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 
 from judge_service.errors import Throttled
 from judge_service.flow import Request
+from judge_service.flow.admission.bucket import Limit
+from judge_service.flow.admission.gate import Gate
 from judge_service.flow.admission.lease import ALONE_SHARE, QuotaLease
 from judge_service.flow.stores import Ask, Lease, QuotaStore, StoreFailed
 from judge_service.flow.stores.dynamodb import DynamoDBStore
@@ -21,6 +22,7 @@ from judge_service.flow.stores.redis import RedisStore
 from judge_service.telemetry.events import StoreBack, StoreLost
 from judge_service.testing import RecordingSink, VirtualTimeLoop, run_virtual
 from tests.flow.conftest import RedisServer
+from tests.flow.gates import new_gate
 
 QUOTA = "judge"
 JUDGE_S = 0.05
@@ -52,14 +54,10 @@ class FlakyStore:
 
 
 class Process:
-    """One of those who share: a limiter, its part in the quota, and a judge that takes 50 ms."""
+    """One of those who share: a gate, its part in the quota, and a judge that takes 50 ms."""
 
     def __init__(self, store: QuotaStore, per_minute: float, name: str, **options: Any) -> None:
-        self.limit: RateLimit[Any, Any] = RateLimit(
-            limits={"requests": Limit(per_minute)},
-            reserve=lambda _body: (1,),
-            charge=lambda _body, _result: (1,),
-        )
+        self.limit = new_gate({"requests": Limit(per_minute)})
         quota = {"requests": per_minute}
         self.shared = QuotaLease(
             self.limit, store=store, quota=QUOTA, per_minute=quota, client=name, **options
@@ -179,8 +177,8 @@ def test_two_resources_are_leased_together() -> None:
     async def scenario() -> None:
         store, used = MemoryStore(), [0, 0]
         per_minute = {"requests": 6000.0, "tokens": 600_000.0}
-        limit: RateLimit[int, None] = RateLimit(
-            limits={name: Limit(amount) for name, amount in per_minute.items()},
+        limit: Gate[int, None] = new_gate(
+            {name: Limit(amount) for name, amount in per_minute.items()},
             reserve=lambda tokens: (1, 2 * tokens),  # half is given back in the end
             charge=lambda tokens, _none: (1, tokens),
         )
@@ -233,6 +231,49 @@ def test_a_lost_store_costs_little_and_frees_nothing(lost_s: float, empty: bool)
             assert sink.of(StoreLost)[0].clients == 20
         assert fleet.between(10 + lost_s + 4, 10 + lost_s + 14) >= 0.98 * 2000
         assert sum(process.lost for process in fleet.processes) == 0
+
+    virtually(scenario)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_store_that_forgets_again_and_again_frees_nothing(seed: int) -> None:
+    """At random moments; `seed` is the whole way to play it again."""
+
+    async def scenario() -> None:
+        random.seed(seed)
+        store = FlakyStore()
+        per_minute = random.choice([3000, 6000, 24_000])
+        mean_s = random.choice([0.5, 2.0, 8.0])
+        fleet = Fleet(40, per_minute, store)
+        fleet.saturate()
+        await asyncio.sleep(12)  # a round of all: before, nobody knows how many there are
+        for _ in range(int(80 / mean_s)):
+            await asyncio.sleep(random.expovariate(1 / mean_s))
+            store.come_back(empty=True)
+        seconds = asyncio.get_running_loop().time() - fleet.started_s
+        await fleet.stop()
+
+        assert fleet.worst_window() <= 1.01
+        assert fleet.between(10, seconds) >= 0.95 * (seconds - 10) * per_minute / 60
+
+    virtually(scenario)
+
+
+@pytest.mark.parametrize(("clients", "per_minute"), [(1, 6000), (8, 12_000)])
+def test_a_store_that_forgets_each_half_second_from_the_start_frees_nothing(
+    clients: int, per_minute: int
+) -> None:
+    async def scenario() -> None:
+        store = FlakyStore()
+        fleet = Fleet(clients, per_minute, store)
+        fleet.saturate()
+        for _ in range(150):
+            await asyncio.sleep(0.5)
+            store.come_back(empty=True)
+        await fleet.stop()
+
+        assert fleet.worst_window() <= 1.01
+        assert fleet.between(5, 75) >= 0.95 * 70 * per_minute / 60
 
     virtually(scenario)
 
@@ -485,6 +526,21 @@ async def test_eight_limiters_share_a_real_redis(redis_server: RedisServer) -> N
     assert fleet.between(1, 2) == pytest.approx(400, rel=0.1)
     assert jain([len(process.began_s) for process in fleet.processes]) >= 0.8  # 4 turns each
     assert store.statistics().operations <= 0.1 * len(fleet.began_s())
+
+
+async def test_a_real_redis_that_is_flushed_each_half_second_frees_nothing(
+    own_redis_server: RedisServer,
+) -> None:
+    store = RedisStore(own_redis_server.url, timeout_s=0.25)
+    fleet = Fleet(8, 24_000, store)
+    fleet.saturate()
+    for _ in range(8):
+        await asyncio.sleep(0.5)
+        await store._client.flushall()
+    await fleet.stop()
+    await store.aclose()
+
+    assert 0.8 * 1200 <= fleet.between(1, 4) <= 1.1 * 1200
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
