@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 
 from judge_service.aws.identity_source import identity_source
 from judge_service.aws.refusal import read_refusal
@@ -17,16 +16,16 @@ from judge_service.backends.bedrock.errors import error_of
 from judge_service.backends.scripted import Scripted
 from judge_service.errors import Denied, JudgeServiceError, QuotaExhausted
 from judge_service.flow import Request
-from judge_service.flow.admission.breaker import Breaker
+from judge_service.flow.admission.bucket import Limit
 from judge_service.grading import load_rubric, open_custom_grader
 from judge_service.http import failures
 from judge_service.http.reply import Reply
 from judge_service.service import open_service
 from judge_service.settings import load_settings
-from judge_service.telemetry.events import ignore
 from judge_service.testing import run_virtual
 from judge_service.values import Sample
 from lambda_adapter.rollout_queue import answer_queue
+from tests.flow.gates import new_gate
 
 ROOT = Path(__file__).parents[2]
 KEYS = {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "us-east-1"}
@@ -92,24 +91,20 @@ def flow() -> Iterator[str]:
         raise QuotaExhausted("for the day")
 
     async def breaker() -> str:
-        layer: Breaker[Any, Any] = Breaker(target="bedrock us-east-1 m", sink=ignore)
+        gate = new_gate(target="bedrock us-east-1 m")
         for _ in range(2):
-            said = await raised(layer(Request("q"), spent))
+            said = await raised(gate(Request("q"), spent))
         return said
 
     async def late() -> str:
-        limit: RateLimit[Any, Any] = RateLimit(
-            limits={"requests": Limit(per_minute=1, burst_s=60)},
-            reserve=lambda _: (1,),
-            charge=lambda _, __: (1,),
-        )
+        gate = new_gate({"requests": Limit(per_minute=1, burst_s=60)})
 
         async def answer(_request: Any) -> str:
             return "a"
 
         loop = asyncio.get_running_loop()
-        await limit(Request("q"), answer)
-        return await raised(limit(Request("q", loop.time() + 1), answer))
+        await gate(Request("q"), answer)
+        return await raised(gate(Request("q", loop.time() + 1), answer))
 
     yield run_virtual(breaker())
     yield run_virtual(late())

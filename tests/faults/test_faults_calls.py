@@ -195,7 +195,7 @@ async def score_again(judge: JudgeService, number: int) -> Reward:
     return (await judge.score(samples(1, first=number)))[0]
 
 
-async def test_a_batch_that_is_left_leaves_the_simulator_and_the_limiter_empty() -> None:
+async def test_a_batch_that_is_left_leaves_the_simulator_and_the_gate_empty() -> None:
     config = SimulatorConfig(latency_median_s=0.1, latency_sigma=0.0)
     limits = {"JUDGE_LIMITS_REQUESTS_PER_MINUTE": "600", "JUDGE_LIMITS_MAX_IN_FLIGHT": "4"}
     async with judging(config, **limits) as (judge, simulator):
@@ -211,10 +211,10 @@ async def test_a_batch_that_is_left_leaves_the_simulator_and_the_limiter_empty()
 
 
 def held(judge: JudgeService, simulator: Simulator) -> tuple[float, ...]:
-    limit = judge._assembly.targets[0].limit.statistics()
+    gate = judge._assembly.targets[0].gate.statistics()
     return (
-        limit.waiting,
-        limit.in_flight,
-        limit.reserved["requests"],
+        gate.waiting,
+        gate.in_flight,
+        gate.reserved["requests"],
         simulator.statistics().in_flight,
     )

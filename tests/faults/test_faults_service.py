@@ -10,7 +10,7 @@ import pytest
 from judge_service.assembly import stacks
 from judge_service.backends.scripted import Scripted
 from judge_service.errors import SettingsError, Throttled, Unavailable
-from judge_service.flow.admission.rate_limit import RateLimitStatistics
+from judge_service.flow.admission.permit import GateStatistics
 from judge_service.service import JudgeService, open_service
 from judge_service.settings import Settings, load_settings
 from judge_service.telemetry.events import BreakerChanged, CallEnded, FailedOver, Hedged
@@ -32,8 +32,8 @@ def limited(**more: str) -> Settings:
     return load_settings(None, {"JUDGE_LIMITS_REQUESTS_PER_MINUTE": str(PER_MINUTE), **more})
 
 
-def limit_of(judge: JudgeService) -> RateLimitStatistics:
-    return judge._assembly.targets[0].limit.statistics()
+def gate_of(judge: JudgeService) -> GateStatistics:
+    return judge._assembly.targets[0].gate.statistics()
 
 
 class Judge(Scripted):
@@ -202,7 +202,7 @@ def test_a_stall_past_the_deadline_does_not_cost_the_answers_that_were_there() -
 
 @pytest.mark.parametrize("after_s", [0.0, 0.05, 0.5, 1.0, 1.05])
 def test_a_caller_that_leaves_goes_at_once_and_leaves_nothing_behind(after_s: float) -> None:
-    async def scenario() -> tuple[float, RateLimitStatistics, int]:
+    async def scenario() -> tuple[float, GateStatistics, int]:
         loop = asyncio.get_running_loop()
         judge = Judge("0.5", latency_s=0.1)
         async with open_service(limited(), model=judge) as service:
@@ -213,7 +213,7 @@ def test_a_caller_that_leaves_goes_at_once_and_leaves_nothing_behind(after_s: fl
             await asyncio.wait([batch])
             took_s = loop.time() - began
             await asyncio.sleep(0.2)  # what was on the wire is accounted for until it ends
-            return took_s, limit_of(service), len(asyncio.all_tasks())
+            return took_s, gate_of(service), len(asyncio.all_tasks())
 
     took_s, limit, tasks = run_virtual(scenario())
 
@@ -223,17 +223,17 @@ def test_a_caller_that_leaves_goes_at_once_and_leaves_nothing_behind(after_s: fl
 
 
 def test_calls_that_nobody_waits_for_are_ended_before_the_process_is_frozen() -> None:
-    async def scenario() -> tuple[int, RateLimitStatistics]:
+    async def scenario() -> tuple[int, GateStatistics]:
         async with open_service(limited(), model=Endless("0.5", latency_s=60.0)) as service:
             batch = asyncio.create_task(service.score(samples(3)))
             await asyncio.sleep(0.5)
             batch.cancel()
             await asyncio.wait([batch])
-            [target] = service._assembly.targets
-            left_behind = target.detach.statistics().abandoned
+            detached = service._assembly.detached
+            left_behind = detached.statistics().abandoned
             await service.rest()
-            assert target.detach.statistics().in_flight == 0
-            return left_behind, limit_of(service)
+            assert detached.statistics().abandoned == 0
+            return left_behind, gate_of(service)
 
     left_behind, limit = run_virtual(scenario())
 
@@ -242,21 +242,23 @@ def test_calls_that_nobody_waits_for_are_ended_before_the_process_is_frozen() ->
     assert limit.charged == {"requests": 3}  # a judge bills what was sent
 
 
-def test_tokens_of_calls_that_were_not_sent_are_back_at_once() -> None:
-    async def scenario() -> RateLimitStatistics:
+def test_calls_that_wait_for_a_slot_hold_no_tokens() -> None:
+    async def scenario() -> GateStatistics:
         settings = limited(JUDGE_LIMITS_MAX_IN_FLIGHT="1")
         async with open_service(settings, model=Judge("0.5", latency_s=0.1)) as service:
             batches = [asyncio.create_task(service.score([one])) for one in samples(5)]
             await asyncio.sleep(0.05)
-            assert limit_of(service).in_flight == 5  # one on the wire, four wait for its slot
+            before = gate_of(service)
+            assert (before.waiting, before.in_flight) == (4, 1)
+            assert before.level["requests"] >= 4
             for batch in batches:
                 batch.cancel()
             await asyncio.wait(batches)
-            return limit_of(service)
+            return gate_of(service)
 
     limit = run_virtual(scenario())
 
-    assert (limit.waiting, limit.in_flight) == (0, 1)
+    assert (limit.waiting, limit.in_flight) == (0, 1)  # the one on the wire goes on
     assert limit.level["requests"] >= 4
 
 
@@ -277,7 +279,7 @@ def test_a_stream_that_is_left_keeps_what_it_gave_and_leaves_nothing_behind(kept
             batch = asyncio.create_task(read())
             await asyncio.wait([batch])
             await asyncio.sleep(0.2)
-            return done, limit_of(service).in_flight, len(asyncio.all_tasks())
+            return done, gate_of(service).in_flight, len(asyncio.all_tasks())
 
     done, in_flight, tasks = run_virtual(scenario())
 
@@ -338,7 +340,7 @@ class Pairs(Judge):
 def test_of_a_hedged_pair_that_both_answer_one_counts_and_both_are_settled() -> None:
     sink, judge = RecordingSink(), Pairs("0.5")
 
-    async def scenario() -> tuple[list[Any], RateLimitStatistics]:
+    async def scenario() -> tuple[list[Any], GateStatistics]:
         hedge = {"JUDGE_HEDGE_ENABLED": "true", "JUDGE_HEDGE_BUDGET": "0.05"}
         settings = limited(JUDGE_BACKEND="bedrock", JUDGE_MODEL="m", **hedge)
         async with open_service(settings, model=judge, sink=sink) as service:
@@ -346,7 +348,7 @@ def test_of_a_hedged_pair_that_both_answer_one_counts_and_both_are_settled() -> 
             for number in range(50):
                 rewards += await service.score(samples(1, first=number))
             await asyncio.sleep(2)
-            return rewards, limit_of(service)
+            return rewards, gate_of(service)
 
     rewards, limit = run_virtual(scenario())
 

@@ -27,6 +27,7 @@ def new_gate(
     adaptive: bool = False,
     latencies: Latencies | None = None,
     sink: Sink = ignore,
+    target: str = "here",
 ) -> Gate[Any, Any]:
     """A gate. By default a call costs one unit of each limit, and is charged what it reserved."""
     quota = dict(limits or {})
@@ -40,7 +41,7 @@ def new_gate(
         reserve=costs,
         charge=charge or (lambda body, _: costs(body)),
         slots=slots,
-        breaker=Breaker(target="here", sink=sink),
+        breaker=Breaker(target=target, sink=sink),
         throttle=Throttle() if quota else Throttle(most=slots.limit),
         latencies=latencies or Latencies(),
     )

@@ -13,10 +13,11 @@ from judge_service.errors import (
     Unavailable,
 )
 from judge_service.flow import Request, stack
-from judge_service.flow.admission.breaker import Breaker, BreakerOpen
+from judge_service.flow.admission.breaker import BreakerOpen
 from judge_service.flow.failover import Failover, FailoverStatistics
 from judge_service.telemetry.events import FailedOver
 from judge_service.testing import START_S, RecordingSink, run_virtual
+from tests.flow.gates import new_gate
 
 
 class Target:
@@ -103,18 +104,40 @@ def test_when_all_refuse_the_error_most_worth_waiting_for_is_raised(
     assert caught.value is errors[best]
 
 
-def test_each_target_gets_an_envelope_of_its_own_once() -> None:
-    first, second = Target("first", Unavailable("503")), Target("second")
-    ask(first, second)
-    assert first.envelopes[0] is not second.envelopes[0]
-    assert [envelope.arrived_at for envelope in first.envelopes + second.envelopes] == [7.0, 7.0]
+def test_each_target_is_asked_once_and_knows_nothing_of_the_attempt_before() -> None:
+    sent_before: list[float] = []
+
+    async def target(request: Request[str]) -> str:
+        sent_before.append(request.sent_at)
+        request.sent_at = asyncio.get_running_loop().time()
+        assert request.arrived_at == 7.0
+        raise Unavailable("503")
+
+    failover = Failover([target, target, target], sink=RecordingSink())
+    with pytest.raises(Unavailable):
+        run_virtual(failover(Request("q", START_S + 9, arrived_at=7.0)))
+    assert sent_before == [0, 0, 0]
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_a_call_whose_caller_has_gone_asks_no_other_target(targets: int) -> None:
+    asked = 0
+
+    async def target(request: Request[str]) -> str:
+        nonlocal asked
+        asked += 1
+        request.is_abandoned = True
+        raise Unavailable("503")
+
+    with pytest.raises(Unavailable):
+        run_virtual(Failover([target] * targets, sink=RecordingSink())(Request("q")))
+    assert asked == 1
 
 
 def test_an_ill_target_is_passed_over_by_its_breaker_alone() -> None:
     async def scenario() -> tuple[int, FailoverStatistics]:
         ill, well = Target("ill", Unavailable("refused")), Target("well")
-        breaker = Breaker(target="ill", sink=RecordingSink())
-        failover = Failover([stack(ill, breaker), well], sink=RecordingSink())
+        failover = Failover([stack(ill, new_gate()), well], sink=RecordingSink())
         for _ in range(50):
             assert await failover(Request("q")) == "well"
         return len(ill.envelopes), failover.statistics()

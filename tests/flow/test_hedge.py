@@ -4,16 +4,16 @@ from collections.abc import Callable, Sequence
 from statistics import median
 
 import pytest
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 
 from judge_service.errors import CallError, Denied, Unavailable
 from judge_service.flow import Handler, Request, stack
-from judge_service.flow.admission.adaptive import AdaptiveConcurrency
-from judge_service.flow.detach import Detach
+from judge_service.flow.admission.bucket import Limit
+from judge_service.flow.detach import Detached
 from judge_service.flow.hedge import Hedge, HedgeStatistics
 from judge_service.flow.latencies import Latencies
 from judge_service.telemetry.events import Hedged
 from judge_service.testing import START_S, RecordingSink, run_virtual
+from tests.flow.gates import assert_nothing_held, new_gate
 
 
 def known(latency_s: float = 1.0) -> Latencies:
@@ -29,11 +29,13 @@ def new(
     latencies: Latencies | None = None,
     may_hedge: Callable[[], bool] = lambda: True,
     sink: RecordingSink | None = None,
+    detached: Detached | None = None,
 ) -> Hedge:
     return Hedge(
         budget_ratio=budget_ratio,
         latencies=latencies or known(),
         may_hedge=may_hedge,
+        detached=detached or Detached(),
         sink=sink or RecordingSink(),
     )
 
@@ -212,13 +214,9 @@ def test_a_second_cancellation_leaves_copies_that_are_slow_to_end() -> None:
     assert run_virtual(scenario()) == 3.0
 
 
-def test_both_copies_are_settled_by_the_limiter() -> None:
+def test_both_copies_are_settled_by_the_gate() -> None:
     async def scenario() -> None:
-        limit: RateLimit[str, str] = RateLimit(
-            limits={"requests": Limit(6000, 1)},
-            reserve=lambda _: (1,),
-            charge=lambda _body, _answer: (1,),
-        )
+        gate, detached = new_gate({"requests": Limit(6000, 1)}), Detached()
         latencies = iter([8.0, 0.5])
 
         async def judge(request: Request[str]) -> str:
@@ -226,12 +224,30 @@ def test_both_copies_are_settled_by_the_limiter() -> None:
             await asyncio.sleep(next(latencies))
             return "answer"
 
-        detach = Detach()
-        assert await stack(judge, new(), detach, limit)(Request("q")) == "answer"
-        assert limit.statistics().in_flight == 1  # the loser was sent: it counts until it ends
+        assert await stack(judge, new(detached=detached), gate)(Request("q")) == "answer"
+        assert gate.statistics().in_flight == 1  # the loser was sent: it counts until it ends
+        assert detached.statistics().abandoned == 1
         await asyncio.sleep(8)
-        assert limit.statistics().in_flight == 0
-        assert detach.statistics().in_flight == 0
+        assert detached.statistics().abandoned == 0
+        assert gate.statistics().charged == {"requests": 2}
+        assert_nothing_held(gate)
+
+    run_virtual(scenario())
+
+
+def test_a_copy_that_waits_for_quota_ends_with_the_call() -> None:
+    async def scenario() -> None:
+        gate, detached = new_gate({"requests": Limit(6, 10)}), Detached()
+
+        async def judge(request: Request[str]) -> str:
+            request.sent_at = asyncio.get_running_loop().time()
+            await asyncio.sleep(2)
+            return "answer"
+
+        assert await stack(judge, new(detached=detached), gate)(Request("q")) == "answer"
+        assert detached.statistics().abandoned == 0
+        assert gate.statistics().charged == {"requests": 1}
+        assert_nothing_held(gate)
 
     run_virtual(scenario())
 
@@ -260,9 +276,9 @@ async def batch_s(call: Handler[int, int]) -> float:
 
 async def median_batch_s(*, hedged: bool) -> tuple[float, int]:
     judge, latencies = Tail(), Latencies()
-    slots = AdaptiveConcurrency(max_in_flight=256, latencies=latencies)
-    hedge = new(budget_ratio=0.05, latencies=latencies, may_hedge=slots.has_room)
-    layers = (hedge, Detach(), slots) if hedged else (Detach(), slots)
+    gate = new_gate(max_in_flight=256, adaptive=True, latencies=latencies)
+    hedge = new(budget_ratio=0.05, latencies=latencies, may_hedge=gate.has_room)
+    layers = (hedge, gate) if hedged else (gate,)
     call: Handler[int, int] = stack(judge, *layers)
     return median([await batch_s(call) for _ in range(100)]), judge.calls - 6400
 

@@ -17,7 +17,6 @@ from judge_service.errors import (
 )
 from judge_service.flow import Request, stack
 from judge_service.flow.admission.breaker import BreakerOpen
-from judge_service.flow.detach import Detach
 from judge_service.flow.retry import Retry, RetryBudget, RetryBudgetStatistics, RetryStatistics
 from judge_service.telemetry.events import Retried
 from judge_service.testing import START_S, RecordingSink, run_virtual
@@ -268,7 +267,7 @@ def test_a_throttled_call_keeps_its_place_in_the_line_for_half_of_its_attempts()
         raise Throttled("full")
 
     with pytest.raises(Throttled):
-        run_virtual(stack(judge, new(max_throttled=6), Detach())(Request("q")))
+        run_virtual(stack(judge, new(max_throttled=6))(Request("q")))
     assert arrivals == [0, 0, 0, 7, 7, 7]
 
 

@@ -5,20 +5,20 @@ from collections.abc import Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from judge_service.flow.admission.concurrency import Concurrency
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from msgspec import Struct
 
 from judge_service.errors import Throttled, Unavailable
 from judge_service.flow import Handler, Request, stack
+from judge_service.flow.admission.bucket import Limit
 from judge_service.flow.cache import Cache
 from judge_service.flow.coalesce import Coalesce
 from judge_service.flow.deadline import Deadline
-from judge_service.flow.detach import Detach
+from judge_service.flow.detach import Detached
 from judge_service.flow.observe import Observe
 from judge_service.flow.retry import Retry, RetryBudget
 from judge_service.telemetry.events import CallEnded, Retried
 from judge_service.testing import RecordingSink, run_virtual
+from tests.flow.gates import assert_nothing_held, new_gate
 
 
 class House:
@@ -26,14 +26,9 @@ class House:
 
     def __init__(self) -> None:
         self.sink = RecordingSink()
-        self.coalesce: Coalesce[str, str] = Coalesce(key=str, weight=len)
-        self.detach = Detach()
-        self.limit: RateLimit[str, str] = RateLimit(
-            limits={"requests": Limit(600, 0.5)},
-            reserve=lambda _: (1,),
-            charge=lambda _body, _answer: (1,),
-        )
-        self.slots = Concurrency(max_in_flight=3)
+        self.detached = Detached()
+        self.coalesce: Coalesce[str, str] = Coalesce(key=str, weight=len, detached=self.detached)
+        self.gate = new_gate({"requests": Limit(600, 0.5)}, max_in_flight=3)
         self.attempts = 0
         self.inside = self.most_inside = 0
         self.call: Handler[str, str] = stack(
@@ -42,10 +37,8 @@ class House:
             self.cache(),
             self.coalesce,
             self.retry(),
-            self.detach,
             Observe(target="here", sink=self.sink),
-            self.limit,
-            self.slots,
+            self.gate,
         )
 
     def cache(self) -> Cache[str, str]:
@@ -138,17 +131,15 @@ def test_whoever_leaves_whenever_nothing_is_left_behind(drawn: Sequence[Caller])
             assert loop.time() <= left_by_s + 1e-6
 
         await asyncio.gather(*map(one, drawn))
-        await house.detach.aclose(grace_s=1)
+        await house.detached.aclose(grace_s=1)
         assert len(asyncio.all_tasks()) == 1
         return house
 
     house = run_virtual(scenario())
     assert house.inside == 0
     assert house.most_inside <= 3
-    assert house.detach.statistics().in_flight == house.detach.statistics().abandoned == 0
+    assert house.detached.statistics().abandoned == 0
     assert house.coalesce.statistics().flights == house.coalesce.statistics().waiting == 0
-    assert house.slots.statistics().in_flight == house.slots.statistics().waiting == 0
-    held = house.limit.statistics()
-    assert (held.waiting, held.in_flight, held.reserved) == (0, 0, {"requests": 0})
+    assert_nothing_held(house.gate)
     sent = [event for event in house.sink.of(CallEnded) if event.outcome != "cancelled"]
-    assert len(sent) <= house.attempts <= held.granted
+    assert len(sent) <= house.attempts <= house.gate.statistics().granted

@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 
 import judge_service
 from judge_service.flow import Request
-from judge_service.flow.admission.adaptive import AdaptiveConcurrency
+from judge_service.flow.admission.bucket import Limit
 from judge_service.http.connection import Connection
+from tests.flow.gates import new_gate
 
 uvloop = pytest.importorskip("uvloop")
 
@@ -29,22 +29,20 @@ def keep_the_loop(seconds: float) -> None:
 
 
 def test_calls_wait_for_units_while_the_loop_is_late() -> None:
-    limit: RateLimit[None, int] = RateLimit(
-        limits={"requests": Limit(6_000.0)}, reserve=lambda _: (1,), charge=lambda _b, _r: (1,)
-    )
+    gate = new_gate({"requests": Limit(6_000.0)})
 
     async def judge(_: Request[None]) -> int:
         keep_the_loop(0.002)
         return 1
 
     async def scenario() -> list[int]:
-        return await asyncio.gather(*(limit(Request(None), judge) for _ in range(120)))
+        return await asyncio.gather(*(gate(Request(None), judge) for _ in range(120)))
 
     assert run(scenario()) == [1] * 120
 
 
 def test_slots_change_while_the_loop_is_late() -> None:
-    slots = AdaptiveConcurrency(max_in_flight=4)
+    gate = new_gate(max_in_flight=4, adaptive=True)
 
     async def judge(_: Request[None]) -> int:
         keep_the_loop(0.002)
@@ -52,7 +50,7 @@ def test_slots_change_while_the_loop_is_late() -> None:
         return 1
 
     async def scenario() -> list[int]:
-        return await asyncio.gather(*(slots(Request(None), judge) for _ in range(60)))
+        return await asyncio.gather(*(gate(Request(None), judge) for _ in range(60)))
 
     assert run(scenario()) == [1] * 60
 

@@ -25,7 +25,7 @@ class Worker:
             target="t",
             breaker=self.breaker,
             waiting_by_lane={"training": 4},
-            waiting_for_slot=1,
+            bound_by="slots",
             in_flight=2,
             slots=8,
             quota=(
@@ -53,7 +53,7 @@ def test_the_rate_is_of_the_last_whole_slots_of_all_workers() -> None:
     assert view.evaluations == view.evaluations_ever == 12 * RATE_SLOTS
     assert view.series.evaluations_per_s[-RATE_SLOTS:] == [6.0] * RATE_SLOTS
     assert view.series.evaluations_per_s[:-RATE_SLOTS] == [0.0] * (SLOTS - RATE_SLOTS)
-    assert (view.waiting, view.in_flight, view.workers) == (10, 4, 2)
+    assert (view.waiting, view.in_flight, view.workers) == (8, 4, 2)
 
 
 def test_the_resource_that_is_used_most_binds() -> None:

@@ -34,7 +34,10 @@ def target(spent: float, *, breaker: str = "closed", is_shared: bool = False) ->
         target="bedrock nova",
         breaker=breaker,
         waiting_by_lane={"interactive": 0, "training": 7, "bulk": 0},
-        waiting_for_slot=2,
+        bound_by="quota",
+        throttled=40,
+        refused_share=0.02,
+        throttle_level=0.9,
         in_flight=5,
         slots=8,
         quota=(

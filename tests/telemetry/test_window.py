@@ -145,7 +145,6 @@ def test_a_slot_notes_what_of_the_quota_was_spent_when_it_began(clock: Clock) ->
             target="t",
             breaker="closed",
             waiting_by_lane={},
-            waiting_for_slot=0,
             in_flight=0,
             slots=1,
             quota=(quota,),

@@ -15,9 +15,7 @@ from tests.telemetry.conftest import graded
 
 
 def state() -> ServiceState:
-    target = TargetState(
-        target="t", breaker="closed", waiting_by_lane={}, waiting_for_slot=0, in_flight=3, slots=8
-    )
+    target = TargetState(target="t", breaker="closed", waiting_by_lane={}, in_flight=3, slots=8)
     return ServiceState(targets=(target,))
 
 
