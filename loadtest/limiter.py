@@ -1,8 +1,8 @@
-"""CPU of the limiter when nobody waits, and of the whole stack around a judge that answers at once.
+"""CPU of the gate when nobody waits, and of the whole stack around a judge that answers at once.
 
     python loadtest/limiter.py [--calls 20000] [--rounds 9]
 
-The limiter's figure is a call through the layer less the same call without it, process time.
+The gate's figure is a call through it less the same call without it, process time.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from gates import open_gate
 from measuring import InstantJudge, at_most, report, sample, say, sizes, spread
 
 from judge_service import Settings, open_service
 from judge_service.flow import Handler, Request, stack
-from judge_service.flow.admission.rate_limit import Limit, RateLimit
 from judge_service.settings import CacheSettings, LimitSettings
 
 PER_MINUTE = 1e12
@@ -26,13 +26,13 @@ COSTS = (1, 400)
 
 def main() -> None:
     options = sizes(__doc__, calls=(20_000, 500), rounds=(9, 2))
-    limiter = asyncio.run(measure_limiter(options.calls, options.rounds))
-    say("limiter measured")
+    gate = asyncio.run(measure_gate(options.calls, options.rounds))
+    say("gate measured")
     whole = asyncio.run(measure_stack(options.calls // 4, options.rounds))
     figures = [
         at_most(
-            "limiter, uncontended acquire and settle of two resources",
-            statistics.median(limiter),
+            "gate, uncontended permit and settling of two resources",
+            statistics.median(gate),
             3.0,
             "us",
         )
@@ -40,24 +40,21 @@ def main() -> None:
     details = {
         "calls": options.calls,
         "rounds": options.rounds,
-        "limiter_us": spread(limiter),
+        "gate_us": spread(gate),
         "whole_stack_us": spread(whole),
     }
     print(f"  the whole stack, similarity rubric, no network: {spread(whole)} us")
     report("limiter", figures, details, smoke=options.smoke)
 
 
-async def measure_limiter(calls: int, rounds: int) -> list[float]:
-    """Microseconds that the layer adds to a call, one for each round."""
-    limits = {name: Limit(per_minute=PER_MINUTE) for name in RESOURCES}
-    limiter: RateLimit[int, int] = RateLimit(
-        limits=limits, reserve=lambda _body: COSTS, charge=lambda _body, _result: COSTS
-    )
-    with_limiter: Handler[int, int] = stack(_echo, limiter)
+async def measure_gate(calls: int, rounds: int) -> list[float]:
+    """Microseconds that the gate adds to a call, one for each round."""
+    gate = open_gate(dict.fromkeys(RESOURCES, PER_MINUTE), COSTS)
+    with_gate: Handler[int, int] = stack(_echo, gate)
     added = []
     for _ in range(rounds):
         without_us = await _us_per_call(_echo, calls)
-        added.append(await _us_per_call(with_limiter, calls) - without_us)
+        added.append(await _us_per_call(with_gate, calls) - without_us)
     return added
 
 

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import msgspec
+from gates import open_gate
 from measuring import (
     ENVIRON,
     MODEL,
@@ -46,15 +47,10 @@ from msgspec.structs import replace
 
 from judge_service import open_service
 from judge_service.flow import Request
-from judge_service.flow.admission.breaker import Breaker
-from judge_service.flow.admission.gate import Gate, Limit
 from judge_service.flow.admission.lease import QuotaLease
-from judge_service.flow.admission.slots import Slots
-from judge_service.flow.admission.throttle import Throttle
-from judge_service.flow.latencies import Latencies
 from judge_service.flow.stores import Ask, Lease
 from judge_service.flow.stores.redis import RedisStore
-from judge_service.telemetry.events import Event, StoreBack, ignore
+from judge_service.telemetry.events import Event, StoreBack
 
 CALLS_PER_S = 10
 """Of the quota, a process: 400 a second for 40."""
@@ -245,15 +241,7 @@ class Watched:
 async def share(plan: Plan) -> Seen:
     """A worker behind Redis."""
     seen, store = Seen([], [], [], 0), Watched(RedisStore(plan.url))
-    gate: Gate[None, None] = Gate(
-        limits={"requests": Limit(plan.requests_per_minute)},
-        reserve=lambda _body: (1,),
-        charge=lambda _body, _result: (1,),
-        slots=Slots(max_in_flight=WORKERS),
-        breaker=Breaker(target="loadtest", sink=ignore),
-        throttle=Throttle(),
-        latencies=Latencies(),
-    )
+    gate = open_gate({"requests": plan.requests_per_minute}, (1,))
 
     def note(event: Event) -> None:
         if isinstance(event, StoreBack):
