@@ -1,8 +1,17 @@
 """A worker pool: a bounded number of tasks that work through a batch, or through a stream of any length."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections import deque
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
@@ -30,7 +39,8 @@ async def work_off(
 
     async def take_and_work() -> None:
         for position, job in left:
-            await turns.turn()
+            if not turns.take():
+                await turns.wait()
             results[position] = await work(job)
 
     tasks = [asyncio.create_task(take_and_work()) for _ in range(min(workers, len(jobs)))]
@@ -62,34 +72,12 @@ async def work_through(
     without a job. An error of the iterator or of `work` is raised here, and closing the generator
     cancels the workers and waits for them.
     """
-    source = _Source(jobs)
-    finished: asyncio.Queue[tuple[K, R] | _Ended] = asyncio.Queue(
-        maxsize=1 + workers // 8  # so that a burst of endings does not put every worker to sleep
-    )
-
-    tasks: list[asyncio.Task[None]] = []
-
-    def start_worker() -> None:
-        tasks.append(asyncio.create_task(take_and_work()))
-
-    async def take_and_work() -> None:
-        ended, is_first = _Ended(None), True
-        try:
-            while (taken := await source.take()) is not None:
-                if is_first and len(tasks) < workers:
-                    start_worker()
-                is_first = False
-                key, job = taken
-                await finished.put((key, await work(job)))
-        except Exception as problem:  # noqa: BLE001 - the iterator's error belongs to the reader
-            ended = _Ended(problem)
-        await finished.put(ended)
-
-    start_worker()
+    pool = _Pool(jobs, work, workers)
+    pool.start_worker()
     ended_workers = 0
     try:
-        while ended_workers < len(tasks):
-            item = await finished.get()
+        while ended_workers < len(pool.tasks):
+            item = pool.results.take() or await pool.results.wait()
             if not isinstance(item, _Ended):
                 yield item
                 continue
@@ -97,25 +85,118 @@ async def work_through(
             if item.problem is not None:
                 raise item.problem
     finally:
-        for task in tasks:
+        for task in pool.tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*pool.tasks, return_exceptions=True)
+
+
+class _Pool:
+    """The workers of one stream. tasks: those that were started."""
+
+    def __init__(
+        self,
+        jobs: AsyncIterable[Any] | Iterable[Any],
+        work: Callable[[Any], Awaitable[Any]],
+        workers: int,
+    ) -> None:
+        self._source = _Source(jobs)
+        self._work = work
+        self._workers = workers
+        self.results: _Results[Any] = _Results(
+            room=1 + workers // 8  # so that a burst of endings does not put every worker to sleep
+        )
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def start_worker(self) -> None:
+        self.tasks.append(asyncio.create_task(self._take_and_work()))
+
+    async def _take_and_work(self) -> None:
+        ended = _Ended(None)
+        try:
+            await self._work_to_the_end()
+        except Exception as problem:  # noqa: BLE001 - the iterator's error belongs to the reader
+            ended = _Ended(problem)
+        if not self.results.put(ended):
+            await self.results.put_later(ended)
+
+    async def _work_to_the_end(self) -> None:
+        source, results, work = self._source, self.results, self._work
+        is_first = True
+        while True:
+            if not source.has_turn():
+                await source.wait_for_turn()
+            taken = await source.read() if source.plain is None else next(source.plain, None)
+            if taken is None:
+                return
+            if is_first and len(self.tasks) < self._workers:
+                self.start_worker()
+            is_first = False
+            key, job = taken
+            result = (key, await work(job))
+            if not results.put(result):
+                await results.put_later(result)
+
+
+class _Results(Generic[R]):
+    """Results on their way from many workers to one reader. Cheaper than asyncio.Queue, whose `put` and
+    `get` are coroutines also when nobody has to wait.
+
+    room: results that may lie ready; a worker with one more waits.
+    """
+
+    def __init__(self, *, room: int) -> None:
+        self._room = room
+        self._ready: deque[R] = deque()
+        self._reader: ParkingLot[R] = ParkingLot()
+        self._writers: ParkingLot[None] = ParkingLot()
+
+    def put(self, result: R) -> bool:
+        """Hands a result over. `False` if there is no room for it."""
+        if self._reader.give(result):
+            return True
+        if len(self._ready) >= self._room:
+            return False
+        self._ready.append(result)
+        return True
+
+    async def put_later(self, result: R) -> None:
+        """Hands a result over as soon as there is room."""
+        await self._writers.park(self._pass_on)
+        if not self._reader.give(result):
+            self._ready.append(result)
+
+    def take(self) -> R | None:
+        """A result that lies ready, `None` if there is none."""
+        if not self._ready:
+            return None
+        result = self._ready.popleft()
+        self._writers.give(None)
+        return result
+
+    async def wait(self) -> R:
+        """The next result, when none lies ready."""
+        return await self._reader.park(self._ready.appendleft)
+
+    def _pass_on(self, _: None) -> None:
+        """A worker was cancelled in the moment in which it was given room."""
+        self._writers.give(None)
 
 
 class _Source:
-    """One reader at a time over a plain or an async iterable, as fast as the loop allows."""
+    """One reader at a time over a plain or an async iterable, as fast as the loop allows.
+
+    plain: the iterator of a plain iterable, else `None`.
+    """
 
     def __init__(self, jobs: AsyncIterable[Any] | Iterable[Any]) -> None:
-        self._plain = iter(jobs) if isinstance(jobs, Iterable) else None
+        self.plain: Iterator[Any] | None = iter(jobs) if isinstance(jobs, Iterable) else None
         self._async = aiter(jobs) if isinstance(jobs, AsyncIterable) else None
         self._reading = asyncio.Lock()
-        self._turns = _Turns()
+        turns = _Turns()
+        self.has_turn, self.wait_for_turn = turns.take, turns.wait
 
-    async def take(self) -> Any:
-        """The next job, `None` when there are no more."""
-        await self._turns.turn()
-        if self._plain is not None:
-            return next(self._plain, None)
+    async def read(self) -> Any:
+        """The next job of an async iterable, `None` when there are no more."""
         if self._async is None:
             return None
         async with self._reading:
@@ -131,14 +212,18 @@ class _Turns:
         self._waiting: ParkingLot[None] = ParkingLot()
         self._is_turning = False
 
-    async def turn(self) -> None:
-        """Returns when one more may begin."""
+    def take(self) -> bool:
+        """Whether one more job may begin now."""
         if not self._is_turning:
             self._is_turning = True
             self._loop.call_soon(self._next_turn)
-        if self._left:
-            self._left -= 1
-            return
+        if not self._left:
+            return False
+        self._left -= 1
+        return True
+
+    async def wait(self) -> None:
+        """Waits until one more job may begin."""
         await self._waiting.park(self._give_back)
 
     def _give_back(self, _: None) -> None:
