@@ -1,7 +1,7 @@
 """One URL of an AWS service, posted to with whatever identity holds at the moment."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -84,20 +84,20 @@ class SignedEndpoint:
         self._site = _Site(url, Signer(url, region, self._service))
         return self._site
 
-    async def _send(
+    def _send(
         self,
         request: Request[Any],
         site: _Site,
         body: bytes,
         identity: Identity,
         headers: Mapping[str, str],
-    ) -> Reply:
+    ) -> Coroutine[Any, Any, Reply]:
         if isinstance(identity, ApiKey):
             bearer = {"content-type": CONTENT_TYPE, "authorization": f"Bearer {identity.token}"}
             signed = {**bearer, **headers}
         else:
             signed = site.signer.sign(body, identity, self._now() + self._skew_s, headers)
-        return await self._transport.send(request, site.url, signed, body)
+        return self._transport.send(request, site.url, signed, body)
 
     async def _mend(self, refusal: Refusal, identity: Identity) -> Identity | None:
         """The identity to try again with, `None` if trying again would not help."""

@@ -28,14 +28,17 @@ class Logprobs:
     def __repr__(self) -> str:
         return f"Logprobs(top {self._top}, {self.missing} missing)"
 
-    async def ask(self, prompt: Prompt, post: Callable[[int], Awaitable[Reply]]) -> Reply:
-        """The reply to `post(top)`, or to `post(0)` if the server refuses to give them.
+    def wanted(self, prompt: Prompt) -> int:
+        """How many alternatives to ask for with this prompt."""
+        return self._top if self._top and is_weighable(prompt) else 0
+
+    async def mend(self, top: int, reply: Reply, post: Callable[[int], Awaitable[Reply]]) -> Reply:
+        """The reply to `post(0)` if `reply`, to a call that asked for `top`, refuses to give them;
+        else `reply`.
 
         Only when the second goes through was it the probabilities that were refused: then nobody is asked
         again. A message can quote the prompt, so its words alone prove nothing.
         """
-        top = self._top if self._top and is_weighable(prompt) else 0
-        reply = await post(top)
         if top == 0 or not self._is_refusal(reply):
             return reply
         reply = await post(0)

@@ -1,5 +1,9 @@
 """Any endpoint that speaks OpenAI chat completions, as a judge."""
 
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any
+
 from msgspec import Struct
 
 from judge_service.backends.chat.errors import (
@@ -52,6 +56,7 @@ class OpenAI:
         self.channels = CHANNELS
         self._transport = transport
         self._base_url = base_url.rstrip("/")
+        self._url = f"{self._base_url}/chat/completions"
         self._api_key_env = api_key_env
         self._headers = {"content-type": "application/json"}
         if api_key:
@@ -72,9 +77,10 @@ class OpenAI:
         to give probabilities. Raises CallError.
         """
         self._calls += 1
-        reply = await self._logprobs.ask(
-            request.body, lambda top_logprobs: self._post(request, top_logprobs)
-        )
+        field, top_logprobs = self._limit_field, self._logprobs.wanted(request.body)
+        reply = await self._send(request, field, top_logprobs)
+        if reply.status != 200:
+            reply = await self._mend(request, reply, field, top_logprobs)
         if reply.status != 200:
             raise self._error_of(_complaint(reply))
         completion = self._read(request.body, reply)
@@ -97,9 +103,22 @@ class OpenAI:
                 raise self._error_of(complaint) from None
             raise
 
+    async def _mend(
+        self, request: Request[Prompt], refusal: Reply, field: str, top_logprobs: int
+    ) -> Reply:
+        """The reply to another call without what the refusal complains of, else the refusal."""
+        reply = await self._rename(request, refusal, field, top_logprobs)
+        return await self._logprobs.mend(top_logprobs, reply, partial(self._post, request))
+
     async def _post(self, request: Request[Prompt], top_logprobs: int) -> Reply:
         field = self._limit_field
         reply = await self._send(request, field, top_logprobs)
+        return await self._rename(request, reply, field, top_logprobs)
+
+    async def _rename(
+        self, request: Request[Prompt], reply: Reply, field: str, top_logprobs: int
+    ) -> Reply:
+        """The reply to the same call with the newer name of the limit, if it is asked for."""
         if reply.status != 400 or field != "max_tokens":
             return reply
         if b"max_completion_tokens" not in reply.body:
@@ -107,12 +126,13 @@ class OpenAI:
         self._limit_field = "max_completion_tokens"
         return await self._send(request, self._limit_field, top_logprobs)
 
-    async def _send(self, request: Request[Prompt], limit_field: str, top_logprobs: int) -> Reply:
+    def _send(
+        self, request: Request[Prompt], limit_field: str, top_logprobs: int
+    ) -> Coroutine[Any, Any, Reply]:
         asked = body_of(
             request.body, self.model, limit_field=limit_field, top_logprobs=top_logprobs
         )
-        url = f"{self._base_url}/chat/completions"
-        return await self._transport.send(request, url, self._headers, encode_body(asked))
+        return self._transport.send(request, self._url, self._headers, encode_body(asked))
 
     def _error_of(self, complaint: Complaint) -> CallError:
         """The one place where this protocol's refusals become ours."""

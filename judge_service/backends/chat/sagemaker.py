@@ -1,8 +1,8 @@
 """An Amazon SageMaker endpoint as a judge: InvokeEndpoint with OpenAI chat bodies."""
 
 import time
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Coroutine
+from functools import lru_cache, partial
 from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
@@ -111,10 +111,11 @@ class SageMaker:
         """Asks once. Raises CallError."""
         self._calls += 1
         prompt = request.body
-        headers = self._headers_of(prompt)
-        reply = await self._logprobs.ask(
-            prompt, lambda top: self._endpoint.post(request, self._encoded(prompt, top), headers)
-        )
+        post = partial(self._post, request, self._headers_of(prompt))
+        top_logprobs = self._logprobs.wanted(prompt)
+        reply = await post(top_logprobs)
+        if reply.status != 200:
+            reply = await self._logprobs.mend(top_logprobs, reply, post)
         if reply.status != 200:
             raise error_of(reply, self.model, self._endpoint.region)
         completion = self._read(prompt, reply)
@@ -127,6 +128,11 @@ class SageMaker:
 
     async def aclose(self) -> None:
         await self._transport.aclose()
+
+    def _post(
+        self, request: Request[Prompt], headers: dict[str, str], top_logprobs: int
+    ) -> Coroutine[Any, Any, Reply]:
+        return self._endpoint.post(request, self._encoded(request.body, top_logprobs), headers)
 
     def _encoded(self, prompt: Prompt, top_logprobs: int) -> bytes:
         """Raises Denied for a body that SageMaker would not take."""

@@ -29,7 +29,7 @@ _STOP_REASONS: Mapping[str | None, StopReason] = {
 }
 
 
-_REASONING = ("reasoning", "think")
+_REASONING = (("<reasoning>", "</reasoning>"), ("<think>", "</think>"))
 """Tags around what a model thought, left in the answer by Bedrock (gpt-oss) and by vLLM without a
 reasoning parser."""
 
@@ -162,9 +162,10 @@ def answer_in(content: str | None) -> str | None:
     """The content without the reasoning it opens with, if that was closed: what follows the last
     closing tag, so that a tag quoted in the reasoning makes no answer of it.
     """
-    for tag in _REASONING:
-        if content is not None and content.startswith(f"<{tag}>"):
-            return content.rpartition(f"</{tag}>")[2] or content
+    if content is not None and content.startswith("<"):
+        for opening, closing in _REASONING:
+            if content.startswith(opening):
+                return content.rpartition(closing)[2] or content
     return content
 
 

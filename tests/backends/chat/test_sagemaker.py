@@ -376,7 +376,7 @@ async def test_it_is_opened_by_the_settings(server: Any, answer: Any) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "status", "charged"),
-    [("model_throttled", 424, 1), ("model_busy", 424, 1), ("model_error", 424, 2),
+    [("model_throttled", 424, 2), ("model_busy", 424, 1), ("model_error", 424, 2),
      ("dependency_error", 530, 2), ("not_ready", 429, 1)],
 )  # fmt: skip
 async def test_what_passes_is_tried_again_and_what_was_not_charged_is_given_back(
@@ -393,7 +393,7 @@ async def test_what_passes_is_tried_again_and_what_was_not_charged_is_given_back
         told = {key: value.replace("@", simulator.url) for key, value in variables.items()}
         async with open_service(load_settings(None, told), environ=ENVIRON) as judge:
             (reward,) = await judge.score([Sample(id=1, response="Paris", reference="Paris")])
-            spent = judge._assembly.targets[0].limit.statistics()
+            spent = judge._assembly.targets[0].gate.statistics()
 
     assert reward.score is not None
     assert simulator.statistics().by_status == {200: 1, status: 1}
