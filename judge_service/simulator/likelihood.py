@@ -31,7 +31,7 @@ def likelihoods(text: str, digest: int, top: int) -> list[dict[str, Any]]:
 
 def _probabilities(token: str, digest: int, place: int) -> Mapping[str, float]:
     if not (token.isascii() and token.isdigit()):
-        return {token: SURE, WORD: 1 - SURE}
+        return {token: 1.0} if token == WORD else {token: SURE, WORD: 1 - SURE}
     meant = unit(digest, f"likelihood {place}") - 0.5
     weights = {
         str(int(token) + step) if step else token: exp(-((step - meant) ** 2) / SPREAD)
