@@ -1,1 +1,1 @@
-"""Things that happen, and who is told. An event is an immutable record; a sink is a callable."""
+"""Events and sinks. An event is an immutable record; a sink is a callable that takes events."""

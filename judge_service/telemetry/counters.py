@@ -1,6 +1,6 @@
-"""Counts of what happened. One of them for each two seconds, and one for all time: they add up.
+"""Counts of events. There is one object for each two seconds and one for all time; counts can be added.
 
-Plain numbers in plain containers, because this is on the path of every evaluation; the counters of the
+They are plain numbers in plain containers, because every evaluation updates them; the counters of the
 Prometheus client take a lock each (docs/decisions/0013).
 """
 
@@ -44,10 +44,10 @@ BOUNDS_S = (
     30.0,
     60.0,
 )
-"""Upper bounds of the buckets of every duration, seconds; one more bucket is above them."""
+"""Upper bounds of the buckets of durations, seconds; one more bucket is above them."""
 
 BOUNDS_SCORE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-"""Upper bounds of the buckets of a score. The first holds exact zeros, which are worth seeing apart."""
+"""Upper bounds of the buckets of scores. The first bucket holds exact zeros."""
 
 COUNTED: Mapping[type[Any], tuple[str, Callable[[Any], str]]] = {
     CacheLooked: ("cache", lambda event: "hit" if event.hit else "miss"),
@@ -59,7 +59,7 @@ COUNTED: Mapping[type[Any], tuple[str, Callable[[Any], str]]] = {
     GuardFired: ("guards", lambda event: event.guard),
     AlarmChanged: ("alarms", lambda event: event.alarm if event.is_raised else "taken_back"),
 }
-"""Events that are only counted: in which field of `Counters`, and under which word."""
+"""Events that are only counted: the field of `Counters`, and the key in it."""
 
 WORDS = frozenset(UNSCORED_REASONS).union(FINDINGS, ALARMS) | {
     *(
@@ -79,14 +79,14 @@ WORDS = frozenset(UNSCORED_REASONS).union(FINDINGS, ALARMS) | {
     )
 }
 OTHER = "other"
-"""Stands for every word, target and criterion that is one too many."""
+"""The name under which all names beyond the maximum are counted."""
 
 MAX_NAMES = 40
-"""Criteria (a rubric has 20 at most) and targets with a count of their own."""
+"""Most criteria (a rubric has 20 at most) and targets with a count of their own."""
 
 
 class Names:
-    """The first so many names, for as long as the process lives; all later ones are `other`."""
+    """A bounded set of names: the first ones are kept for the life of the process, later ones are `other`."""
 
     def __init__(self) -> None:
         self._known: set[str] = set()
@@ -125,8 +125,8 @@ def _scores() -> Histogram:
 class CallCounters(Struct):
     """Attempts at one target. outcomes: by word. throttled: refused by the quota.
 
-    queue_s, backend_s: of those that were sent. One that is refused at once, because its turn would come
-    too late, would make a long queue look short.
+    queue_s, backend_s: of sent attempts only. An attempt that is refused at once, because its turn would
+    come too late, would make a long queue look short.
     """
 
     outcomes: dict[str, int] = field(default_factory=dict)
@@ -136,15 +136,15 @@ class CallCounters(Struct):
 
 
 class Counters(Struct):
-    """What was counted.
+    """Counts of samples, calls and other events.
 
-    samples: by `scored` or the reason of a missing score. rewards: scores in [0, 1]; `criteria` the same
-        for each criterion.
-    cost_usd: of `priced` samples, those whose price is known.
-    cache: `hit` and `miss`. retries, failovers: by reason. hedges: `won` and `lost`, the second copies.
+    samples: by `scored` or the reason of a missing score. rewards: scores in [0, 1]. criteria: the scores
+        of each criterion.
+    cost_usd: of the `priced` samples, whose price is known.
+    cache: `hit` and `miss`. retries, failovers: by reason. hedges: second copies, `won` and `lost`.
     breaker: changes by the state that was entered.
     groups: batches of one prompt's samples, by whether their rewards have `some` variance or `zero`.
-    guards: samples by what was found in them. alarms: raised, by name, and `taken_back`.
+    guards: samples by what was found in them. alarms: raised ones by name, and `taken_back`.
     """
 
     samples: dict[str, int] = field(default_factory=dict)
@@ -166,7 +166,7 @@ class Counters(Struct):
     priced: int = 0
 
     def graded(self, event: SampleGraded, names: Names) -> None:
-        """names: of the criteria that are counted apart."""
+        """Counts a graded sample. names: criteria with a count of their own."""
         reward: Reward = event.reward
         usage = reward.usage
         self.duration_s.note(event.duration_s, BOUNDS_S)
@@ -188,7 +188,7 @@ class Counters(Struct):
                 seen.note(part.score, BOUNDS_SCORE)
 
     def ended(self, event: CallEnded, names: Names) -> None:
-        """names: of the targets that are counted apart."""
+        """Counts an attempt that ended. names: targets with a count of their own."""
         calls = self.calls.get(event.target)
         if calls is None:
             calls = self.calls.setdefault(names.admit(event.target), CallCounters())
@@ -199,7 +199,7 @@ class Counters(Struct):
             calls.backend_s.note(event.backend_s, BOUNDS_S)
 
     def count(self, event: Event) -> None:
-        """Counts one of `COUNTED`."""
+        """Counts an event of a type in `COUNTED`."""
         name, word = COUNTED[type(event)]
         _count(getattr(self, name), _word(word(event)))
 
@@ -213,7 +213,7 @@ def _word(word: str | None) -> str:
 
 
 def total(*parts: Any) -> Any:
-    """The sum of several counters (histograms, counts by name, numbers); the parts stay as they are."""
+    """The sum of several counters (histograms, counts by name, numbers), which are not changed."""
     first = parts[0]
     if isinstance(first, Struct):
         names = first.__struct_fields__

@@ -1,8 +1,8 @@
 """CloudWatch metrics in embedded metric format: one line per invocation, not per sample.
 
-The rules of the format that are kept here: at most 100 metrics and 30 dimensions in an object, at most
-100 values in an array, a line of at most 256 KB, numbers only. A sample's id is never a dimension,
-because each value of a dimension is a metric that is paid for.
+The format allows at most 100 metrics and 30 dimensions in an object, 100 values in an array, 256 KB in a
+line, and numbers only. A sample's id is never a dimension, because AWS bills each value of a dimension as
+a metric.
 """
 
 import time
@@ -14,16 +14,16 @@ from judge_service.telemetry.lines import Lines
 from judge_service.values import Reward
 
 MAX_VALUES = 100
-"""Of one array, by the format's rules; a line is written when one is full."""
+"""Most values of one array, by the format's rules; a line is written when an array is full."""
 
 MAX_CRITERIA = 80
-"""Criteria with a metric of their own; with the fixed ones they stay below 100 metrics."""
+"""Most criteria with a metric of their own; with the fixed metrics there are fewer than 100."""
 
 MAX_AGE_S = 60.0
-"""A service that is never flushed writes what it has this often; CloudWatch's resolution is a minute."""
+"""How often a service that is never flushed writes its metrics; CloudWatch's resolution is a minute."""
 
 PREFIX = "Reward_"
-"""Of a criterion's metric. Not its bare name, which a query over the samples' lines averages."""
+"""Prefix of a criterion's metric. The bare name is a field of the samples' lines, which queries average."""
 
 UNITS: Mapping[str, str] = {
     "Samples": "Count",
@@ -39,7 +39,7 @@ UNITS: Mapping[str, str] = {
     "QueueMs": "Milliseconds",
     "BackendMs": "Milliseconds",
 }
-"""Every metric but the criteria's, with its unit."""
+"""All metrics except those of criteria, with their units."""
 
 COUNTERS = (
     "Samples",
@@ -49,11 +49,11 @@ COUNTERS = (
     "InputTokens",
     "OutputTokens",
 )
-"""In every object, also when 0, so that an alarm on them has data."""
+"""Metrics that every object has, also when they are 0, so that an alarm on them has data."""
 
 
 class Emf:
-    """A sink that gathers, and writes on `flush`, when an array is full, and at least each minute.
+    """A sink that collects metrics and writes them on `flush`, when an array is full, and each minute.
 
     lines: where the objects go.
     namespace: of the metrics. dimensions: the same for all of them, such as `FunctionName`.
@@ -86,7 +86,7 @@ class Emf:
             self._take_call(event)
 
     def flush(self) -> None:
-        """Writes what was gathered, if anything was."""
+        """Writes the collected metrics, if there are any."""
         if self._is_empty:
             return
         self._lines.add(self._object())

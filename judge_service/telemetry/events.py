@@ -1,7 +1,7 @@
-"""What happens in the service, as immutable records. A sink is any `Callable[[Event], None]`.
+"""The events of the service, immutable records. A sink is any `Callable[[Event], None]`.
 
-Sinks are called on the event loop: they must not block and must not raise. Queue time and backend
-time are separate everywhere.
+Sinks are called on the event loop: they must not block and must not raise. All events give queue time
+and backend time separately.
 """
 
 import logging
@@ -29,12 +29,12 @@ class CallEnded(Struct, frozen=True, kw_only=True):
 
     @property
     def was_sent(self) -> bool:
-        """Whether it was a call, and not only the request for one."""
+        """Whether the request was sent."""
         return self.backend_s > 0 or self.outcome == "ok"
 
 
 class Retried(Struct, frozen=True, kw_only=True):
-    """An attempt failed and another will be made after `wait_s` seconds."""
+    """An attempt failed, and the next one follows after `wait_s` seconds."""
 
     attempt: int
     wait_s: float
@@ -43,16 +43,16 @@ class Retried(Struct, frozen=True, kw_only=True):
 
 
 class CacheLooked(Struct, frozen=True, kw_only=True):
-    """The cache was asked."""
+    """The cache was looked up."""
 
     hit: bool
 
 
 class SampleGraded(Struct, frozen=True, kw_only=True):
-    """One sample has its final reward (`reward` is a `values.Reward`), `duration_s` after it came in.
+    """One sample has its final reward (a `values.Reward`), `duration_s` after it arrived.
 
     rubric: its name and version, `similarity@0123456789abcdef`.
-    response: the candidate's text, which is hostile and private: for sinks that were allowed to see it.
+    response: the candidate's text, which is hostile and private; only for sinks that may see it.
     """
 
     id: Any
@@ -63,9 +63,9 @@ class SampleGraded(Struct, frozen=True, kw_only=True):
 
 
 class GroupScored(Struct, frozen=True, kw_only=True):
-    """Samples of one prompt got their rewards in one batch; two or more of them have a score.
+    """The samples of one prompt in one batch have their rewards; two or more of them have a score.
 
-    size: those with a score. spread: best less worst; 0 teaches a group-relative trainer nothing.
+    size: samples with a score. spread: best less worst score; at 0 a group-relative trainer learns nothing.
     """
 
     size: int
@@ -74,7 +74,7 @@ class GroupScored(Struct, frozen=True, kw_only=True):
 
 
 class ChannelChanged(Struct, frozen=True, kw_only=True):
-    """The judge refused an answer channel, so the next one is used from now on."""
+    """The judge refused an answer channel; the next channel is used from now on."""
 
     model: str
     refused: str
@@ -82,7 +82,7 @@ class ChannelChanged(Struct, frozen=True, kw_only=True):
 
 
 class StoreLost(Struct, frozen=True, kw_only=True):
-    """The store of a shared quota does not answer: this process goes on with its share of the quota.
+    """The store of a shared quota does not answer; this process continues with its share of the quota.
 
     clients: how many shared the quota when it was last seen.
     """
@@ -93,28 +93,28 @@ class StoreLost(Struct, frozen=True, kw_only=True):
 
 
 class StoreBack(Struct, frozen=True, kw_only=True):
-    """The store answers again after `lost_s` seconds: the quota is shared through it."""
+    """The store answers again after `lost_s` seconds; the quota is shared through it again."""
 
     quota: str
     lost_s: float
 
 
 class BreakerChanged(Struct, frozen=True, kw_only=True):
-    """A target's breaker is now `closed`, `open` (not asked) or `half_open` (asked a few times)."""
+    """A target's breaker is now `closed`, `open` (no calls) or `half_open` (a few test calls)."""
 
     target: str
     state: str
 
 
 class FailedOver(Struct, frozen=True, kw_only=True):
-    """A target refused for `reason`, and the one at `position` (0 is the preferred) is asked."""
+    """A target refused for `reason`; the target at `position` (0 is the preferred one) is called."""
 
     position: int
     reason: str
 
 
 class Hedged(Struct, frozen=True, kw_only=True):
-    """A call was sent twice, the second time `after_s` seconds later; `won`: that copy answered it."""
+    """A second copy of a call was sent after `after_s` seconds. won: the second copy's answer was used."""
 
     after_s: float
     won: bool
@@ -126,23 +126,23 @@ FINDINGS = (
         "copies",
         "repetition",
         "guesses",
-    ),  # these score 0, the others are only told of
+    ),  # these score 0, the others are only reported
     *("forged_fence", "forged_verdict", "forged_order", "invisible"),
 )
-"""What guards find in responses (docs/guards.md)."""
+"""Findings of guards in responses (docs/guards.md)."""
 
 ALARMS = ("judge_drift", "judge_over_verifier", "reward_by_length")
-"""What monitors raise alarms on."""
+"""Alarms of monitors."""
 
 
 class GuardFired(Struct, frozen=True, kw_only=True):
-    """A response has one of `FINDINGS`."""
+    """A guard found one of `FINDINGS` in a response."""
 
     guard: str
 
 
 class CanaryGraded(Struct, frozen=True, kw_only=True):
-    """A sample whose score is known was judged beside a batch; usage is a `values.Usage`."""
+    """A canary, a sample with a known score, was judged in addition to a batch; usage is a `values.Usage`."""
 
     score: float | None
     expected: float
@@ -152,7 +152,7 @@ class CanaryGraded(Struct, frozen=True, kw_only=True):
 class AlarmChanged(Struct, frozen=True, kw_only=True):
     """A monitor raised one of `ALARMS`, or took it back.
 
-    value: what it saw. limit: where the alarm begins.
+    value: the measured value. limit: the value from which the alarm is raised.
     """
 
     alarm: str
@@ -181,13 +181,13 @@ Sink = Callable[[Event], None]
 
 
 def ignore(_event: Event) -> None:
-    """The sink for those who want none."""
+    """A sink that ignores all events."""
 
 
 class Told:
-    """Several sinks as one. A sink that raises costs its own record and nothing else.
+    """Several sinks as one. An error in one sink does not reach the others or the caller.
 
-    failed: how often one did; the first time of each is in Python's log, with its traceback.
+    failed: number of errors; the first error of each sink is in Python's log, with its traceback.
     """
 
     def __init__(self, sinks: tuple[Sink, ...]) -> None:
@@ -210,5 +210,5 @@ class Told:
 
 
 def tell(*sinks: Sink) -> Told:
-    """One sink that tells all of these, in order."""
+    """One sink that gives each event to all of these, in order."""
     return Told(sinks)

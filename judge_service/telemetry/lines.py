@@ -1,7 +1,7 @@
-"""Lines to standard output that never hold up the event loop: a thread writes what was gathered.
+"""Lines to standard output that never block the event loop: a thread writes them.
 
-A pipe whose reader has stopped blocks whoever writes to it. Here that is a thread of our own; the loop
-only appends to a bounded buffer, and what no longer fits is counted and told of.
+A pipe whose reader has stopped blocks its writer. Here the writer is a thread of our own; the event loop
+only appends to a bounded buffer. Lines that do not fit are dropped, counted and reported.
 """
 
 import queue
@@ -17,20 +17,20 @@ import msgspec
 from msgspec import Struct
 
 GATHER_S = 0.05
-"""How long the thread lets lines gather before it writes them: one write then serves about a hundred
-samples, and a person who follows the log does not notice."""
+"""How long the thread collects lines before it writes them: one write then serves about a hundred samples,
+and a person who follows the log does not notice."""
 
 MAX_BUFFERED_BYTES = 4_000_000
-"""Lines kept for a reader that is slow: about 10,000 samples."""
+"""Size of the buffer for a slow reader: about 10,000 samples."""
 
 FLUSH_S = 2.0
-"""How long a flush waits for a reader that does not read; Lambda's and Docker's always do."""
+"""How long a flush waits for a reader that does not read; those of Lambda and Docker always read."""
 
 
 class LineStatistics(Struct, frozen=True, kw_only=True):
-    """written: lines handed over. dropped: lines that found the buffer full, or no reader.
+    """written: lines written. dropped: lines for which the buffer was full or no reader was left.
 
-    buffered_bytes: what waits now.
+    buffered_bytes: bytes that wait now.
     """
 
     written: int
@@ -41,10 +41,10 @@ class LineStatistics(Struct, frozen=True, kw_only=True):
 class Lines:
     """One JSON object per line.
 
-    write: takes a block of whole lines; may block and may raise OSError. By default standard output,
-        whatever `sys.stdout` is at that moment.
+    write: takes a block of whole lines; may block and may raise OSError. The default writes to the
+        `sys.stdout` of that moment.
 
-    Each counter belongs to one side, the adding or the writing one, so none needs a lock.
+    Each counter is changed by one thread only, so none needs a lock.
     """
 
     def __init__(self, write: Callable[[bytes], None] | None = None) -> None:
@@ -62,7 +62,7 @@ class Lines:
         return f"<Lines {self.statistics()}>"
 
     def statistics(self) -> LineStatistics:
-        """What happened so far."""
+        """Counts since the start."""
         return LineStatistics(
             written=self._written,
             dropped=self._refused + self._lost,
@@ -70,7 +70,7 @@ class Lines:
         )
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Takes one line; microseconds, never blocks. From one thread only, the event loop's."""
+        """Adds one line: takes microseconds, never blocks. Only the event loop's thread may call it."""
         line = self._encode(record) + b"\n"
         if self._added_bytes - self._removed_bytes + len(line) > MAX_BUFFERED_BYTES:
             self._refused += 1
@@ -82,9 +82,9 @@ class Lines:
             self._wake(None)
 
     def flush(self, timeout_s: float = FLUSH_S) -> bool:
-        """Waits until everything added before is written; `False` if that took too long.
+        """Waits until all lines added before are written; returns `False` if that takes too long.
 
-        Blocks, so it is not for the event loop. Before a Lambda environment is frozen it is a must.
+        It blocks: do not call it on the event loop. Call it before a Lambda environment is frozen.
         """
         if self._added_bytes == self._removed_bytes:
             return True
@@ -112,13 +112,13 @@ class Lines:
             done = self._wakes.get()
             if done is None:
                 done = self._gather()
-            self._awake = False  # first, so that a line added from here on wakes us again
+            self._awake = False  # first, so that a line added from here on wakes this thread again
             self._write_out()
             if done is not None:
                 done.put(None)
 
     def _gather(self) -> queue.SimpleQueue[None] | None:
-        """Lets lines come together; a flush cuts it short."""
+        """Waits while lines are collected; a flush ends the wait."""
         try:
             return self._wakes.get(timeout=GATHER_S)
         except queue.Empty:
@@ -134,7 +134,7 @@ class Lines:
             self._write(b"".join([*lines, *confession]))
             self._written += len(lines)
             self._told += untold
-        except (OSError, ValueError):  # nobody reads any more, or the file is closed
+        except (OSError, ValueError):  # the reader has gone, or the file is closed
             self._lost += len(lines)
         self._removed_bytes += sum(map(len, lines))
 
@@ -144,7 +144,7 @@ class Lines:
 
 
 def to_stdout(block: bytes) -> None:
-    """Writes to what `sys.stdout` is now: a pipe, a file, a notebook's cell."""
+    """Writes to the present `sys.stdout`: a pipe, a file, a notebook's cell."""
     binary = getattr(sys.stdout, "buffer", None)
     if binary is None:
         sys.stdout.write(block.decode())
@@ -154,12 +154,12 @@ def to_stdout(block: bytes) -> None:
 
 
 def stamp(now_s: float) -> str:
-    """Seconds since the epoch as ISO 8601 in UTC, milliseconds."""
+    """Seconds since the epoch as ISO 8601 in UTC, with milliseconds."""
     whole = int(now_s)
     return f"{_second(whole)}.{int((now_s - whole) * 1000):03d}Z"
 
 
 @lru_cache(maxsize=2)
 def _second(whole_s: int) -> str:
-    """Kept, because the lines of a second share it."""
+    """The part up to the second; cached, because the lines of a second share it."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole_s))

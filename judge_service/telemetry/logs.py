@@ -1,4 +1,4 @@
-"""A flat JSON line for each sample, and one for what an operator must know. Fields: docs/metrics.md."""
+"""Log lines, flat JSON: one for each sample and one for each operator's event. Fields: docs/metrics.md."""
 
 import random
 import time
@@ -42,21 +42,21 @@ FIELDS = (
     "rubric",
     "response",
 )
-"""Of a sample's line, besides one field for each criterion."""
+"""Fields of a sample's line; each criterion adds one."""
 
 PREFIX = "criterion_"
 TAKEN = frozenset(FIELDS)
 
 MAX_RESPONSE_CHARS = 2_000
 MAX_WORDS_CHARS = 300
-"""Of a detail, a model's name, a reason: ours are shorter, a foreign grader's may not be."""
+"""Most characters of a detail, a model's name or a reason; those of a custom grader may be longer."""
 
 REPEAT_S = 10.0
-"""The same operator's event again within this time is counted, not written: a region that is down
-would otherwise write a line for every call."""
+"""A repetition of an operator's event within this time is counted, not written: a region that is down would
+otherwise write a line for every call."""
 
 MAX_KINDS = 200
-"""Different operator's events that are remembered for that; more than all targets and reasons make."""
+"""How many different operator's events are remembered for that; more than targets and reasons can make."""
 
 LEVELS: dict[type[Any], Literal["INFO", "WARNING"]] = {
     AlarmChanged: "WARNING",
@@ -66,7 +66,7 @@ LEVELS: dict[type[Any], Literal["INFO", "WARNING"]] = {
     StoreLost: "WARNING",
     StoreBack: "INFO",
 }
-"""The events that an operator must know."""
+"""Events that an operator must know."""
 
 
 def field_of(criterion: str) -> str:
@@ -81,11 +81,11 @@ class Logs:
 
     lines: where they go.
     service: the field `service`.
-    sample_rate: share of the samples with a line, [0, 1], by chance, because any rule over ids or
-        positions would see the same rollouts of a group for ever. Unscored samples, and those that took
-        longer than `slow_s`, always have one.
-    candidate_text: adds the start of the response.
-    lowest: of the wire range, 0 or -1; scores are written as they are sent.
+    sample_rate: share of the samples with a line, in [0, 1], drawn at random: a rule over ids or positions
+        would always choose the same rollouts of a group. Unscored samples, and those that took longer than
+        `slow_s`, always have a line.
+    candidate_text: whether to add the start of the response.
+    lowest: lower end of the wire range, 0 or -1; scores are written as they are sent.
     """
 
     def __init__(
@@ -191,13 +191,13 @@ class Logs:
 
 
 class _Repeats:
-    """How often each event came since it was last written."""
+    """Counts how often each event occurred since it was last written."""
 
     def __init__(self) -> None:
         self._told: dict[Event, tuple[float, int]] = {}
 
     def count(self, event: Event, now_s: float) -> int | None:
-        """The repetitions to confess when it is to be written now; `None` when it is not."""
+        """The repetitions to report if the event is written now; `None` if it is not written."""
         told_at_s, times = self._told.get(event, (-REPEAT_S, 0))
         if 0 <= now_s - told_at_s < REPEAT_S:
             self._told[event] = (told_at_s, times + 1)

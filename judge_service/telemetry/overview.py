@@ -1,4 +1,4 @@
-"""What the dashboard shows, computed from the snapshots of all workers. Pure: no clock, no I/O."""
+"""The dashboard's data, computed from the snapshots of all workers. Pure: no clock, no I/O."""
 
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
@@ -22,16 +22,16 @@ RATE_SLOTS = 5
 """The rate "now" is of the last ten seconds."""
 
 COLUMN_SLOTS = 10
-"""Slots in one column of the picture of rewards over time: 20 s, 15 columns."""
+"""Slots in one column of the chart of rewards over time: 20 s, 15 columns."""
 
 SHOWN = 8
-"""Slowest and lowest samples on the page."""
+"""How many slowest and lowest samples the page lists."""
 
 EMPTY, NO_CALLS = Counters(), CallCounters()
 
 
 class Quantiles(Struct, frozen=True, kw_only=True):
-    """Of durations, seconds, read off a histogram; `None` when nothing was measured."""
+    """Quantiles of durations in seconds, read off a histogram; `None` when nothing was measured."""
 
     p50: float | None
     p95: float | None
@@ -39,7 +39,7 @@ class Quantiles(Struct, frozen=True, kw_only=True):
 
 
 class Series(Struct, frozen=True, kw_only=True):
-    """One number for each slot, oldest first; the slot that still fills is not among them."""
+    """One number for each finished slot, oldest first."""
 
     evaluations_per_s: list[float]
     unscored_per_s: list[float]
@@ -56,7 +56,7 @@ class TargetView(Struct, frozen=True, kw_only=True):
     """One target in all workers. breaker: the worst state of all.
 
     bound_by: what most of the waiting calls wait for (`TargetState.bound_by`), empty when none waits.
-    refused_share, throttle_level: of the worker that is refused most and slowed most.
+    refused_share, throttle_level: the worst of all workers.
     """
 
     target: str
@@ -70,13 +70,13 @@ class TargetView(Struct, frozen=True, kw_only=True):
 
 
 class Overview(Struct, frozen=True, kw_only=True):
-    """The dashboard's data. Everything but `series` and `reward_over_time` is of the last five minutes,
-    if its name does not say otherwise.
+    """The dashboard's data. Numbers are of the last five minutes unless their name says otherwise;
+    `series` and `reward_over_time` have a number for each slot.
 
-    at_s: seconds since the epoch. workers: seen. sees_all: whether others would be.
+    at_s: seconds since the epoch. workers: number of workers seen. sees_all: whether all workers can be seen.
     binding: the resource that is used most, `None` when no quota is set.
-    histograms: by criterion, `reward` for the whole; the first bucket is exactly 0, then tenths.
-    reward_over_time: the reward's histograms of 20 s each, oldest first, and their means.
+    histograms: by criterion, `reward` for the whole; the first bucket is exactly 0, the others are tenths.
+    reward_over_time: histograms of the reward for 20 s each, oldest first, and their means.
     slowest: seconds and id. lowest: score and id.
     """
 
@@ -116,7 +116,7 @@ class Overview(Struct, frozen=True, kw_only=True):
 
 
 def overview(snapshots: Sequence[Snapshot], *, sees_all: bool) -> Overview:
-    """The picture of all workers, as of the first one's snapshot."""
+    """The data of all workers, at the time of the first one's snapshot."""
     at_s = snapshots[0].at_s
     last = int(at_s) // SLOT_S - 1
     slots = [slot for snapshot in snapshots for slot in snapshot.slots]
@@ -197,7 +197,7 @@ def _worst(states: Sequence[str]) -> str:
 
 
 def _timeline(slots: Iterable[Slot], last: int) -> list[Counters]:
-    """The counters of each slot up to `last`, workers summed, empty ones included."""
+    """The counters of each slot up to `last`, summed over workers, empty slots included."""
     by_number: dict[int, list[Counters]] = {}
     for slot in slots:
         by_number.setdefault(slot.number, []).append(slot.counters)
@@ -209,7 +209,7 @@ def _all_calls(counters: Counters) -> CallCounters:
 
 
 def _sum(parts: Sequence[T]) -> T:
-    """Most slots are of one worker and one target, and adding is what this page costs."""
+    """The sum; a single object is not copied, because most slots have one worker and adding is expensive."""
     return parts[0] if len(parts) == 1 else total(*parts)
 
 
@@ -255,7 +255,7 @@ def _quantiles(histogram: Histogram) -> Quantiles:
 
 
 def quantile_s(histogram: Histogram, share: float) -> float | None:
-    """The duration that `share` of all stay below, straight lines inside of a bucket."""
+    """The duration below which `share` of all values lie, interpolated linearly inside a bucket."""
     rank = share * sum(histogram.counts)
     if not rank:
         return None

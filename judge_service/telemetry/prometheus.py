@@ -1,7 +1,7 @@
-"""What a Prometheus server scrapes, made from the snapshots of all workers when it comes for it.
+"""Metrics for Prometheus, made from the snapshots of all workers at each scrape.
 
-`METRICS` is the whole list; docs/metrics.md is held to it. Every label has few values: targets and
-criteria are bounded by `counters.MAX_NAMES`, all other words are ours.
+`METRICS` is the whole list; a test compares docs/metrics.md with it. Every label has few values:
+`counters.MAX_NAMES` bounds targets and criteria, and all other values are fixed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "judge_samples_total": (
-        "Samples graded; the outcome is scored, or why there is no score.",
+        "Samples graded; the outcome is `scored` or the reason of the missing score.",
         ("outcome",),
     ),
     "judge_sample_duration_seconds": ("From the arrival of a sample to its reward.", ()),
@@ -67,14 +67,14 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 
 def exposition(snapshots: Sequence[Snapshot]) -> bytes:
-    """The metrics of all workers as Prometheus reads them. Milliseconds: not on the event loop."""
+    """The metrics of all workers in Prometheus's text format. Takes milliseconds: not for the event loop."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Scrape(snapshots))
     return generate_latest(registry)
 
 
 class _Scrape(Collector):
-    """One scrape's metrics."""
+    """The metrics of one scrape."""
 
     def __init__(self, snapshots: Sequence[Snapshot]) -> None:
         self._snapshots = snapshots
@@ -159,7 +159,7 @@ def _counter(name: str, values: Values) -> Metric:
 
 
 def _gauge(name: str, values: Values) -> Metric:
-    """Values with the same labels, of several workers, add up."""
+    """A gauge; values of several workers with the same labels are added."""
     text, labels = METRICS[name]
     sums: dict[tuple[str, ...], float] = {}
     for label_values, value in values:
@@ -191,7 +191,7 @@ def _buckets(bounds: tuple[float, ...], histogram: Histogram) -> list[tuple[str,
 def _throttling(
     targets: Sequence[TargetState],
 ) -> Iterator[tuple[str, list[tuple[tuple[str], float]]]]:
-    """What refusals do to each target: the worst of all workers."""
+    """How refusals slow each target: the worst of all workers."""
     by_name: dict[str, list[TargetState]] = {}
     for target in targets:
         by_name.setdefault(target.target, []).append(target)
@@ -202,5 +202,5 @@ def _throttling(
 
 
 def _waiting_for_slot(target: TargetState) -> int:
-    """Calls in the queue while slots are what binds: one queue waits for all."""
+    """Calls in the queue of each target whose slots bind; one queue waits for slots and quota."""
     return sum(target.waiting_by_lane.values()) if target.bound_by == "slots" else 0

@@ -1,4 +1,4 @@
-"""How much of each quota the last minute used: the share that is largest binds."""
+"""How much of each quota the last minute used. The resource with the largest share binds."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,14 @@ from judge_service.telemetry.state import QuotaState, TargetState
 from judge_service.telemetry.window import SLOT_S, Snapshot
 
 SPAN_S = 60.0
-"""Quotas are of a minute."""
+"""Quotas are per minute."""
 
 MIN_SPAN_S = 10.0
-"""A young service's use is of no shorter span than this: its first call would else be a flood."""
+"""The shortest span over which use is measured; over less, the first call would look like a flood."""
 
 
 class QuotaUse(Struct, frozen=True, kw_only=True):
-    """One resource of one target. share: `used_per_minute` of `per_minute`, 1 is all of it."""
+    """The use of one resource of one target. share: `used_per_minute` of `per_minute`, 1 is all of it."""
 
     target: str
     resource: str
@@ -25,9 +25,9 @@ class QuotaUse(Struct, frozen=True, kw_only=True):
 
 
 def quota_uses(snapshots: Sequence[Snapshot]) -> list[QuotaUse]:
-    """All workers together.
+    """The use by all workers together.
 
-    Workers that share a quota through a store each name all of it; others each name their part.
+    A worker that shares a quota through a store reports all of it; other workers report their part.
     """
     used: dict[tuple[str, str], float] = {}
     allowed: dict[tuple[str, str], float] = {}

@@ -1,4 +1,4 @@
-"""The sinks of a process that serves callers: a log line for each sample, and metrics for CloudWatch."""
+"""Opens the sinks of an entry point (API, function, command line): log lines and CloudWatch metrics."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from judge_service.telemetry.logs import Logs
 
 
 class Options(Protocol):
-    """What there is to set; `settings.logs` is such an object."""
+    """The options of sinks; `settings.logs` is such an object."""
 
     @property
     def enabled(self) -> bool: ...
@@ -30,7 +30,7 @@ class Options(Protocol):
 
 
 class Sinks:
-    """The sinks of one process: `sink` goes to `open_service`."""
+    """The open sinks; pass `sink` to `open_service`."""
 
     def __init__(self, sink: Told, lines: Lines | None, emf: Emf | None) -> None:
         self.sink = sink
@@ -41,9 +41,10 @@ class Sinks:
         return f"<Sinks {self._lines!r} {self._emf!r}>"
 
     async def aclose(self) -> None:
-        """Writes everything, without holding up the loop, and waits for it for 2 s at most.
+        """Writes everything without blocking the event loop; waits 2 s at most.
 
-        They can be used again, so this also ends each Lambda invocation: a frozen process writes nothing.
+        The sinks can be used again afterwards. Each Lambda invocation ends with this, because a frozen
+        process writes nothing.
         """
         if self._emf is not None:
             self._emf.flush()
@@ -59,12 +60,12 @@ def open_sinks(
     others: tuple[Sink, ...] = (),
     write: Callable[[bytes], None] | None = None,
 ) -> Sinks:
-    """The sinks that `options` (usually `settings.logs`) ask for.
+    """Opens the sinks that `options` (usually `settings.logs`) ask for.
 
     score_range: of the wire, `settings.wire.score_range`.
-    environ: usually `os.environ`; `AWS_LAMBDA_FUNCTION_NAME` in it names the metrics' dimension.
-    others: sinks to be told as well.
-    write: where blocks of lines go, standard output by default.
+    environ: usually `os.environ`; its `AWS_LAMBDA_FUNCTION_NAME` becomes the metrics' dimension.
+    others: further sinks.
+    write: writes a block of lines, by default to standard output.
     """
     if not options.enabled:
         return Sinks(tell(*others), None, None)

@@ -1,4 +1,4 @@
-"""How a service stands at this moment, as plain numbers: what a scrape and the dashboard show."""
+"""The present state of a service, as plain numbers for a scrape and the dashboard."""
 
 from collections.abc import Mapping
 
@@ -8,8 +8,8 @@ from msgspec import Struct
 class QuotaState(Struct, frozen=True, kw_only=True):
     """One resource of one target's quota.
 
-    per_minute: what this process may use; with a store, what all who share it may.
-    spent: units charged and held since the start; grows by what is used.
+    per_minute: what this process may use; with a store, what all processes together may use.
+    spent: units charged or held since the start.
     """
 
     resource: str
@@ -18,7 +18,7 @@ class QuotaState(Struct, frozen=True, kw_only=True):
 
 
 class TargetState(Struct, frozen=True, kw_only=True):
-    """One target.
+    """The state of one target.
 
     breaker: `closed`, `open` or `half_open`.
     waiting_by_lane: calls in the gate's queue. bound_by: what its head waits for, `slots`, `quota`,
@@ -45,9 +45,9 @@ class TargetState(Struct, frozen=True, kw_only=True):
 
 
 class ServiceState(Struct, frozen=True, kw_only=True):
-    """All of it. model, rubric: who judges, and by what.
+    """The state of the service. model, rubric: their names.
 
-    groups: groups of two or more samples scored in one batch; flat_groups: those rewarded all alike.
+    groups: groups of two or more samples scored in one batch. flat_groups: those with equal rewards only.
     """
 
     model: str = ""

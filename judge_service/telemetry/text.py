@@ -1,17 +1,17 @@
-"""Text of others, made fit for a line or a page: bounded, and nothing in it that a terminal obeys."""
+"""Makes foreign text safe for a log line or a page: bounded, without control characters."""
 
 from typing import Any
 
 import msgspec
 
 MAX_LABEL_CHARS = 128
-"""Of a sample's id; longer ones are cut, ids of ours and of trainers are below 64."""
+"""Most characters of a sample's id; longer ids are cut. Our ids and those of trainers have fewer than 64."""
 
 _MAX_INT = 2**63
 
 
 def plain(text: str, max_chars: int) -> str:
-    """The first characters of `text`; control, bidi and invisible characters become spaces."""
+    """The first characters of `text`, with spaces for control, bidi and invisible characters."""
     cut = text[:max_chars]
     if cut.isprintable():  # false for all of Unicode's "other" and for separators but the space
         return cut
@@ -19,7 +19,7 @@ def plain(text: str, max_chars: int) -> str:
 
 
 def label(ident: Any) -> str | float | None:
-    """A sample's id as JSON can carry it: numbers as sent, text made plain, all else as text."""
+    """A sample's id for JSON: numbers as sent, text made safe, everything else as text."""
     if isinstance(ident, str):
         return plain(ident, MAX_LABEL_CHARS)
     if ident is None or isinstance(ident, float) or _is_small(ident):

@@ -1,6 +1,6 @@
-"""Which request the work is for: set once where a request comes in, read where something is told of it.
+"""The ids of the request in progress: set once at the entry point, read by events and log lines.
 
-A context variable, so that no function in between needs to hand it on. Tasks inherit it.
+They are a context variable, so that no function in between has to pass them on. Tasks inherit it.
 """
 
 from collections.abc import Iterator
@@ -26,9 +26,9 @@ _CURRENT: ContextVar[Trace] = ContextVar("judge_service_trace", default=NO_TRACE
 
 @contextmanager
 def carry(*, request_id: str = "", trace_id: str = "") -> Iterator[Trace]:
-    """Everything that is told of inside carries these ids, in tasks that begin inside too.
+    """Context manager: events and log lines inside it, also those of tasks started inside, have these ids.
 
-    They may come from a caller's headers, so they are made plain and cut like a sample's id.
+    Ids may come from a caller's headers, so they are made safe and cut like a sample's id.
     """
     trace = Trace(
         request_id=plain(request_id, MAX_LABEL_CHARS), trace_id=plain(trace_id, MAX_LABEL_CHARS)
@@ -41,5 +41,5 @@ def carry(*, request_id: str = "", trace_id: str = "") -> Iterator[Trace]:
 
 
 def current() -> Trace:
-    """The ids of the request at work, empty outside of one."""
+    """The ids of the request in progress, empty outside a request."""
     return _CURRENT.get()

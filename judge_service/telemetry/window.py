@@ -1,4 +1,4 @@
-"""The last five minutes in slots of two seconds, and everything before as one sum. Fed by events."""
+"""Counts of the last five minutes in slots of two seconds, and of all time as one sum."""
 
 import time
 from bisect import insort
@@ -16,10 +16,10 @@ from judge_service.telemetry.text import label
 
 SLOT_S = 2
 SLOTS = 150
-"""Kept: five minutes."""
+"""Slots kept: five minutes."""
 
 EXTREMES = 3
-"""Slowest and lowest samples that each slot remembers."""
+"""How many slowest and lowest samples each slot keeps."""
 
 ENCODER = msgspec.json.Encoder()
 
@@ -27,17 +27,17 @@ Spent = dict[str, dict[str, float]]
 
 
 class Extreme(Struct, frozen=True, order=True, array_like=True):
-    """A sample worth looking up. value: seconds, or a score."""
+    """A sample with an extreme value. value: seconds, or a score."""
 
     value: float
     id: str
 
 
 class Slot(Struct):
-    """Two seconds. number: of the slot since the epoch, the same in all workers.
+    """The counts of two seconds. number: of the slot since the epoch, the same in all workers.
 
     slowest: values are negative seconds, so that both lists keep the smallest values.
-    spent: units of each target's quota that had been spent when it began.
+    spent: units of each target's quota that were spent before the slot began.
     """
 
     number: int
@@ -48,9 +48,10 @@ class Slot(Struct):
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """One worker at one moment.
+    """The counts of one worker at one moment.
 
-    since_s, at_s: when it began and when this was taken, seconds since the epoch. counters: of all time.
+    since_s, at_s: when the worker started and when this was taken, seconds since the epoch. counters: of all
+    time.
     """
 
     pid: int
@@ -62,11 +63,11 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 
 
 class Window:
-    """A sink that counts. Bounded: slots, names and extremes all are.
+    """A sink that counts events. Slots, names and extremes are bounded.
 
-    now: seconds since the epoch, so that the slots of several workers are the same.
+    now: clock, seconds since the epoch, so that the slots of several workers are the same.
 
-    `watch` gives it the state of the service, which is asked for at the start of each slot.
+    `watch` gives it a function for the state of the service, which is called at the start of each slot.
     """
 
     def __init__(self, *, now: Callable[[], float] = time.time) -> None:
@@ -94,16 +95,16 @@ class Window:
             self._slot.counters.count(event)
 
     def watch(self, state: Callable[[], ServiceState]) -> None:
-        """Asks `state` from now on, which must be cheap and runs on the event loop."""
+        """Sets the function that gives the service's state; it runs on the event loop and must be cheap."""
         self._state = state
         self._slot.spent = _spent(state())
 
     def inherit(self, counters: Counters) -> None:
-        """Goes on counting where a worker that has died ended."""
+        """Continues the counts of a worker that has died."""
         self._before = total(self._before, counters)
 
     def snapshot(self, pid: int) -> bytes:
-        """A Snapshot as JSON. Cheap, because slots that are over were encoded when they ended."""
+        """A `Snapshot` as JSON. Cheap, because finished slots were encoded when they ended."""
         self._turn()
         return ENCODER.encode(
             {
@@ -124,7 +125,7 @@ class Window:
             _keep(slot.lowest, event.reward.score, event.id)
 
     def _turn(self) -> None:
-        """Begins a slot if it is time, and lets those go that are too old."""
+        """Begins a new slot if it is time, and drops slots that are too old."""
         number = int(self._now()) // SLOT_S
         if number != self._slot.number:
             self._begin(number)

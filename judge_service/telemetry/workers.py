@@ -1,8 +1,8 @@
-"""Several worker processes shown as one: each leaves a snapshot in a directory that all can read.
+"""Shows several worker processes as one: each writes a snapshot to a directory that all can read.
 
-One port, several workers: a scrape and the dashboard's page reach one of them. It adds what the others
-left there (docs/decisions/0013). A counter must never fall, so the snapshot of a worker that died is
-counted on: by the worker that takes its place and inherits it, by everybody until then.
+All workers share a port, so a scrape or the dashboard's page reaches one of them, which adds the snapshots
+of the others (docs/decisions/0013). A counter must never fall: the snapshot of a worker that died is still
+added, until the worker that replaces it inherits its counts.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from judge_service.telemetry.state import ServiceState
 from judge_service.telemetry.window import Snapshot, Window
 
 PUBLISH_S = 1.0
-"""How old what the others know of a worker may be; the dashboard asks as often."""
+"""Seconds between two snapshots of a worker; the dashboard refreshes as often."""
 
 STALE_S = 10.0
-"""A worker that was silent for so long has died, or hangs: its counts stay, its gauges do not."""
+"""A worker without a new snapshot for this long has died or hangs: its counts stay, its gauges do not."""
 
 MAX_SNAPSHOT_BYTES = 10_000_000
-"""Ten times what 40 criteria on 40 targets make."""
+"""Largest snapshot that is read: ten times the size with 40 criteria and 40 targets."""
 
 SUFFIX = ".judge.json"
 
@@ -31,11 +31,11 @@ _DECODE = msgspec.json.Decoder(Snapshot).decode
 
 
 class Workers:
-    """All workers' snapshots.
+    """The snapshots of all workers.
 
     window: this worker's counts.
-    directory: where snapshots are left, the same for all workers; `None` when there is one worker only.
-        The HTTP service takes it from `PROMETHEUS_MULTIPROC_DIR`.
+    directory: of the snapshots, the same for all workers; `None` when there is one worker only. The API
+        takes it from `PROMETHEUS_MULTIPROC_DIR`.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class Workers:
 
     @property
     def sees_others(self) -> bool:
-        """Whether other workers, if there are any, are seen."""
+        """Whether the snapshots of other workers are read."""
         return self._directory is not None
 
     @asynccontextmanager
     async def running(self, state: Callable[[], ServiceState]) -> AsyncIterator[None]:
-        """Watches `state`, and publishes each second when there is a directory."""
+        """Context manager: watches `state`, and writes a snapshot each second if there is a directory."""
         self._window.watch(state)
         if self._directory is None:
             yield
@@ -72,31 +72,31 @@ class Workers:
             await publishing
 
     async def snapshots(self) -> list[Snapshot]:
-        """This worker's, as of now, then those of the others, about a second old."""
+        """This worker's present snapshot, then those of the others, which are about a second old."""
         return await asyncio.to_thread(self._read_all, self._own())
 
     def _own(self) -> bytes:
         return self._window.snapshot(self._pid)
 
     async def _publish_until(self, ending: asyncio.Event, directory: Path) -> None:
-        """Each second and once more at the end; one at a time, because a thread cannot be cancelled."""
+        """Writes a snapshot each second and at the end, one at a time: a thread cannot be cancelled."""
         is_last = False
         while not is_last:
             is_last = ending.is_set()
-            with suppress(OSError):  # a full disk costs the sight of this worker, not its work
+            with suppress(OSError):  # a full disk must not stop the worker
                 await asyncio.to_thread(self._publish, directory, self._own())
             with suppress(TimeoutError):
                 await asyncio.wait_for(ending.wait(), PUBLISH_S)
 
     def _publish(self, directory: Path, snapshot: bytes) -> None:
-        """Whole or not at all: a reader must not meet half of it."""
+        """Writes the snapshot atomically: a reader must not see half of it."""
         path = self._path(directory, self._pid)
         draft = path.with_suffix(".draft")
         draft.write_bytes(snapshot)
         draft.replace(path)
 
     def _inherit(self, directory: Path) -> Snapshot | None:
-        """Takes over the snapshot of one worker that has died. Renaming decides who gets it."""
+        """Takes over the snapshot of a worker that has died. The worker that renames the file gets it."""
         directory.mkdir(parents=True, exist_ok=True)
         own = self._path(directory, self._pid)
         for path in sorted(directory.glob(f"*{SUFFIX}"), key=lambda path: path != own):
@@ -121,14 +121,14 @@ class Workers:
 
 
 def _as_of(now_s: float, snapshot: Snapshot) -> Snapshot:
-    """The snapshot, without its gauges when nobody keeps them up to date."""
+    """The snapshot, without its gauges if they are out of date."""
     if now_s - snapshot.at_s <= STALE_S:
         return snapshot
     return msgspec.structs.replace(snapshot, state=ServiceState())
 
 
 def _read(path: Path) -> Snapshot | None:
-    """`None` for a file that has just been taken over, or is none of ours."""
+    """Reads a snapshot; `None` for a file that has just been taken over or is not a snapshot."""
     try:
         if path.stat().st_size > MAX_SNAPSHOT_BYTES:
             return None
