@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _place(arguments: argparse.Namespace) -> Place:
     for region in arguments.region:
         if not REGION_NAME.fullmatch(region):
-            raise SettingsError(f"--region: `{region}` is no name of an AWS region")
+            raise SettingsError(f"--region: `{region}` is not a name of an AWS region")
     if arguments.account != ACCOUNT and not ACCOUNT_ID.fullmatch(arguments.account):
         raise SettingsError(f"--account: `{arguments.account}` is not 12 digits")
     return Place(arguments.account, arguments.region[0] if arguments.region else REGION)

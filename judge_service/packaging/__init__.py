@@ -1,4 +1,4 @@
-"""What `judge package` makes: the function's zip, a layer, and the policies of the roles around it.
+"""Builds what `judge package` writes: the function's zip, a layer, and IAM policies.
 
-Pure building: nothing here talks to AWS. Wheels come through pip, which is asked by name and version.
+Nothing here calls AWS. pip fetches wheels by name and version.
 """

@@ -1,4 +1,4 @@
-"""A zip whose bytes depend on its files' names and contents alone."""
+"""Writes zips whose bytes depend only on the names and contents of their files."""
 
 import zipfile
 from pathlib import Path
@@ -12,9 +12,9 @@ UNIX = 3
 
 
 def write_archive(folder: Path, archive: Path) -> None:
-    """Packs everything under `folder`: names in order, one time, two modes, no folder entries.
+    """Packs all files under `folder`: sorted names, one time, two modes, no entries for folders.
 
-    The same files give the same bytes wherever the same zlib compresses them.
+    The same files and the same zlib give the same bytes.
     """
     names = sorted(path.relative_to(folder).as_posix() for path in _files(folder))
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
@@ -27,7 +27,7 @@ def write_archive(folder: Path, archive: Path) -> None:
 
 
 def unpacked_bytes(archive: Path) -> int:
-    """What Lambda counts against its 250 MB."""
+    """The size that Lambda counts against its limit of 250 MB."""
     with zipfile.ZipFile(archive) as packed:
         return sum(entry.file_size for entry in packed.infolist())
 

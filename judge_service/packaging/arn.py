@@ -1,4 +1,4 @@
-"""Amazon resource names of what the settings name, with CloudFormation's pseudo parameters as gaps."""
+"""Amazon resource names for policies; unknown parts are CloudFormation's pseudo parameters."""
 
 import re
 
@@ -14,14 +14,14 @@ ACCOUNT_ID = re.compile(r"\d{12}")
 
 
 class Place(Struct, frozen=True):
-    """An account in a region. The defaults are filled in by CloudFormation (`Fn::Sub`)."""
+    """An account in a region. CloudFormation (`Fn::Sub`) fills in the defaults."""
 
     account: str = ACCOUNT
     region: str = REGION
 
     @property
     def partition(self) -> str:
-        """Known from the region's name, for CloudFormation to fill in otherwise."""
+        """The partition by the region's name; CloudFormation fills it in if the region is unknown."""
         if self.region == REGION:
             return PARTITION
         prefix = self.region.partition("-")[0]
@@ -29,10 +29,10 @@ class Place(Struct, frozen=True):
         return "aws-us-gov" if govcloud else "aws-cn" if prefix == "cn" else "aws"
 
     def arn(self, service: str, resource: str) -> str:
-        """Of something that belongs to the account."""
+        """The ARN of a resource of the account."""
         return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
 
     def foundation_model(self, model: str, region: str | None = None) -> str:
-        """Of a model, which belongs to nobody. region: another one, or `""` for the global one."""
+        """The ARN of a model, which has no account. region: another region, or `""` for the global model."""
         where = self.region if region is None else region
         return f"arn:{self.partition}:bedrock:{where}::foundation-model/{model}"

@@ -1,7 +1,7 @@
-"""What a function must be allowed to invoke, for each way there is to name a judge on Bedrock.
+"""The resources that a function must be allowed to invoke, for each kind of Bedrock model name.
 
-A cross-region inference profile forwards a call to a region of its geography, so the function needs
-the profile and, through this profile only, the model in each of those regions.
+A cross-region inference profile forwards a call to a region of its geography, so the function needs access
+to the profile and, through this profile only, to the model in each of those regions.
 """
 
 from collections.abc import Iterable
@@ -37,21 +37,21 @@ REGIONS: dict[str, tuple[str, ...]] = {
     "us-gov": ("us-gov-east-1", "us-gov-west-1"),
     "global": ("",),
 }
-"""Where the profiles of a geography forward to: the union over its models, so a given one may use
-fewer. `aws bedrock get-inference-profile` lists a profile's own; `--region` adds what is missing here.
-The global profiles' model has an ARN without a region.
+"""The regions to which a geography's profiles forward: the union over its models, so a model may use fewer.
+`aws bedrock get-inference-profile` lists those of one profile; `--region` adds regions that are missing here.
+The model of a global profile has an ARN without a region.
 """
 
 ACTION = "bedrock:InvokeModel"
-"""Converse has no action of its own."""
+"""The IAM action; Converse has none of its own."""
 
 
 def statements(model: str, place: Place, more_regions: Iterable[str]) -> list[dict[str, Any]]:
-    """For one model id, inference profile or ARN, called from `place`.
+    """The policy statements for one model id, inference profile or ARN, called from `place`.
 
-    more_regions: where the profile forwards to besides `REGIONS`.
+    more_regions: regions to which the profile forwards in addition to `REGIONS`.
 
-    Raises SettingsError for a name that does not tell which model is behind it.
+    Raises SettingsError for a name that does not identify the model behind it.
     """
     if model.startswith("arn:"):
         return _of_arn(model, place, more_regions)
@@ -66,12 +66,12 @@ def _of_arn(arn: str, place: Place, more_regions: Iterable[str]) -> list[dict[st
     kind, _, name = arn.split(":", 5)[-1].partition("/")
     geography, _, base = name.partition(".")
     if arn.count(":") < 5 or "*" in arn or not name:
-        raise SettingsError(f"`model`: {arn} is no ARN of one model or inference profile")
+        raise SettingsError(f"`model`: {arn} is not an ARN of one model or inference profile")
     if kind == "inference-profile" and geography in REGIONS:
         return _through(arn, base, geography, place, more_regions)
     if kind in ("inference-profile", "application-inference-profile"):
         raise SettingsError(
-            f"`model`: {arn} does not tell which model it stands for, so no policy can be made of it;"
+            f"`model`: {arn} does not identify its model, so no policy can be made for it;"
             " make one for the profile that it was copied from, and replace that profile's ARN by this"
         )
     return [_allow([arn])]

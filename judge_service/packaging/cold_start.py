@@ -1,4 +1,4 @@
-"""How long the handler of a package takes to import, where this machine can tell."""
+"""Measures how long a package's handler takes to import, if this machine can run it."""
 
 import statistics
 import subprocess
@@ -24,7 +24,10 @@ print(time.perf_counter() - began)
 
 
 class ColdStart(Struct, frozen=True):
-    """import_s: median of fresh interpreters, `None` if it cannot be measured here. note: where or why."""
+    """The import's time. import_s: median over fresh interpreters, `None` if it cannot be measured here.
+
+    note: where it was measured, or why it was not.
+    """
 
     import_s: float | None
     note: str
@@ -33,7 +36,7 @@ class ColdStart(Struct, frozen=True):
 def measure(
     archive: Path, kind: Kind, target: Target, interpreter: Interpreter | None
 ) -> ColdStart:
-    """Imports the handler from the unpacked zip with nothing else on the path.
+    """Imports the handler from the unpacked zip, with nothing else on the path.
 
     Raises JudgeServiceError if it does not import: such a package must not be deployed.
     """

@@ -1,4 +1,4 @@
-"""What of the user's goes into a package."""
+"""The user's files that go into a package."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +10,11 @@ from judge_service.settings import Settings
 
 
 class Inputs(Struct, frozen=True):
-    """config: becomes `judge.toml`.
+    """The user's files of a package.
 
-    beside: files that the settings name by their path, kept at the same place relative to `config`.
-    modules: Python files of the user's, put where they can be imported.
+    config: becomes `judge.toml`.
+    beside: files that the settings name, kept at the same place relative to `config`.
+    modules: Python files, put where they can be imported.
     """
 
     config: Path | None = None
@@ -44,7 +45,7 @@ def inputs_of(config: Path | None, settings: Settings, modules: Sequence[Path]) 
 
 
 def _refuse_embedded(config: Path, settings: Settings) -> None:
-    """A function without the model would judge by the stand-in, and nobody would see it."""
+    """Refuses the embedded judge: without its model a function would silently use the lexical stand-in."""
     if settings.backend == "local" and not settings.grader:
         raise SettingsError(
             f"{config}: the embedded judge's model and runtime are too large for a function's"

@@ -1,4 +1,4 @@
-"""`judge package lambda` and `judge package layer`, as one function."""
+"""Builds the zip of `judge package lambda` or `judge package layer`."""
 
 import hashlib
 import tempfile
@@ -18,7 +18,7 @@ from judge_service.settings import Settings
 
 
 class Package(Struct, frozen=True):
-    """What was built. bytecode: of which Python, or why there is none."""
+    """A package that was built. bytecode: the Python it is for, or why there is none."""
 
     path: Path
     kind: Kind
@@ -44,7 +44,7 @@ def build(
 ) -> Package:
     """Builds the zip and measures it.
 
-    settings: decide what is packed; they are not packed themselves, `inputs.config` is.
+    settings: decide what is packed. The package holds `inputs.config`, not these.
     cache: where wheels are kept between builds.
 
     Raises SettingsError for settings or inputs that cannot be packed, JudgeServiceError if pip fails.

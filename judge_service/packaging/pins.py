@@ -1,7 +1,7 @@
-"""Which packages a function needs beside ours, in which version, and what their files hash to.
+"""The packages that a function needs in addition to ours, with versions and hashes of their files.
 
-Versions and hashes are those of `requirements.lock` in a checkout; an installed judge-service has no
-lock, so it takes the versions that are installed and checks no hash.
+In a checkout they are those of `requirements.lock`. An installed judge-service has no lock: it uses the
+versions that are installed and checks no hashes.
 """
 
 import re
@@ -13,7 +13,7 @@ from judge_service.errors import SettingsError
 from judge_service.settings import Settings
 
 NEEDED = ("httptools", "msgspec", "tenacity")
-"""Our dependencies without `rich`, which draws on terminals."""
+"""Our dependencies without `rich`, which only the terminal needs."""
 
 LOCK = Path(__file__).parents[2] / "requirements.lock"
 _PIN = re.compile(
@@ -23,7 +23,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class Pin(Struct, frozen=True, order=True):
-    """One package. hashes: sha256 of its files, empty where no lock knows them."""
+    """One package. hashes: sha256 of its files, empty without a lock."""
 
     name: str
     version: str
@@ -34,9 +34,9 @@ class Pin(Struct, frozen=True, order=True):
 
 
 def pins(settings: Settings, lock: Path = LOCK) -> list[Pin]:
-    """What a function with these settings imports; no boto, whatever the settings.
+    """The packages that a function with these settings imports; never boto.
 
-    Raises SettingsError for settings that need more than a package can hold.
+    Raises SettingsError for settings that need packages which do not fit.
     """
     _refuse_what_does_not_fit(settings)
     names = [*NEEDED]

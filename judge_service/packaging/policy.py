@@ -1,4 +1,4 @@
-"""The least that the function's role must be allowed, derived from the settings."""
+"""The least permissions of the function's role, derived from the settings."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,10 +14,10 @@ from judge_service.settings import Settings
 Statement = dict[str, Any]
 
 ROLLOUT_ACTIONS = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
-"""What the function does with the rollouts it remembers between two messages."""
+"""Actions of the function on the table of rollouts that wait for their answer."""
 
 QUEUE_ACTIONS = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
-"""What Lambda does in the function's name to feed it from a queue."""
+"""Actions of Lambda that feed the function from a queue, with the function's role."""
 
 
 def function_policy(
@@ -29,19 +29,19 @@ def function_policy(
     queue_arn: str = "",
     more_regions: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """An IAM policy document. It names every resource; the one `*` in it stands for the function's own
-    log streams, whose names Lambda chooses.
+    """Makes the function's IAM policy document. It names every resource; its only `*` stands for the
+    function's own log streams, whose names Lambda chooses.
 
-    place: the function's account and region; `bedrock.region` goes before its region for the judge.
-    config: what `JUDGE_CONFIG` will be, if it is `s3://...` or `ssm:...`.
-    queue_arn: the queue that feeds the function, if one does.
-    more_regions: where an inference profile forwards to besides the usual ones.
+    place: the function's account and region; for the judge `bedrock.region` has precedence.
+    config: the value of `JUDGE_CONFIG`, if it is `s3://...` or `ssm:...`.
+    queue_arn: the queue that feeds the function, if there is one.
+    more_regions: regions to which an inference profile forwards in addition to the known ones.
 
-    Raises SettingsError for a model that tells too little, a wildcard, or a malformed name.
+    Raises SettingsError for a model name that does not identify the model, a wildcard, or a malformed name.
     """
     if not FUNCTION_NAME.fullmatch(function):
         raise SettingsError(
-            f"`{function}` is no name of a Lambda function (letters, digits, - and _)"
+            f"`{function}` is not a name of a Lambda function (letters, digits, - and _)"
         )
     named = [
         *_judge(settings, place, more_regions),
@@ -84,14 +84,14 @@ def _sagemaker(
 
 
 def _quota(settings: Settings, place: Place) -> Iterator[Statement]:
-    """The shared quota's table; the store sends updates and nothing else."""
+    """Statements for the shared quota's table; the store sends updates only."""
     if settings.limits.store == "dynamodb":
         here = replace(place, region=settings.bedrock.region or place.region)
         yield _allow(["dynamodb:UpdateItem"], _table(settings.limits.store_url, here))
 
 
 def _fetched(source: str, place: Place) -> Iterator[Statement]:
-    """Settings or a rubric that the function reads from S3 or Parameter Store."""
+    """Statements for settings or a rubric that the function reads from S3 or Parameter Store."""
     if source.startswith("s3://"):
         parts = urlsplit(source)
         yield _allow(["s3:GetObject"], f"arn:{place.partition}:s3:::{parts.netloc}{parts.path}")
@@ -101,7 +101,7 @@ def _fetched(source: str, place: Place) -> Iterator[Statement]:
 
 
 def _queue(settings: Settings, place: Place, queue_arn: str) -> Iterator[Statement]:
-    """What feeds it, where its answers go, and what it remembers between the two."""
+    """Statements for the queue of requests, the queue of answers, and the table of rollouts."""
     if queue_arn:
         yield _allow(QUEUE_ACTIONS, queue_arn)
     if url := settings.function.reply_queue_url:
@@ -115,7 +115,7 @@ def _queue_at(url: str) -> str:
     parts = urlsplit(url)
     labels, path = (parts.hostname or "").split("."), parts.path.strip("/").split("/")
     if len(labels) < 3 or labels[0] != "sqs" or len(path) != 2:
-        raise SettingsError(f"`function.reply_queue_url`: {url} is no address of an SQS queue")
+        raise SettingsError(f"`function.reply_queue_url`: {url} is not the address of an SQS queue")
     return Place(account=path[0], region=labels[1]).arn("sqs", path[1])
 
 
@@ -134,5 +134,5 @@ def _refuse_wildcards(statements: Sequence[Statement]) -> None:
 
 
 def _merged(statements: Sequence[Statement]) -> list[Statement]:
-    """Each once: failing over to another region names the global model again."""
+    """Removes duplicates: failover to another region names the global model again."""
     return [one for index, one in enumerate(statements) if one not in statements[:index]]

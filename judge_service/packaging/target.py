@@ -1,4 +1,4 @@
-"""For which Lambda a package is built, and which interpreter of this machine is the same Python."""
+"""The Lambda runtime that a package is built for, and the interpreter on this machine that matches it."""
 
 import json
 import platform
@@ -15,10 +15,10 @@ PYTHONS = ("3.12", "3.13", "3.14")
 """Lambda's runtimes that are not deprecated and run this code."""
 
 MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}
-"""Lambda's word for an architecture, and the word of wheels and of `uname`."""
+"""Lambda's names of architectures, and those of wheels and `uname`."""
 
 GLIBC = ("manylinux2014", "manylinux_2_17", "manylinux_2_28")
-"""Builds that run on Amazon Linux 2023 (glibc 2.34), which all of these runtimes are."""
+"""Platform tags of wheels that run on Amazon Linux 2023 (glibc 2.34), the system of all these runtimes."""
 
 PROBE = (
     "import json, platform, sys; print(json.dumps([sys.version.split()[0], platform.machine()]))"
@@ -29,7 +29,7 @@ PROBE_TIMEOUT_S = 10.0
 class Target(Struct, frozen=True):
     """A Lambda runtime.
 
-    python: `3.13`; any minor version that wheels exist for, Lambda itself takes `PYTHONS`.
+    python: such as `3.13`. Any minor version with wheels can be built; Lambda accepts `PYTHONS`.
     architecture: `x86_64` or `arm64`.
     """
 
@@ -39,22 +39,22 @@ class Target(Struct, frozen=True):
     def __post_init__(self) -> None:
         if self.architecture not in MACHINES:
             raise SettingsError(
-                f"there is no Lambda on `{self.architecture}`; use one of {', '.join(MACHINES)}"
+                f"Lambda has no architecture `{self.architecture}`; use one of {', '.join(MACHINES)}"
             )
 
     @property
     def machine(self) -> str:
-        """As `platform.machine()` says it."""
+        """The architecture as `platform.machine()` names it."""
         return MACHINES[self.architecture]
 
     @property
     def platforms(self) -> tuple[str, ...]:
-        """Platform tags of the wheels that run there."""
+        """Platform tags of the wheels that run on this runtime."""
         return tuple([f"{glibc}_{self.machine}" for glibc in GLIBC])
 
 
 class Interpreter(Struct, frozen=True):
-    """A Python of this machine. version: `3.13.0`."""
+    """A Python interpreter on this machine. version: such as `3.13.0`."""
 
     path: Path
     version: str
@@ -62,7 +62,7 @@ class Interpreter(Struct, frozen=True):
 
 
 def find_interpreter(python: str) -> Interpreter | None:
-    """A Python of that minor version: the one that runs this, or one on the PATH."""
+    """Finds an interpreter of a minor version: the running one, or one on the PATH."""
     for name in (sys.executable, shutil.which(f"python{python}")):
         found = _probe(Path(name)) if name else None
         if found and found.version.startswith(f"{python}."):
@@ -71,7 +71,7 @@ def find_interpreter(python: str) -> Interpreter | None:
 
 
 def _probe(path: Path) -> Interpreter | None:
-    """`None` if it does not run: version managers leave names on the PATH that only print an error."""
+    """Asks an interpreter for its version; `None` if it does not run (a version manager's stub)."""
     if path == Path(sys.executable):
         return Interpreter(path, platform.python_version(), platform.machine())
     try:

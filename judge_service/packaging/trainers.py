@@ -1,4 +1,4 @@
-"""What the role of whoever calls the function must be allowed: to invoke this one function."""
+"""The IAM role of a trainer that calls the function: it may invoke this function only."""
 
 from typing import Any
 
@@ -10,23 +10,23 @@ SERVICES = {
     "sagemaker": "sagemaker.amazonaws.com",
     "hyperpod": "sagemaker.amazonaws.com",
 }
-"""Per trainer, who assumes its role: the Bedrock service role, the execution role of a SageMaker
+"""The service that assumes the role, by trainer: the Bedrock service role, the execution role of a SageMaker
 training job or serverless customization, the execution role of a HyperPod cluster."""
 
 
 def trainer_role(trainer: str, place: Place, *, function: str) -> dict[str, Any]:
-    """Two policy documents: who may assume the role, and what it may do for rewards.
+    """Makes two policy documents: who may assume the role, and what the role may do.
 
     Raises SettingsError for a function name that the trainer would refuse.
     """
     if not FUNCTION_NAME.fullmatch(function):
         raise SettingsError(
-            f"`{function}` is no name of a Lambda function (letters, digits, - and _)"
+            f"`{function}` is not a name of a Lambda function (letters, digits, - and _)"
         )
     if "SageMaker" not in function and trainer != "bedrock":
         raise SettingsError(
-            f"SageMaker calls no function named `{function}`: the name must contain `SageMaker`, best"
-            " begin with `SageMaker-`"
+            f"SageMaker cannot call a function named `{function}`: the name must contain `SageMaker`;"
+            " begin it with `SageMaker-`"
         )
     return {
         "TrustPolicy": _document(

@@ -1,4 +1,4 @@
-"""The files of a function, laid out in a folder as they will lie in the zip."""
+"""Lays out the files of a function in a folder, as the zip will hold them."""
 
 import shutil
 import subprocess
@@ -14,19 +14,19 @@ from judge_service.packaging.target import Interpreter
 Kind = Literal["lambda", "layer"]
 
 CODE = Path(__file__).parents[2]
-"""Where our two packages lie side by side: a checkout, or site-packages."""
+"""The folder that holds our two packages: a checkout, or site-packages."""
 
 UNUSED = ("cli", "api", "simulator", "packaging", "testing.py", "__main__.py")
-"""Parts of `judge_service` that a function never imports (the tests run the zip without them)."""
+"""Parts of `judge_service` that a function never imports; the tests run the zip without them."""
 
 MOUNTED = {"lambda": PurePosixPath("/var/task"), "layer": PurePosixPath("/opt")}
-"""Where Lambda unpacks them."""
+"""The folders into which Lambda unpacks a function and a layer."""
 
 COMPILE_TIMEOUT_S = 120.0
 
 
 def lay_out(folder: Path, kind: Kind, wheels: Sequence[Path], inputs: Inputs) -> None:
-    """Fills `folder`. A layer has its code under `python/`, as Lambda wants it.
+    """Fills `folder` with the files. A layer has its code under `python/`, as Lambda requires.
 
     Raises SettingsError for an input that cannot be packed.
     """
@@ -49,11 +49,11 @@ def code_folder(folder: Path, kind: Kind) -> Path:
 
 
 def compile_bytecode(folder: Path, kind: Kind, interpreter: Interpreter) -> None:
-    """Adds `.pyc` files that are used unseen: a cold start then compiles nothing.
+    """Adds unchecked `.pyc` files, so that a cold start compiles nothing.
 
-    Lambda's folder cannot be written, so without them every cold start compiles every module anew.
-    Unchecked, because a zip's times say nothing; names inside are those that tracebacks show in
-    Lambda. Hash seed and order are fixed, so that the same interpreter writes the same bytes.
+    Lambda's folder is read-only, so without them every cold start compiles every module. They are unchecked
+    because the times in the zip mean nothing. The file names in them are Lambda's, for tracebacks. Hash seed
+    and order are fixed, so that the same interpreter writes the same bytes.
     """
     mounted = str(MOUNTED[kind])
     options = ["-q", "--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", mounted]
@@ -92,7 +92,7 @@ def _place_of(path: Path, folder: Path) -> Path:
         return path.resolve().relative_to(folder.resolve())
     except ValueError:
         raise SettingsError(
-            f"{path}: lies outside of {folder}, where the settings are that name it; put it there, or"
+            f"{path}: is outside {folder}, the folder of the settings that name it; put it there, or"
             " below, so that the package can keep the two together"
         ) from None
 

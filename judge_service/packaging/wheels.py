@@ -1,4 +1,4 @@
-"""Wheels of the pinned packages for another machine, fetched once by pip and kept."""
+"""Wheels of the pinned packages for the target machine, fetched by pip and cached."""
 
 import hashlib
 import os
@@ -13,11 +13,11 @@ from judge_service.packaging.pins import Pin
 from judge_service.packaging.target import Target
 
 PIP_TIMEOUT_S = 180.0
-"""A few hundred kilobytes; longer only on a line that is as good as none."""
+"""Limit for a few hundred kilobytes; only an unusable connection takes longer."""
 
 
 def default_cache(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where wheels are kept between builds."""
+    """The folder of wheels that are kept between builds."""
     base = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "judge-service" / "wheels"
 
@@ -25,7 +25,7 @@ def default_cache(environ: Mapping[str, str] = os.environ) -> Path:
 def fetch(pins: Sequence[Pin], target: Target, cache: Path) -> list[Path]:
     """One wheel per pin, from the cache or from pip's index.
 
-    Raises JudgeServiceError if pip fails, or if a file is not one that the lock names.
+    Raises JudgeServiceError if pip fails, or if the lock does not name a file's hash.
     """
     kept = cache / f"{target.python}-{target.architecture}"
     missing = [pin for pin in pins if _kept(pin, kept) is None]
@@ -36,7 +36,7 @@ def fetch(pins: Sequence[Pin], target: Target, cache: Path) -> list[Path]:
 
 
 def _download(pins: Sequence[Pin], target: Target, kept: Path) -> None:
-    """Into a folder beside the kept wheels first, so that a half-written wheel is never found there."""
+    """Downloads into a temporary folder first, so that the cache never holds a half-written wheel."""
     with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
         _run_pip(_pip_command(pins, target, folder), pins, target)
         for wheel in Path(folder).iterdir():
@@ -59,13 +59,13 @@ def _run_pip(command: Sequence[str], pins: Sequence[Pin], target: Target) -> Non
         )
     except subprocess.TimeoutExpired:
         raise JudgeServiceError(
-            f"pip did not bring {what} within {PIP_TIMEOUT_S:g} s; check the network and try again"
+            f"pip did not fetch {what} within {PIP_TIMEOUT_S:g} s; check the network and try again"
         ) from None
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["it said nothing"]
         raise JudgeServiceError(
-            f"pip could not bring {what} ({said[-1]}); once fetched they are kept, and no network"
-            " is needed"
+            f"pip could not fetch {what} ({said[-1]}); once fetched, they are cached and need no"
+            " network"
         )
 
 
@@ -75,15 +75,15 @@ def _kept(pin: Pin, kept: Path) -> Path | None:
 
 
 def _checked(pin: Pin, kept: Path) -> Path:
-    """Its wheel. One that the lock does not know is thrown away, so that the next build asks anew."""
+    """The pin's wheel. A wheel that the lock does not know is deleted, so that the next build retries."""
     wheel = _kept(pin, kept)
     if wheel is None:
-        raise JudgeServiceError(f"pip brought no wheel of {pin}; look for another one in the index")
+        raise JudgeServiceError(f"pip fetched no wheel of {pin}; choose a version that has one")
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     if pin.hashes and digest not in pin.hashes:
         wheel.unlink()
         raise JudgeServiceError(
-            f"{wheel.name} has the sha256 {digest}, which requirements.lock does not name; it is not"
-            " what was pinned, check where pip gets its packages from"
+            f"{wheel.name} has the sha256 {digest}, which requirements.lock does not name;"
+            " check the index from which pip installs"
         )
     return wheel

@@ -1,11 +1,11 @@
-"""Bytes and JSON to values and back: the only room that knows the field names of trainers.
+"""Converts bytes and JSON to values and back. Only this package knows the field names of trainers.
 
 In: `read_json`, `decode_event` (a batch in any dialect), `decode_row` (one row).
-Between: `ReplyPolicy` turns rewards into answers, so that every row gets one finite number.
+Between: `ReplyPolicy` makes answers of rewards, so that every row gets one finite number.
 Out: `encode_reply`, `encode_item`, `encode_error`, `dump_json`.
 
-The dialects, the order in which a reference answer is looked for, and the reply forms are written
-down in `docs/contracts.md`.
+`docs/contracts.md` describes the dialects, the order in which a reference answer is searched, and the forms
+of replies.
 """
 
 from judge_service.wire.events import Batch, Envelope, decode_event, is_http_event

@@ -1,4 +1,4 @@
-"""Reduces the forms that text takes on the wire to text."""
+"""Reads the wire forms of text (strings, content blocks, objects) as plain text."""
 
 import math
 from typing import Any
@@ -7,10 +7,10 @@ from judge_service.errors import WireError
 from judge_service.wire.jsontext import render
 
 TEXT_BLOCKS = frozenset({None, "text", "input_text", "output_text"})
-"""Types of content blocks that are read; images, tool calls and reasoning are not the answer's text."""
+"""Types of content blocks that are read; images, tool calls and reasoning are not part of the text."""
 
 TEXT_FIELDS = frozenset({"text", "answer", "ground_truth", "reference_answer"})
-"""An object with one of these as its only field is a wrapped text."""
+"""Fields that wrap a text: an object with one of these as its only field is that text."""
 
 JSON_NAMES = {
     str: "a string",
@@ -25,7 +25,7 @@ JSON_NAMES = {
 
 
 def clean_text(text: str) -> str:
-    """The text with lone surrogates replaced, so that it always encodes as UTF-8."""
+    """The text with lone surrogates replaced, so that it can be encoded as UTF-8."""
     if text.isascii():
         return text
     try:
@@ -36,7 +36,7 @@ def clean_text(text: str) -> str:
 
 
 def read_text(content: Any, path: str) -> str:
-    """Text of a string, a list of content blocks, an object with `text`, or null (no text).
+    """The text of a string, a list of content blocks, an object with `text`, or null (no text).
 
     The texts of several blocks are joined with a newline.
     """
@@ -53,7 +53,7 @@ def read_text(content: Any, path: str) -> str:
 
 
 def read_reference(value: Any, path: str) -> str | None:
-    """A reference answer as text, `None` when the field holds nothing.
+    """A reference answer as text, `None` when the field is empty.
 
     A number or any other object becomes compact JSON; an object with one of `TEXT_FIELDS` as its only
     field is unwrapped.
@@ -70,14 +70,14 @@ def read_reference(value: Any, path: str) -> str | None:
 
 
 def read_id(value: Any, path: str) -> Any:
-    """The id as it is, once it is sure that it can be echoed as JSON."""
+    """Checks that an id can be written as JSON, and returns it unchanged."""
     if not isinstance(value, str):
         _check_id(value, path, depth=0)
     return value
 
 
 def name_of(value: Any) -> str:
-    """What JSON calls the type of `value`."""
+    """JSON's name of the type of `value`."""
     return JSON_NAMES.get(type(value), f"a Python {type(value).__name__}")
 
 
@@ -87,7 +87,7 @@ def _check_id(value: Any, path: str, depth: int) -> None:
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str):
-                raise WireError(path, "has a key that is no string; use a string as id")
+                raise WireError(path, "has a key that is not a string; use a string as id")
             _check_id(inner, path, depth + 1)
     elif isinstance(value, list):
         for inner in value:
@@ -96,7 +96,7 @@ def _check_id(value: Any, path: str, depth: int) -> None:
         if not _is_finite(value):
             raise WireError(path, "is not a finite number; use a string as id")
     elif value is not None and not isinstance(value, str):
-        raise WireError(path, f"is {name_of(value)}, which JSON cannot echo; use a string as id")
+        raise WireError(path, f"is {name_of(value)}, which JSON cannot hold; use a string as id")
 
 
 def _is_finite(number: float) -> bool:

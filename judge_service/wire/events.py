@@ -1,4 +1,4 @@
-"""One call of a trainer, in any envelope, to a batch of samples."""
+"""Reads a trainer's call, in any envelope, as a batch of samples."""
 
 import base64
 import binascii
@@ -13,30 +13,30 @@ from judge_service.wire.jsontext import parse
 from judge_service.wire.rows import decode_row
 
 Envelope = Literal["list", "http"]
-"""How a batch was sent and is answered: as it is, or as the body of an HTTP-like message."""
+"""The envelope of a batch and its reply: none, or the body of an HTTP-like message."""
 
 ROW_FIELDS = ("messages", "prompt", "query", "model_response")
-"""An object with one of these is a row, whatever else it holds."""
+"""An object with one of these fields is a row."""
 
 WRAPPERS = ("body", "batch", "input", "trajectories")
 
 MAX_WRAPPERS = 4
-"""Wrappers within wrappers that are opened; two are in use (`body` with `batch` inside)."""
+"""Most nested wrappers that are opened; trainers use two (`body` with `batch` inside)."""
 
 
 class Batch(Struct, frozen=True):
-    """What one call asked to grade. A call with an empty list is a batch without samples."""
+    """The samples of one call. A call with an empty list is a batch without samples."""
 
     samples: tuple[Sample, ...]
     envelope: Envelope = "list"
 
 
 def decode_event(event: Any) -> Batch:
-    """Reads a call: a list of rows, one row, or either of them in a wrapper.
+    """Reads a call: a list of rows or one row, either of them possibly in a wrapper.
 
-    event: parsed JSON, also as `json.loads` gives it (NaN, lone surrogates).
+    event: parsed JSON; it may hold what `json.loads` accepts (NaN, lone surrogates).
 
-    Raises WireError, and nothing else, that names the field which cannot be read.
+    Raises WireError, and nothing else; it names the field that cannot be read.
     """
     rows, path = _unwrap(event, "$", 0)
     if isinstance(rows, dict):
@@ -47,7 +47,7 @@ def decode_event(event: Any) -> Batch:
 
 
 def is_http_event(event: Any) -> bool:
-    """Whether the caller expects an HTTP-like answer; also for an event that cannot be read."""
+    """Whether the caller expects an HTTP-like answer. Works for unreadable events too."""
     return isinstance(event, dict) and _wrapper_of(event) == "body"
 
 
@@ -58,7 +58,7 @@ def _wrapper_of(event: dict[str, Any]) -> str | None:
 
 
 def _unwrap(event: Any, path: str, depth: int) -> tuple[Any, str]:
-    """The list of rows or the one row in `event`, and where it stands."""
+    """The list of rows or the single row in `event`, and its path."""
     if isinstance(event, list | tuple):
         return event, path
     if not isinstance(event, dict):

@@ -1,4 +1,4 @@
-"""JSON text to Python objects and back, with every failure named."""
+"""Reads and writes JSON text; every failure is a named error."""
 
 import json
 import math
@@ -17,11 +17,11 @@ _encode_readable = json.JSONEncoder(
 def read_json(data: bytes | str, *, max_bytes: int) -> Any:
     r"""Reads JSON text.
 
-    max_bytes: a longer text (as UTF-8) is refused before it is parsed.
+    max_bytes: limit of the text as UTF-8; a longer text is refused before it is parsed.
 
-    Lone surrogates (`"\ud800"`) are kept in the strings, as the standard library does, because an id
-    must be echoed unchanged; `decode_row` replaces them in the texts that are judged. Integers are
-    exact up to Python's limit of 4,300 digits.
+    Lone surrogates (`"\ud800"`) stay in the strings, as with the standard library, because an id must be
+    returned unchanged; `decode_row` replaces them in texts that are judged. Integers are exact up to
+    Python's limit of 4,300 digits.
 
     Raises WireError, and nothing else, for text that is too long, malformed or too deep, for NaN and
     Infinity, and for numbers beyond the range of a float.
@@ -36,7 +36,7 @@ def read_json(data: bytes | str, *, max_bytes: int) -> Any:
 
 
 def parse(data: bytes, path: str) -> Any:
-    """Reads JSON text whose size is already bounded; `path` is where it stands in the event."""
+    """Reads JSON text whose size was checked before. path: its place in the event, for errors."""
     try:
         return msgspec.json.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -44,21 +44,23 @@ def parse(data: bytes, path: str) -> Any:
 
 
 def dump_json(value: Any) -> bytes:
-    """Writes JSON as ASCII, so that a lone surrogate in an id comes back as the escape it was.
+    """Writes JSON as ASCII, so that a lone surrogate in an id is written as the escape that it was.
 
-    The standard library's encoder, because msgspec writes NaN as `null` without a word.
+    It uses the standard library's encoder, because msgspec silently writes NaN as `null`.
 
-    Raises ValueError for NaN and Infinity, TypeError for what JSON has no form for.
+    Raises ValueError for NaN and Infinity, TypeError for types that JSON does not have.
     """
     return _encode_ascii(value).encode("ascii")
 
 
 def render(value: Any, path: str) -> str:
-    """JSON for a reader: compact, not escaped. Raises WireError for what cannot be rendered."""
+    """Compact JSON without escapes, for the judge to read. Raises WireError for what JSON cannot hold."""
     try:
         return _encode_readable(value)
     except (ValueError, TypeError, RecursionError):
-        raise WireError(path, "is no plain JSON (NaN, or too deep); send it as text") from None
+        raise WireError(
+            path, "cannot be written as JSON (NaN, or too deep); send it as text"
+        ) from None
 
 
 def _refuse_size(max_bytes: int) -> NoReturn:
@@ -66,7 +68,7 @@ def _refuse_size(max_bytes: int) -> NoReturn:
 
 
 def _parse_slowly(data: bytes, path: str) -> Any:
-    """What msgspec refuses may still be legal (lone surrogates, a byte order mark)."""
+    """Parses legal JSON that msgspec refuses: lone surrogates, a byte order mark."""
     try:
         text = data.decode("utf-8-sig", "surrogatepass")
         return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)

@@ -1,4 +1,4 @@
-"""Running means, per group for a while and for the whole process."""
+"""Running means of scores, per group for a limited time and for the whole process."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 
 MAX_REMEMBERED = 50_000
-"""Group means kept, one per group and column; about 15 MB. The longest unused goes first."""
+"""Most group means kept, one per group and column; about 15 MB. The least recently used is dropped first."""
 
 
 class Means:
-    """What this process has scored.
+    """Means of the scores that this process has given.
 
-    memory_s: a group's mean is forgotten so many seconds after its last score; 0 keeps none.
+    memory_s: how long a group's mean is kept after its last score, seconds; 0 keeps none.
     now: clock, seconds.
     """
 
@@ -36,19 +36,19 @@ class Means:
         return f"<Means {len(self)} of {self._max_remembered} remembered, {self._memory_s:g} s>"
 
     def add(self, column: str, scored: Iterable[tuple[str, float | None]]) -> None:
-        """Takes in the scores of one column, each with its group ("" for none)."""
+        """Adds the scores of one column, each with its group ("" for none)."""
         for group, (total, count) in _totals(scored).items():
             self._process.setdefault(column, _Sum()).add(total, count)
             if group and self._memory_s > 0:
                 self._remember((group, column), total, count)
 
     def of_group(self, group: str, column: str) -> float | None:
-        """The group's mean, `None` when it is not remembered."""
+        """The group's mean, `None` when it is not kept."""
         known = self._groups.get((group, column))
         return None if known is None or self._is_old(known) else known.total / known.count
 
     def of_process(self, column: str) -> float | None:
-        """The mean of everything ever added, `None` when that is nothing."""
+        """The mean of all scores ever added, `None` when there are none."""
         known = self._process.get(column)
         return None if known is None else known.total / known.count
 

@@ -1,4 +1,4 @@
-"""Our own dialect: samples in, rewards out, and a sample that was not judged has no score."""
+"""The native dialect: samples in, rewards out. A sample that was not judged has no score."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -18,7 +18,7 @@ ScoreRange = Literal["0..1", "-1..1"]
 
 
 class NativeBatch(Struct, frozen=True):
-    """What was asked. reasons: each reward is wanted with its explanations."""
+    """A request. reasons: whether each reward is wanted with its explanations."""
 
     samples: tuple[Sample, ...]
     reasons: bool = False
@@ -30,8 +30,8 @@ class NativeReward(Struct, frozen=True, kw_only=True):
     id: as sent. score: finite, in the wire range; null when the sample was not judged.
     reason: why there is no score, a word of `UNSCORED_REASONS`; null when there is one.
     criteria: score by criterion, null where it was not judged.
-    detail, criterion_reasons, model, cached: on request: a sentence for a person, the reason by criterion
-    that has no score, who judged, and whether an earlier answer was used.
+    detail, criterion_reasons, model, cached: present on request: a sentence for a person, the reason of each
+        criterion without a score, the judge's name, and whether a cached answer was used.
     metrics: other numbers of a custom grader. index: position in the request, in a stream.
     """
 
@@ -48,7 +48,7 @@ class NativeReward(Struct, frozen=True, kw_only=True):
 
 
 class NativeTotals(Struct, frozen=True, kw_only=True):
-    """What the batch cost. cost_usd: null when prices are not configured."""
+    """The cost of the batch. cost_usd: null when prices are not configured."""
 
     rewards: int
     unscored: int
@@ -66,7 +66,10 @@ class NativeReply(Struct, frozen=True, kw_only=True):
 
 
 def decode_native_json(data: bytes) -> NativeBatch:
-    """The same from JSON text, whose size is already bounded. Raises WireError, and nothing else."""
+    """Reads a request as `decode_native` does, from JSON text whose size was checked before.
+
+    Raises WireError, and nothing else.
+    """
     plain = read_plain_batch(data)
     return NativeBatch(*plain) if plain else decode_native(read_json(data, max_bytes=len(data)))
 
@@ -74,8 +77,8 @@ def decode_native_json(data: bytes) -> NativeBatch:
 def decode_native(body: Any) -> NativeBatch:
     """Reads `{"samples": [row, ...], "reasons": false}`; rows are in any form of docs/contracts.md.
 
-    Raises WireError, and nothing else, that names the field which cannot be read. An unknown field is
-    refused, so that nobody believes to have chosen a model or a deadline with one.
+    Raises WireError, and nothing else; it names the field that cannot be read. An unknown field is an
+    error, because a user may believe that it chooses a model or a deadline.
     """
     if not isinstance(body, dict):
         raise WireError("$", f"must be an object with `samples`, not {name_of(body)}")
@@ -101,7 +104,7 @@ def native_reward(
     reasons: bool,
     index: int | UnsetType = UNSET,
 ) -> NativeReward:
-    """A reward as it leaves."""
+    """Makes a reward's record for the reply."""
     if score_range == "0..1":
         score, criteria = reward.score, {part.name: part.score for part in reward.parts}
     else:
@@ -134,7 +137,7 @@ def native_reward(
 def native_reply(
     batch: NativeBatch, rewards: Sequence[Reward], score_range: ScoreRange
 ) -> NativeReply:
-    """The whole reply."""
+    """Makes the whole reply."""
     return NativeReply(
         rewards=[
             native_reward(sample, reward, score_range, reasons=batch.reasons)
@@ -145,7 +148,7 @@ def native_reply(
 
 
 def native_totals(rewards: Iterable[Reward]) -> NativeTotals:
-    """What they cost together; takes them one at a time."""
+    """Sums the cost of rewards, which may come from an iterator."""
     count = unscored = 0
     usage: Usage = NO_USAGE
     cost_usd: float | None = 0.0
@@ -167,5 +170,5 @@ def native_totals(rewards: Iterable[Reward]) -> NativeTotals:
 
 
 def _on_wire(score: float | None) -> float | None:
-    """A score in [0, 1], or none, on the range -1..1."""
+    """A score in [0, 1], or `None`, on the range -1..1."""
     return None if score is None else 2.0 * score - 1.0

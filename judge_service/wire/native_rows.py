@@ -1,7 +1,7 @@
-"""The plain forms of a row, read by msgspec straight into records; all other forms take the long way.
+"""A fast path for plain rows, which msgspec reads straight into records; `rows` reads all other forms.
 
-Most batches are of strings under the usual names. For those there is nothing to look for: what fits
-these records means the same as `decode_row` would make of it, which a property test holds.
+Most batches hold strings under the usual names, so there is nothing to search. A property test checks that
+rows which fit these records give the same samples as `decode_row`.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class PlainRow(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A row with one prompt or one conversation, one response and one reference, all of them strings."""
 
     id: Id = None
-    prompt: str | UnsetType = UNSET  # null is something else than nothing: it stays in the metadata
+    prompt: str | UnsetType = UNSET  # null is not the same as absent: it stays in the metadata
     messages: list[PlainMessage] | UnsetType = UNSET
     response: str | UnsetType | None = UNSET
     reference: str | UnsetType = UNSET
@@ -35,7 +35,7 @@ class PlainRow(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class PlainBatch(Struct, frozen=True, forbid_unknown_fields=True):
-    """`POST /v1/rewards` with such rows only."""
+    """The body of `POST /v1/rewards` with plain rows only."""
 
     samples: list[PlainRow]
     reasons: bool = False
@@ -45,7 +45,7 @@ _decode = msgspec.json.Decoder(PlainBatch).decode
 
 
 def read_plain_batch(data: bytes) -> tuple[tuple[Sample, ...], bool] | None:
-    """The samples and whether reasons are wanted; `None` for a body in any other form, or in none."""
+    """The samples and whether reasons are wanted; `None` for a body in any other form."""
     try:
         batch = _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -60,7 +60,7 @@ def read_plain_batch(data: bytes) -> tuple[tuple[Sample, ...], bool] | None:
 
 
 def _sample(row: PlainRow) -> Sample | None:
-    """`None` for a row whose fields have to be weighed against each other."""
+    """The row as a sample; `None` for a row whose fields need the rules of `decode_row`."""
     if row.messages is UNSET:
         if row.prompt is UNSET:
             return None
@@ -92,5 +92,5 @@ def _sample(row: PlainRow) -> Sample | None:
 
 
 def _alternate(turns: list[PlainMessage]) -> bool:
-    """Whether the conversation ends with one answer of the assistant, and no gold before it."""
+    """Whether the conversation ends with a single turn of the assistant, so that no turn is a gold answer."""
     return len(turns) > 1 and turns[-1].role == "assistant" != turns[-2].role

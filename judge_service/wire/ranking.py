@@ -1,4 +1,4 @@
-"""Several responses to one prompt in, a score and a rank for each out."""
+"""The reply of a ranking: a score and a rank for each of several responses to one prompt."""
 
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -15,7 +15,7 @@ from judge_service.wire.native import (
 
 
 class RankedReward(NativeReward, frozen=True, kw_only=True):
-    """A reward beside the others of its prompt.
+    """A reward and its rank among the responses of its prompt.
 
     rank: 1 for the best; equal scores share a rank; null when the response was not judged.
     """
@@ -28,7 +28,7 @@ class RankReply(Struct, frozen=True, kw_only=True):
 
     compared: whether the judge saw the responses together; false when each was scored alone.
     orders: in how many orders, 2 at best, the judge gave a whole verdict; 0 when not compared.
-    consistency: share of the pairs that both orders put the same way round, null without both.
+    consistency: share of the pairs that both orders rank the same way, null without both orders.
     """
 
     rewards: list[RankedReward]
@@ -39,7 +39,7 @@ class RankReply(Struct, frozen=True, kw_only=True):
 
 
 def rank_reply(batch: NativeBatch, ranking: Ranking, score_range: ScoreRange) -> RankReply:
-    """The whole reply."""
+    """Makes the whole reply."""
     rows = zip(batch.samples, ranking.rewards, ranking.ranks, strict=True)
     return RankReply(
         rewards=[

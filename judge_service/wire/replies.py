@@ -1,4 +1,4 @@
-"""Answers to what a trainer reads. Every number in them is finite."""
+"""Writes answers in the form that a trainer reads. Every number in them is finite."""
 
 import json
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ HEADERS = {"content-type": "application/json"}
 
 
 class Metric(Struct, frozen=True):
-    """A number beside the score. `Reward` for a criterion's score, `Metric` for anything else.
+    """A number in addition to the score: `Reward` for a criterion's score, `Metric` for anything else.
 
-    The two words are AWS's and case-sensitive.
+    AWS defines the two words; they are case-sensitive.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Metric(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """What one row gets.
+    """The answer for one row.
 
     id: as sent.
     score: finite, in the wire range; a substitute when `unscored`.
@@ -41,9 +41,9 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 def encode_item(answer: Answer) -> dict[str, Any]:
-    """One answer in the form of AWS's reward contract.
+    """Writes one answer in the form of AWS's reward contract.
 
-    Never with a key `errorMessage` or `errorType`: AWS's verifier takes those for a crashed function.
+    It never has a key `errorMessage` or `errorType`: AWS's verifier takes those for a crashed function.
     """
     item = {
         "id": answer.id,
@@ -61,10 +61,10 @@ def encode_item(answer: Answer) -> dict[str, Any]:
 def encode_reply(
     answers: Sequence[Answer], envelope: Envelope, max_bytes: int | None = None
 ) -> list[dict[str, Any]] | dict[str, Any]:
-    """The whole reply: a list of items, or the HTTP-like message with that list as JSON text.
+    """Writes the whole reply: a list of items, or an HTTP-like message with that list as JSON text.
 
-    max_bytes: of the reply as JSON text, as the Lambda runtime writes it. A longer one loses its
-        explanations first: `unscored_reason`, then the metrics that are no criterion's.
+    max_bytes: limit of the reply as JSON text, as the Lambda runtime writes it. A longer reply loses its
+        explanations first: `unscored_reason`, then the metrics that do not belong to a criterion.
 
     Raises WireError if it is still longer.
     """
@@ -86,7 +86,7 @@ def encode_reply(
 
 
 def _keep_all(_item: dict[str, Any]) -> None:
-    """The reply as it is."""
+    """Keeps everything."""
 
 
 def _drop_reason(item: dict[str, Any]) -> None:
@@ -98,7 +98,7 @@ def _drop_metrics(item: dict[str, Any]) -> None:
 
 
 def encode_error(error: Exception, status: int) -> dict[str, Any]:
-    """An error as an HTTP-like message; `status` is 400 for a bad batch, 500 for a failed one."""
+    """Writes an error as an HTTP-like message. status: 400 for a bad batch, 500 for a failed one."""
     return _message(status, {"error": str(error)})
 
 

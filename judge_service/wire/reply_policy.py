@@ -1,4 +1,4 @@
-"""The reply policy: turns rewards into answers; only here does a row that was not judged get a substitute."""
+"""Makes answers of rewards. Only here a row that was not judged gets a substitute score."""
 
 import time
 from collections import Counter
@@ -15,18 +15,17 @@ from judge_service.wire.means import Means, means_of
 from judge_service.wire.replies import Answer, Metric
 
 Late = Literal["count", "answer", "fail"]
-"""What a caller wants when its deadline came before all was judged: late rows count as failed
-judgements; or they are answered with a substitute, unless nothing at all was judged; or any of them
-fails the batch."""
+"""How to treat rows that the deadline left unjudged: they count as failed judgements; or they get a
+substitute, unless no row was judged; or any of them fails the batch."""
 
 SCORE = ""
-"""The column of the score itself; the other columns have the names of the criteria."""
+"""Name of the score's column; the other columns have the names of the criteria."""
 
 MIDDLE = 0.5
-"""The last resort: nothing was ever scored by this process."""
+"""Substitute when this process has scored nothing yet."""
 
 ROUNDING = 1e-9
-"""A score so far outside [0, 1] is rounding; further out the grader is broken."""
+"""Tolerance for rounding: a score further outside [0, 1] means that the grader is broken."""
 
 ADVICE = {
     "unparseable": "try another `answer` channel or another judge",
@@ -42,13 +41,13 @@ ADVICE = {
     "interrupted": "send the batch again",
     "grader_error": "look into the log of the service",
 }
-"""What to do about each failure to judge."""
+"""Advice for each reason of a failed judgement."""
 
 
 class ReplyPolicyStatistics(Struct, frozen=True, kw_only=True):
-    """What was answered since the start.
+    """Counts since the start.
 
-    remembered: means kept, one per group and column (the score and each criterion).
+    remembered: group means kept, one per group and column (the score and each criterion).
     """
 
     answered: int
@@ -62,18 +61,18 @@ class ReplyPolicy:
 
     A row that was not judged gets, by `policy`:
 
-    * `group_mean`: the mean of the scored rows of its group in the batch; else the group's mean that
-      this process remembers; else the mean of the batch; else of everything this process scored; else
-      the middle of the range. In a group-relative algorithm its advantage is then about zero.
+    * `group_mean`: the mean of the scored rows of its group in the batch; else the group's mean that this
+      process has kept; else the mean of the batch; else the mean of all scores of this process; else the
+      middle of the range. In a group-relative algorithm its advantage is then about zero.
     * `value:x`: x, which is in the wire range.
-    * `fail`: nothing; one failed judgement fails the batch. Rows that nobody could judge
-      (`values.INPUT_REASONS`) are no failed judgements and get the group mean.
+    * `fail`: nothing; one failed judgement fails the batch. Rows that no judge could judge
+      (`values.INPUT_REASONS`) are not failed judgements and get the group mean.
 
-    Criteria without a score follow the same rule, each by itself.
+    The same rule applies to each criterion without a score.
 
     max_fraction: above this share of failed judgements the batch fails with TooManyUnscored.
-    memory_s: how long a group's mean is remembered after its last scored row, seconds.
-    score_range: range of every score that leaves; `-1..1` maps s to 2 s - 1.
+    memory_s: how long a group's mean is kept after its last scored row, seconds.
+    score_range: range of all scores in answers; `-1..1` maps s to 2 s - 1.
     now: clock, seconds.
     """
 
@@ -114,12 +113,12 @@ class ReplyPolicy:
     ) -> list[Answer]:
         """One answer per sample, in order; all carry the same metrics in the same order.
 
-        late: what rows without a score for the reason `deadline` mean, see `Late`. Under the policy
-            `fail` there is no substitute, so that `answer` counts as well.
-        refuse: `False` for a caller that cannot bear an error: however many were not judged, each gets
-            a substitute (under the policy `fail` the group mean).
+        late: how to treat rows without a score for the reason `deadline`, see `Late`. The policy `fail`
+            has no substitute, so late rows count as failed even with `answer`.
+        refuse: `False` for a caller that cannot handle an error: every row without a score gets a
+            substitute (with the policy `fail` the group mean), however many there are.
 
-        Raises TooManyUnscored, with counts, the most frequent reason and what to do about it.
+        Raises TooManyUnscored, with counts, the most frequent reason and advice.
         """
         rewards = [_checked(reward) for reward in rewards]
         groups = [sample.group_key for sample in samples]
@@ -161,7 +160,7 @@ class ReplyPolicy:
     def _fill(
         self, name: str, groups: Sequence[str], scores: Sequence[float | None]
     ) -> list[float]:
-        """The column on the wire, with a number in every place."""
+        """The column in the wire range, with a number in every place."""
         if None not in scores:
             return [self._on_wire(score) for score in scores if score is not None]
         substitute = self._substitutes(name, groups, scores)
@@ -196,13 +195,13 @@ class ReplyPolicy:
 
 
 def _checked(reward: Reward) -> Reward:
-    """The reward, with a score that is a number in [0, 1] or none with a reason."""
+    """The reward with a valid score: a number in [0, 1], or `None` with a reason."""
     score = _sound(reward.score)
     if score is not None:
         return reward if score == reward.score else replace(reward, score=score)
     if reward.score is None:
         return reward if reward.reason else replace(reward, reason="grader_error")
-    detail = "the grader gave a score that is no number from 0 to 1"
+    detail = "the grader gave a score that is not a number from 0 to 1"
     return replace(reward, score=None, reason="grader_error", detail=detail)
 
 
@@ -217,7 +216,7 @@ def _sound(score: float | None) -> float | None:
 
 
 def _metrics(rewards: Sequence[Reward]) -> list[tuple[Metric, ...]]:
-    """The numbers beside the scores: a row without one gets the mean of those that have it."""
+    """The metrics of each row: a row without a number gets the mean of the rows that have it."""
     names = dict.fromkeys(name for reward in rewards for name in reward.metrics)
     means = {}
     for name in names:

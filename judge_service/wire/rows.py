@@ -1,4 +1,4 @@
-"""One row of any dialect to one `Sample`. The dialects are drawn in `docs/contracts.md`."""
+"""Reads one row of any dialect as a `Sample`. `docs/contracts.md` describes the dialects."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from judge_service.wire.content import clean_text, name_of, read_id, read_refere
 from judge_service.wire.jsontext import render
 
 ROLES = {"nova_assistant": "assistant", "bot": "assistant", "developer": "system"}
-"""Roles that are another name for one of ours; all others are kept as sent."""
+"""Our names of other dialects' roles; roles that are not listed stay as sent."""
 
 REFERENCE_FIELDS: tuple[tuple[str, ...], ...] = (
     ("reference_answer",),
@@ -22,7 +22,7 @@ REFERENCE_FIELDS: tuple[tuple[str, ...], ...] = (
     ("reference",),
     ("answer",),
 )
-"""Where a reference answer is looked for; the first place that holds something is taken."""
+"""Fields that may hold the reference answer, in order; the first field that is not empty is used."""
 
 MESSAGES_FIELDS = frozenset({"id", "messages"})
 QUESTION_FIELDS = ("query", "prompt", "messages")
@@ -33,9 +33,9 @@ Turns = list[Message]
 def decode_row(row: Any, path: str = "$") -> Sample:
     """Reads one row.
 
-    path: where the row stands, for the error.
+    path: the row's place, for errors.
 
-    Raises WireError, and nothing else, that names the field which cannot be read.
+    Raises WireError, and nothing else; it names the field that cannot be read.
     """
     if not isinstance(row, dict):
         raise WireError(path, f"a row must be an object, not {name_of(row)}")
@@ -58,10 +58,10 @@ def decode_row(row: Any, path: str = "$") -> Sample:
 
 
 def _read_shape(row: dict[str, Any], path: str) -> tuple[Turns, str | None, frozenset[str]]:
-    """The turns of the row, the gold answer its shape implies, and the fields that were used up.
+    """The turns of the row, the gold answer that its form implies, and the fields that were used.
 
-    `model_response` is looked at first, because beside it `response` is the gold answer, while beside
-    `prompt` it is the model's.
+    `model_response` is read first: next to it `response` is the gold answer, but next to `prompt` it is the
+    model's answer.
     """
     if "model_response" in row:
         return _read_query(row, path)
@@ -86,14 +86,14 @@ def _read_prompt(row: dict[str, Any], path: str) -> tuple[Turns, str | None, fro
     turns = _read_turns(row, "system", "system", path)
     turns += _read_turns(row, "prompt", "user", path)
     answered = _read_turns(row, answer, "assistant", path)
-    if answered != turns[-1:]:  # verl's prompt may end with the model's turn already
+    if answered != turns[-1:]:  # verl's prompt may already end with the model's turn
         turns += answered
     gold = _last_text(_read_turns(row, "chosen", "assistant", path))
     return turns, gold, frozenset({"id", "system", "prompt", answer})
 
 
 def _read_turns(row: dict[str, Any], field: str, role: str, path: str) -> Turns:
-    """The turns in a field that holds a conversation, or the text of one turn, or nothing."""
+    """The turns in a field that holds a conversation, the text of one turn, or nothing."""
     value = row.get(field)
     if value is None:
         return []
@@ -123,7 +123,7 @@ def _read_message(message: Any, path: str) -> Message:
         clean_text(content) if isinstance(content, str) else read_text(content, f"{path}.content")
     )
     if calls := message.get("tool_calls"):
-        # An answer may be nothing but tool calls; without them it would look empty, thus bad.
+        # An answer may consist of tool calls only; without them it would look empty and so be bad.
         called = clean_text(render(calls, f"{path}.tool_calls"))
         text = f"{text}\n{called}" if text else called
     return Message(ROLES.get(role) or clean_text(role), text)
@@ -134,7 +134,7 @@ def _last_text(turns: Turns) -> str | None:
 
 
 def find_reference(row: Mapping[str, Any], path: str) -> str | None:
-    """The reference answer in the fields of a row, see `REFERENCE_FIELDS`. Raises WireError."""
+    """Finds the reference answer in a row, see `REFERENCE_FIELDS`. Raises WireError."""
     for names in REFERENCE_FIELDS:
         value: Any = row
         for name in names:
@@ -147,10 +147,10 @@ def find_reference(row: Mapping[str, Any], path: str) -> str | None:
 
 
 def group_key_of(turns: Iterable[Message]) -> str:
-    """Equal for equal system and user turns, empty without any.
+    """The key of a row's group: equal for equal system and user turns, empty without any.
 
-    The turns of assistant and tools between them are the policy's own and differ from rollout to
-    rollout of one prompt.
+    The assistant's and tools' turns between them come from the policy and differ between the rollouts of one
+    prompt.
     """
     parts = [
         f"{turn.role}:{len(turn.content)}:{turn.content}"

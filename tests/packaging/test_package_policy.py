@@ -107,10 +107,10 @@ def test_a_provisioned_model_is_named_by_its_arn() -> None:
     [
         (
             f"arn:aws:bedrock:us-east-1:{ACCOUNT}:application-inference-profile/abc",
-            "does not tell which model",
+            "does not identify its model",
         ),
-        ("arn:aws:bedrock:us-east-1::foundation-model/*", "no ARN of one model"),
-        ("arn:aws:bedrock", "no ARN of one model"),
+        ("arn:aws:bedrock:us-east-1::foundation-model/*", "not an ARN of one model"),
+        ("arn:aws:bedrock", "not an ARN of one model"),
     ],
 )
 def test_what_does_not_tell_the_model_is_refused(model: str, sentence: str) -> None:
@@ -179,7 +179,7 @@ def test_the_queue_of_answers_and_the_table_of_rollouts_are_named() -> None:
 def test_an_address_that_is_no_queue_is_refused() -> None:
     function = FunctionSettings(reply_queue_url="https://example.com/queue")
 
-    with pytest.raises(SettingsError, match="is no address of an SQS queue"):
+    with pytest.raises(SettingsError, match="is not the address of an SQS queue"):
         statements(Settings(function=function))
 
 
@@ -247,7 +247,7 @@ def test_a_name_that_sagemaker_would_not_call_is_refused(trainer: str) -> None:
 
 
 def test_a_name_that_is_a_wildcard_is_refused() -> None:
-    with pytest.raises(SettingsError, match="is no name of a Lambda function"):
+    with pytest.raises(SettingsError, match="is not a name of a Lambda function"):
         function_policy(Settings(), HERE, function="*")
-    with pytest.raises(SettingsError, match="is no name of a Lambda function"):
+    with pytest.raises(SettingsError, match="is not a name of a Lambda function"):
         trainer_role("bedrock", HERE, function="*")

@@ -52,7 +52,7 @@ def test_without_an_index_the_failure_is_one_sentence_that_names_what_was_wanted
         fetch([Pin("msgspec", "0.22.0")], TARGET, tmp_path)
 
     assert str(caught.value).startswith(
-        "pip could not bring msgspec==0.22.0 for Python 3.13 on arm64 (ERROR: "
+        "pip could not fetch msgspec==0.22.0 for Python 3.13 on arm64 (ERROR: "
     )
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.rglob("*.whl"))
@@ -61,7 +61,7 @@ def test_without_an_index_the_failure_is_one_sentence_that_names_what_was_wanted
 def test_a_wheel_of_another_version_is_not_taken_for_it(tmp_path: Path) -> None:
     keep(tmp_path, "msgspec-0.22.0.post1-cp313-cp313-manylinux2014_aarch64.whl")
 
-    with pytest.raises(JudgeServiceError, match="pip could not bring"):
+    with pytest.raises(JudgeServiceError, match="pip could not fetch"):
         fetch([Pin("msgspec", "0.22.0")], TARGET, tmp_path)
 
 

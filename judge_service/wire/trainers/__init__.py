@@ -1,1 +1,1 @@
-"""The forms of single trainers: NeMo-Gym, OpenRLHF, slime and the rollout queue."""
+"""Formats of single trainers: NeMo-Gym, OpenRLHF, slime and the rollout queue."""

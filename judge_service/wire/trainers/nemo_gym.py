@@ -1,4 +1,4 @@
-"""NeMo-Gym's resources server: a rollout as a Responses object in, the same with its reward out."""
+"""NeMo-Gym's resources server: reads a rollout as a Responses object and returns it with its reward."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,22 +11,22 @@ from judge_service.wire.native import ScoreRange, native_reward
 from judge_service.wire.rows import ROLES, find_reference, group_key_of
 
 FAILURE = "judge_failed"
-"""NeMo-Gym's word for a rollout that could not be judged; it keeps such rows apart and tries them again."""
+"""NeMo-Gym's word for a rollout that could not be judged; it separates such rows and tries them again."""
 
 STATELESS = "stateless"
-"""What `GET /reverify_mode` says: a rollout may be judged again at any time."""
+"""The answer of `GET /reverify_mode`: a rollout may be judged again at any time."""
 
 PREFIX = "judge_"
-"""Before the names of criteria, so that none of them replaces a field of the data set."""
+"""Prefix of the names of criteria, so that none of them replaces a field of the data set."""
 
 
 def decode_verify(body: Any) -> Sample:
     """Reads the body of `POST /verify`.
 
-    The conversation is `responses_create_params` with the output of `response` behind it; what the
-    policy said last, since a tool or a user last spoke, is the response. An output that ends otherwise
-    is an empty answer. Every other field is the data set's; the reference is looked for there, in
-    `expected_answer` first.
+    The conversation is `responses_create_params` followed by the output of `response`. The response is what
+    the policy said after the last turn of a tool or user; an output that ends with another turn is an empty
+    answer. Every other field belongs to the data set; the reference is searched there, in `expected_answer`
+    first.
 
     Raises WireError, and nothing else.
     """
@@ -52,7 +52,7 @@ def decode_verify(body: Any) -> Sample:
 def encode_verify(
     body: Mapping[str, Any], sample: Sample, reward: Reward, score_range: ScoreRange
 ) -> dict[str, Any]:
-    """The reply to `POST /verify`: the body, the reward, and a number for each criterion.
+    """Writes the reply to `POST /verify`: the body, the reward, and a number for each criterion.
 
     A rollout that was not judged is masked, in the fields that NeMo-Gym and NeMo-RL look at.
     """
@@ -94,7 +94,7 @@ def _read_instructions(asked: Mapping[str, Any]) -> list[Message]:
 
 
 def _read_items(value: Any, path: str) -> list[Message]:
-    """Turns of a list of Responses items, or of one text, which is the user's."""
+    """The turns of a list of Responses items, or of one text, which is a user's turn."""
     if isinstance(value, str):
         return [Message("user", clean_text(value))]
     if not isinstance(value, list):
@@ -104,7 +104,7 @@ def _read_items(value: Any, path: str) -> list[Message]:
 
 
 def _read_item(item: Any, path: str) -> Message | None:
-    """One turn; `None` for reasoning and whatever else nobody said."""
+    """One turn; `None` for reasoning and other items that are not turns."""
     if not isinstance(item, dict):
         raise WireError(path, f"must be an object, not {name_of(item)}")
     kind = item.get("type", "message")
@@ -128,14 +128,14 @@ def _read_message(item: Mapping[str, Any], path: str) -> Message:
 
 
 def _unwrap_refusal(block: Any) -> Any:
-    """A refusal is an answer, which a rubric may even want."""
+    """A refusal as text: it is an answer, which a rubric may even want."""
     if isinstance(block, dict) and block.get("type") == "refusal":
         return {"type": "output_text", "text": block.get("refusal")}
     return block
 
 
 def _merge(turns: list[Message]) -> list[Message]:
-    """Turns of the policy that follow each other become one."""
+    """Joins consecutive turns of the policy."""
     merged: list[Message] = []
     for turn in turns:
         if turn.role == "assistant" and merged and merged[-1].role == "assistant":

@@ -1,4 +1,4 @@
-"""NeMo-Gym's aggregate metrics: means and spread of the numbers in many replies of `/verify`."""
+"""NeMo-Gym's aggregate metrics: means and spreads of the numbers in many replies of `/verify`."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,17 +14,17 @@ from judge_service.wire.content import name_of
 TASK = "_ng_task_index"
 ROLLOUT = "_ng_rollout_index"
 LABELS = frozenset({TASK, ROLLOUT, "mask_sample"})
-"""Numbers that measure nothing."""
+"""Numbers that are not measurements."""
 
 LARGEST = 1e100
-"""A number beyond it is no measurement; its square would be no float."""
+"""Largest measurement; the square of a larger number would not fit a float."""
 
 
 class AggregateMetrics(Struct, frozen=True, kw_only=True):
-    """Flat, for the boards that NeMo-Gym writes to: `mean/reward`, `max/judge_style`.
+    """Flat names, for the dashboards that NeMo-Gym writes to: `mean/reward`, `max/judge_style`.
 
     group_level_metrics: one per task, ascending, with its index and `num_rollouts`.
-    agent_metrics: over all rollouts. key_metrics: the means among these.
+    agent_metrics: over all rollouts. key_metrics: the means of these.
     """
 
     group_level_metrics: list[dict[str, Any]]
@@ -33,7 +33,7 @@ class AggregateMetrics(Struct, frozen=True, kw_only=True):
 
 
 def aggregate_metrics(body: Any) -> AggregateMetrics:
-    """Reads `{"verify_responses": [...]}`; rollouts that are masked do not count.
+    """Reads `{"verify_responses": [...]}` and computes the metrics; masked rollouts do not count.
 
     Raises WireError, and nothing else.
     """

@@ -1,4 +1,4 @@
-"""OpenRLHF's remote reward: texts in, three columns out."""
+"""OpenRLHF's remote reward: reads texts and returns three columns."""
 
 import re
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ from judge_service.wire.replies import Answer
 from judge_service.wire.rows import group_key_of
 
 TAIL_CHARS = 64
-"""Of a prompt's end, enough to know it by when its beginning was cut off; also where end tokens are
-looked for."""
+"""Characters of a prompt's end that identify it when its beginning was cut off; end tokens are searched in
+as many characters."""
 
 END_TOKENS = re.compile(r"(?:(?:<\|\w+\|>|</s>|<eos>|<end_of_turn>)\s*)+\Z")
-"""What the trainer's tokenizer leaves behind an answer, because it keeps special tokens."""
+"""End tokens that the trainer's tokenizer leaves after an answer, because it keeps special tokens."""
 
 
 def decode_openrlhf(body: Any) -> tuple[Sample, ...]:
     """Reads `{"query": [...], "prompts": [...], "labels": [...]}`, lists of one length.
 
-    A query is the prompt with the response behind it. `labels` may be absent; an empty label is none.
+    A query is the prompt followed by the response. `labels` may be absent; an empty label means none.
 
     Raises WireError, and nothing else.
     """
@@ -43,9 +43,9 @@ def decode_openrlhf(body: Any) -> tuple[Sample, ...]:
 
 
 def encode_openrlhf(answers: Sequence[Answer], *, low: float) -> dict[str, Any]:
-    """The columns `rewards` (in the wire range), `scores` (in [0, 1]) and `extra_logs`.
+    """Writes the columns `rewards` (in the wire range), `scores` (in [0, 1]) and `extra_logs`.
 
-    low: where the wire range begins, 0 or -1.
+    low: lower end of the wire range, 0 or -1.
 
     `extra_logs` has a column for each criterion and `judge_failed`, 1 where the reward is a substitute.
     """
@@ -62,10 +62,10 @@ def encode_openrlhf(answers: Sequence[Answer], *, low: float) -> dict[str, Any]:
 
 
 def response_of(query: str, prompt: str) -> str:
-    """What stands behind the prompt, without the tokens that end it.
+    """The text after the prompt, without end tokens.
 
-    A prompt that was too long stands there without its beginning. Where no end of the prompt is found
-    (a tokenizer that does not give back what it was given), the whole query is judged.
+    A query may lack the beginning of a prompt that was too long. If the prompt's end is not found, because
+    the tokenizer does not reproduce its input, the whole query is judged.
     """
     text = query[_end_of_prompt(query, prompt) :]
     ended = END_TOKENS.search(text, max(0, len(text) - TAIL_CHARS))
@@ -73,12 +73,12 @@ def response_of(query: str, prompt: str) -> str:
 
 
 def _end_of_prompt(query: str, prompt: str) -> int:
-    """Where the response begins; 0 when that is not known.
+    """The position at which the response begins; 0 when it is unknown.
 
-    Nothing of the policy's may be cut off with the prompt: a response that repeats the prompt would hide
-    what it says before.
+    The first occurrence of the prompt counts: a response that repeats the prompt must not hide what it says
+    before the repetition.
     """
-    whole = query.find(prompt, 0, len(prompt) + TAIL_CHARS)  # a token may stand before it
+    whole = query.find(prompt, 0, len(prompt) + TAIL_CHARS)  # a token may precede it
     if whole >= 0:
         return whole + len(prompt)
     tail = prompt[-TAIL_CHARS:]

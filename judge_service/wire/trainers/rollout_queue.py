@@ -1,11 +1,11 @@
-"""Rollouts as messages of a queue: Nova Forge's multi-turn form with an orchestration of one's own.
+"""Rollouts as messages of a queue: Nova Forge's multi-turn format for one's own orchestration.
 
     in     rollout_request      a task and its reference; answered by
     out    generate_request     the messages to generate from
     in     generate_response    what the policy said; answered by
     out    rollout_response     the reward, in the range that the request asked for
 
-The messages carry no type; a `step_id` tells a response from a request. Tables: `docs/contracts.md`.
+Messages have no type field; a `step_id` distinguishes a response from a request. See `docs/contracts.md`.
 """
 
 import math
@@ -22,17 +22,17 @@ from judge_service.wire.rows import decode_row
 
 VERSION = "v0"
 QUESTION_FIELDS = ("messages", "prompt", "problem", "question", "query")
-"""Where the task is looked for in `data`; the first that holds something is taken."""
+"""Fields of `data` that may hold the task, in order; the first that is not empty is used."""
 
 MAX_ID_CHARS = 512
 MAX_REQUEST_BYTES = 390_000
-"""What a DynamoDB item has room for beside its other fields."""
+"""Largest request; a DynamoDB item has room for it and its other fields."""
 
 
 class RolloutRequest(Struct, frozen=True, kw_only=True):
-    """A task to reward the policy's answer to.
+    """A task; the reward is for the policy's answer to it.
 
-    text: the message as it came, to be remembered.
+    text: the message as it arrived, to be stored.
     low, high: the range of the reward, from `rewards.range`, 0 to 1 by default.
     """
 
@@ -43,19 +43,19 @@ class RolloutRequest(Struct, frozen=True, kw_only=True):
     high: float = 1.0
 
     def sample(self, response: str) -> Sample:
-        """The policy's answer to it, as a sample. Raises WireError."""
+        """A sample of the task and the policy's answer. Raises WireError."""
         field, turns = _task(self.data)
         row = {name: value for name, value in self.data.items() if name != field}
         answer = {"role": "assistant", "content": response}
         return decode_row({**row, "id": self.sample_id, "messages": [*turns, answer]}, "$.data")
 
     def scaled(self, score: float) -> float:
-        """A score in [0, 1] in the range that was asked for."""
+        """A score in [0, 1], mapped to the requested range."""
         return self.low + (self.high - self.low) * score
 
 
 class GenerateResponse(Struct, frozen=True, kw_only=True):
-    """What the policy said."""
+    """The policy's answer."""
 
     sample_id: str
     response: str
@@ -64,16 +64,14 @@ class GenerateResponse(Struct, frozen=True, kw_only=True):
 def read_message(text: str, *, max_bytes: int) -> RolloutRequest | GenerateResponse:
     """Reads a message's body.
 
-    Raises WireError that names the field which cannot be read.
+    Raises WireError; it names the field that cannot be read.
     """
     message = read_json(text, max_bytes=max_bytes)
     if not isinstance(message, dict):
         raise WireError("$", f"must be a message object, not {name_of(message)}")
     version = message.get("version", VERSION)
     if version != VERSION:
-        raise WireError(
-            "$.version", f"is another one than `{VERSION}`, which is all that is spoken"
-        )
+        raise WireError("$.version", f"must be `{VERSION}`, the only supported version")
     sample_id = message.get("sample_id")
     if not isinstance(sample_id, str) or not 0 < len(sample_id) <= MAX_ID_CHARS:
         raise WireError("$.sample_id", f"must be a text of 1 to {MAX_ID_CHARS} characters")
@@ -83,13 +81,14 @@ def read_message(text: str, *, max_bytes: int) -> RolloutRequest | GenerateRespo
 
 
 def read_request(text: str, message: Mapping[str, Any], sample_id: str) -> RolloutRequest:
-    """Reads a rollout request. Raises WireError, also for a task that could not be judged later."""
+    """Reads a rollout request. Raises WireError, also for a task that cannot be judged later."""
     data = message.get("data")
     if not isinstance(data, dict):
         raise WireError("$.data", f"must be an object with the task, not {name_of(data)}")
     if len(text.encode("utf-8", "surrogatepass")) > MAX_REQUEST_BYTES:
         raise WireError(
-            "$", f"is longer than {MAX_REQUEST_BYTES:,} bytes, which cannot be remembered"
+            "$",
+            f"is longer than {MAX_REQUEST_BYTES:,} bytes, the largest request that can be stored",
         )
     low, high = _range(message)
     request = RolloutRequest(sample_id=sample_id, text=text, data=data, low=low, high=high)
@@ -98,7 +97,7 @@ def read_request(text: str, message: Mapping[str, Any], sample_id: str) -> Rollo
 
 
 def encode_generate_request(request: RolloutRequest) -> str:
-    """The message that has the task generated. One turn, so one step."""
+    """Writes the message that asks for the policy's answer: one turn, one step."""
     turns = request.sample("").messages
     return _encode(
         {
@@ -111,7 +110,7 @@ def encode_generate_request(request: RolloutRequest) -> str:
 
 
 def encode_rollout_response(sample_id: str, score: float) -> str:
-    """The message with the reward. `score` is finite and in the range that was asked for."""
+    """Writes the message with the reward. score: finite, in the requested range."""
     return _encode(
         {
             "version": VERSION,
@@ -127,7 +126,7 @@ def _encode(message: Mapping[str, Any]) -> str:
 
 
 def _task(data: Mapping[str, Any]) -> tuple[str, list[Any]]:
-    """The field that holds the task, and its turns."""
+    """The field that holds the task, and the task's turns."""
     for field in QUESTION_FIELDS:
         if value := data.get(field):
             if isinstance(value, list):
@@ -138,7 +137,7 @@ def _task(data: Mapping[str, Any]) -> tuple[str, list[Any]]:
 
 
 def _generated(message: Mapping[str, Any]) -> str:
-    """The text of the first choice; others would be rollouts of their own."""
+    """The text of the first choice; further choices would be other rollouts."""
     value: Any = message
     path = "$"
     for part in ("data", "choices", 0, "message", "content"):

@@ -1,4 +1,4 @@
-"""slime's remote reward: one rollout in, one object out."""
+"""slime's remote reward: reads one rollout and returns one object."""
 
 from typing import Any
 
@@ -25,8 +25,8 @@ def decode_slime(body: Any) -> Sample:
 
 
 def encode_slime(answer: Answer) -> dict[str, float]:
-    """`score` (for `--reward-key score`), a number for each criterion, and `judge_failed`, 1 where the
-    score is a substitute.
+    """Writes `score` (for `--reward-key score`), a number for each criterion, and `judge_failed`, which is 1
+    if the score is a substitute.
     """
     numbers = {metric.name: metric.value for metric in answer.metrics}
     failed = numbers.pop("unscored")
