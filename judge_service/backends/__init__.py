@@ -1,4 +1,4 @@
-"""Judges: each turns a prompt into a completion, and its own failures into `CallError`s."""
+"""Judges. Each turns a prompt into a completion, and its failures into `CallError`s."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -11,8 +11,8 @@ from judge_service.values import Channel, Completion, Prompt
 class Backend(Protocol):
     """A judge model. Calling it makes exactly one attempt and raises only CallErrors.
 
-    model: which model answers.
-    channels: how it can be made to answer, best first; the last is always `text`.
+    model: name of the model that answers.
+    channels: the forms in which it can answer, best first; the last is always `text`.
     """
 
     @property
@@ -24,7 +24,7 @@ class Backend(Protocol):
     async def __call__(self, request: Request[Prompt], /) -> Completion: ...
 
     async def check(self) -> list[str]:
-        """What stands in the way of judging, one line each with its mend; at most one tiny call."""
+        """Problems that prevent judging, one line each with its remedy; makes at most one small call."""
         ...
 
     async def aclose(self) -> None: ...
@@ -33,9 +33,9 @@ class Backend(Protocol):
 
 
 def open_backend(settings: Settings, environ: Mapping[str, str]) -> Backend:
-    """The backend that the settings name. Opens no connection and reads no credential file yet.
+    """Makes the backend that the settings name. It opens no connection and reads no credential file yet.
 
-    environ: where credentials are read from, usually `os.environ`.
+    environ: holds credentials, usually `os.environ`.
     """
     if settings.backend == "bedrock":
         return _open_bedrock(settings, environ)

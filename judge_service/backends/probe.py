@@ -1,4 +1,4 @@
-"""One tiny call that finds out what stands in the way of judging."""
+"""Finds problems that prevent judging with one small call."""
 
 import asyncio
 
@@ -17,12 +17,12 @@ PROBE = Prompt(
 
 
 async def problems(model: Handler[Prompt, Completion]) -> list[str]:
-    """Asks for one token. One line per problem, which says how to mend it; none when it answered."""
+    """Asks for one token. Returns one line per problem with its remedy, none if the judge answered."""
     deadline = asyncio.get_running_loop().time() + PROBE_TIMEOUT_S
     try:
         await model(Request(body=PROBE, deadline=deadline))
     except CallError as problem:
         if problem.throttled:
-            return []  # only a caller who may ask is told to wait
+            return []  # the judge accepts calls and is only busy
         return [" ".join(str(problem).split())]
     return []

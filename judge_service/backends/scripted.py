@@ -1,4 +1,4 @@
-"""Judges without a model: from a script (for tests, yours too), from a rehearsal, or none at all."""
+"""Judges without a model: a scripted one for tests, a rehearsal's, and one that refuses every prompt."""
 
 import asyncio
 import re
@@ -17,7 +17,7 @@ Answers = Answer | Sequence[Answer] | Callable[[Prompt], Answer]
 
 
 class ScriptedStatistics(Struct, frozen=True):
-    """answered: completions given; raised: errors given; in_flight: calls that wait for `latency_s`."""
+    """answered: completions returned. raised: errors raised. in_flight: calls that wait for `latency_s`."""
 
     answered: int
     raised: int
@@ -27,17 +27,17 @@ class ScriptedStatistics(Struct, frozen=True):
 class Scripted:
     """A judge that answers from a script.
 
-    answers: one answer for every prompt, a list that is used up in order, or a function of the prompt.
-        A `str` is the judge's text as it is. A number is the score of every criterion, and a `dict`
-        the answer by criterion; both are given in the way the prompt asks for (the number itself, a
-        JSON text, or a tool's input). A `Completion` is given as it is, an exception is raised.
-    model: the name it answers under.
-    channels: the ways it can be asked to answer, the best first.
-    latency_s: how long an answer takes, seconds of the loop's clock, so it is exact in virtual time.
+    answers: one answer for every prompt, a list of answers that is used in order, or a function of the
+        prompt. A `str` is the judge's text. A number is the score of every criterion, and a `dict` holds the
+        answer by criterion; both are written in the prompt's form (the number itself, a JSON text, or a
+        tool's input). A `Completion` is returned unchanged, an exception is raised.
+    model: the model's name.
+    channels: the forms in which it can answer, best first.
+    latency_s: how long an answer takes, in seconds of the loop's clock, so it is exact in virtual time.
 
-    `prompts` holds every prompt it was asked, in order.
+    `prompts` holds all prompts, in order.
 
-    Raises AssertionError when asked more often than a list has answers.
+    Raises AssertionError if there are more calls than answers in the list.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class Scripted:
         return ScriptedStatistics(self._answered, self._raised, self._in_flight)
 
     async def check(self) -> list[str]:
-        """Nothing can be wrong with it."""
+        """Reports no problems."""
         return []
 
     async def aclose(self) -> None:
-        """Nothing to end."""
+        """Does nothing."""
 
     async def __call__(self, request: Request[Prompt]) -> Completion:
         prompt = request.body
@@ -126,24 +126,24 @@ def _in_order(answers: Iterator[Answer], count: int) -> Callable[[Prompt], Answe
             return next(answers)
         except StopIteration:
             raise AssertionError(
-                f"the script has {count} answers and one more was asked for"
+                f"the script has {count} answers and was called once more"
             ) from None
 
     return play
 
 
 Script = Mapping[str, Mapping[str, float]]
-"""By the response's text, the answer for each criterion in the criterion's own scale."""
+"""Answers by the response's text: for each criterion a number on its scale."""
 
 REHEARSAL_MODEL = "your judge"
-"""Stands where the name of a model will stand."""
+"""The model's name in a rehearsal."""
 
 _ITEM = re.compile(r"<item (\w+) (\w+)>\n(.*?)</item \1 \2>", re.DOTALL)
 _RESPONSE = re.compile(r"<response (\w+)>\n(.*?)\n</response \1>", re.DOTALL)
 
 
 def rehearse(script: Script) -> Scripted:
-    """Answers what the script says of a response; of others, and of other criteria, the middle."""
+    """Makes a judge that answers from the script, and with the middle of the scale where it says nothing."""
 
     def answer(prompt: Prompt) -> Completion:
         packed = bool(getattr(prompt, "labels", ()))  # a prompt about several responses
@@ -175,9 +175,9 @@ def _middle(criterion: Criterion) -> float:
 
 
 class NoJudge:
-    """Stands in for the judge where a custom grader or programs grade alone; refuses every prompt.
+    """The judge where a custom grader or programs grade alone: it refuses every prompt.
 
-    model: the name of what grades instead.
+    model: name of the grader that is used instead.
     """
 
     channels: tuple[Channel, ...] = ("text",)
@@ -189,15 +189,15 @@ class NoJudge:
         return f"NoJudge({self.model} grades)"
 
     def statistics(self) -> None:
-        """There is nothing to count."""
+        """There are no counts."""
 
     async def __call__(self, request: Request[Prompt]) -> Completion:
         del request
-        raise Denied(f"there is no judge to ask: {self.model} grades (`grader` in the settings)")
+        raise Denied(f"there is no judge: {self.model} grades (`grader` in the settings)")
 
     async def check(self) -> list[str]:
-        """Nothing can be wrong with it."""
+        """Reports no problems."""
         return []
 
     async def aclose(self) -> None:
-        """Nothing to end."""
+        """Does nothing."""

@@ -1,7 +1,7 @@
-"""What Bedrock's refusals mean to a person: one sentence with what is wrong, where, and what to do.
+"""Explains Bedrock's refusals to a person: one sentence says what is wrong, where, and what to do.
 
-AWS's own words only choose the sentence. What a policy acts on is decided before, by code and status
-(`bedrock.errors`), so that a reworded message costs an explanation and never a behaviour.
+The wording of AWS's message only selects the sentence. Policies act on the code and the status, which
+`bedrock.errors` reads, so a reworded message changes an explanation but never the behaviour.
 """
 
 import re
@@ -24,7 +24,7 @@ _MODEL_SENTENCES = (
     (
         "use case details",
         (
-            "the provider of {model} wants to know the account's use case first: fill in the form in the"
+            "the provider of {model} needs the account's use case first: fill in the form in the"
             " Bedrock console, model catalog, {region}"
         ),
     ),
@@ -38,7 +38,7 @@ _MODEL_SENTENCES = (
     (
         "on-demand throughput",
         (
-            "{model} answers only to an inference profile in {region}: set `model` to one, such as"
+            "{model} can be called only through an inference profile in {region}: set `model` to one, such as"
             " {profile}"
         ),
     ),
@@ -51,7 +51,7 @@ _MODEL_SENTENCES = (
         "Bedrock knows no model {model} in {region}: check `model` and the region",
     ),
 )
-"""By what AWS says; the first that fits is taken."""
+"""Sentences by AWS's message; the first pattern that matches is used."""
 
 _KEY_SENTENCES = (
     (
@@ -71,11 +71,11 @@ QUOTAS = (
     ("requests per minute", r"too many requests|request rate", "limits.requests_per_minute"),
     ("tokens per minute", r"too many tokens|tokens per minute", "limits.tokens_per_minute"),
 )
-"""Which quota a refusal speaks of, and the setting that keeps to it."""
+"""Quotas by the words of a refusal, and the setting that limits our use of each."""
 
 
 def quota_of(message: str) -> tuple[str, str]:
-    """The quota's name and the setting's; of the first kind that the message names."""
+    """The name of the quota that the message mentions first, and the name of its setting."""
     for name, pattern, setting in QUOTAS:
         if re.search(pattern, message, re.IGNORECASE):
             return name, setting
@@ -83,7 +83,7 @@ def quota_of(message: str) -> tuple[str, str]:
 
 
 def throttled(message: str, model: str, region: str) -> str:
-    """There is no room now."""
+    """The sentence for a quota without room now."""
     name, setting = quota_of(message)
     return (
         f"the quota of {name} for {model} in {region} has no room now: raise it in Service Quotas, or set"
@@ -92,7 +92,7 @@ def throttled(message: str, model: str, region: str) -> str:
 
 
 def used_up(model: str, region: str) -> str:
-    """There is none until tomorrow."""
+    """The sentence for a daily quota that is used up."""
     return (
         f"the quota of tokens per day for {model} in {region} is used up: wait until it is renewed, raise"
         " it in Service Quotas, or set `failover.regions`"
@@ -100,13 +100,13 @@ def used_up(model: str, region: str) -> str:
 
 
 def unidentified(said: str) -> str:
-    """The credentials are not accepted. `said`: code and message."""
+    """The sentence for credentials that are not accepted. said: code and message."""
     found = (sentence for word, sentence in _KEY_SENTENCES if word in said.lower())
     return next(found, "AWS does not accept the credentials: renew them, and check the clock")
 
 
 def forbidden(message: str, model: str, region: str) -> str:
-    """The call is not allowed: by a policy, or because the model is not enabled."""
+    """The sentence for a call that is not allowed: by a policy, or because the model is not enabled."""
     denied = _NOT_ALLOWED.search(message)
     if denied is None or "aws-marketplace" in message:
         return of_model(message, model, region) or (
@@ -120,7 +120,7 @@ def forbidden(message: str, model: str, region: str) -> str:
     if "explicit deny" in message:
         policy = re.search(r"explicit deny in an? ([a-z -]+policy)", message)
         return (
-            f"{who} may not {action} on {resource}: take the explicit deny out of the"
+            f"{who} may not {action} on {resource}: remove the explicit deny from the"
             f" {policy[1] if policy else 'policy'} that forbids it"
         )
     return (
@@ -129,7 +129,7 @@ def forbidden(message: str, model: str, region: str) -> str:
 
 
 def of_model(message: str, model: str, region: str) -> str | None:
-    """What is wrong with the model, if the message says so."""
+    """The sentence for a problem of the model, if the message names one."""
     for words, sentence in _MODEL_SENTENCES:
         if words in message.lower():
             return sentence.format(model=model, region=region, profile=_profile(model, region))
@@ -137,7 +137,7 @@ def of_model(message: str, model: str, region: str) -> str | None:
 
 
 def resources(model: str, region: str) -> str:
-    """What an IAM policy must name for this model, in words."""
+    """The resources that an IAM policy must name for this model, in words."""
     if model.startswith("arn:"):
         return model
     if _PROFILE.match(model):
@@ -149,7 +149,7 @@ def resources(model: str, region: str) -> str:
 
 
 def _all(resource: str, model: str, region: str) -> str:
-    """The refused resource, and what else the same call needs."""
+    """The refused resource, and the other resources that the same call needs."""
     name = resource.rpartition("/")[2]
     if ":inference-profile/" in resource and _PROFILE.match(name):
         return f"it and on {_behind_profile(name)}"

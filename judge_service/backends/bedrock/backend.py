@@ -1,9 +1,9 @@
-"""Amazon Bedrock as a judge: Converse, signed and sent by ourselves.
+"""Amazon Bedrock as a judge: Converse over our own HTTP client and signatures.
 
-Against boto's about 650 us of CPU a call this costs about a tenth; `sdk.py` is the same thing
-over aioboto3, and a test holds that both send the same request. It makes exactly one attempt:
-retries belong to the flow above. Only a call refused because credentials had just expired, or
-because our clock was off, is sent again once, after mending that.
+boto needs about 650 us of CPU a call; this needs about a tenth. `sdk.py` does the same with aioboto3, and a
+test checks that both send the same request. A call makes one attempt: the flow layers retry. Only a call
+that was refused because credentials had just expired, or because our clock was wrong, is sent again once
+with new credentials or the right time.
 """
 
 import time
@@ -29,11 +29,11 @@ from judge_service.http.transport import HttpTransport
 from judge_service.values import Channel, Completion, Prompt
 
 SERVICE = "bedrock"
-"""The name requests are signed for; the host's name is `bedrock-runtime`."""
+"""The service name in signatures; the host's name is `bedrock-runtime`."""
 
 
 class BedrockStatistics(Struct, frozen=True):
-    """Calls begun, how many gave a completion, and how many were sent again after a renewal."""
+    """Calls started, completions, and calls sent again after a renewal."""
 
     calls: int
     completions: int
@@ -47,7 +47,7 @@ def endpoint(region: str, endpoint_url: str | None) -> str:
 
 
 def converse_url(base_url: str, model: str) -> str:
-    """The URL of a model; everything but unreserved characters is percent-encoded, slashes too."""
+    """The URL of a model; all characters except unreserved ones are percent-encoded, slashes too."""
     return f"{base_url}/model/{quote(model, safe='')}/converse"
 
 
@@ -55,8 +55,8 @@ class Bedrock:
     """One model in one region.
 
     model: model id, inference profile or ARN.
-    identities: where credentials and the region come from.
-    endpoint_url: instead of the region's own endpoint.
+    identities: gives credentials and the region.
+    endpoint_url: replaces the region's endpoint.
     now: wall clock for signatures, seconds since 1970.
     """
 
@@ -91,7 +91,7 @@ class Bedrock:
         return BedrockStatistics(self._calls, self._completions, self._endpoint.renewals)
 
     async def __call__(self, request: Request[Prompt]) -> Completion:
-        """Asks once. Raises CallError."""
+        """Makes one call. Raises CallError."""
         self._calls += 1
         body = encode_body(body_of(request.body, self.model))
         reply = await self._endpoint.post(request, body)
@@ -102,7 +102,7 @@ class Bedrock:
         return completion
 
     async def check(self) -> list[str]:
-        """What stands in the way of judging, found by one call of one token."""
+        """Problems that prevent judging, found by one call of one token."""
         return await problems(self)
 
     async def aclose(self) -> None:

@@ -1,4 +1,4 @@
-"""Amazon Bedrock's Converse, as pure functions: a prompt to its body, a reply to a completion.
+"""Amazon Bedrock's Converse as pure functions: makes a prompt's body and reads a reply's completion.
 
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html
 """
@@ -15,7 +15,7 @@ from judge_service.http.json_body import decode_body
 from judge_service.values import Channel, Completion, Message, Prompt, StopReason, Usage
 
 TOOL = "verdict"
-"""Name of the one tool, and of the schema, that a judge answers with."""
+"""Name of the tool, and of the schema, with which a judge answers."""
 
 _STOP_REASONS: Mapping[str, StopReason] = {
     "end_turn": "complete",
@@ -31,21 +31,21 @@ _STOP_REASONS: Mapping[str, StopReason] = {
 }
 
 _CLAUDE = re.compile(r"claude-(?:([a-z]+)-)?(\d{1,2})(?:-(\d{1,2}))?(?!\d)")
-"""Family, major and minor version, in both orders Anthropic has used; a date is no version."""
+"""Family, major and minor version, in both orders that Anthropic has used; a date is not a version."""
 
 _UNFORCEABLE = frozenset({"fable", "mythos"})
-"""Claude families that are said to refuse a forced tool."""
+"""Claude families that refuse a forced tool, by their documentation."""
 
 
 def channels_of(model: str) -> tuple[Channel, ...]:
-    """How a model can be made to answer, best first; always ends with `text`.
+    """The channels in which a model can answer, best first; the last is always `text`.
 
-    model: model id, inference profile or ARN. An id that hides the model (application profile,
+    model: model id, inference profile or ARN. An id that does not name the model (application profile,
         imported model) counts as unknown: `tool`, then `text`. A wrong guess costs one refused call,
-        since the grader steps down when the model refuses a channel.
+        because the grader then uses the next channel.
 
-    By the structured-output page and the model cards: Claude from 4.5, gpt-oss and Qwen3 take a
-    schema; Claude 3 to 4.1, Nova and most others take tools only.
+    Source: AWS's page on structured output and the model cards. Claude from 4.5, gpt-oss and Qwen3 accept a
+    schema; Claude 3 to 4.1, Nova and most others accept tools only.
     """
     if re.search(r"gpt-oss|qwen3|qwen\.qwen3", model):
         return ("schema", "tool", "text")
@@ -59,8 +59,8 @@ def channels_of(model: str) -> tuple[Channel, ...]:
 
 
 def body_of(prompt: Prompt, model: str) -> dict[str, Any]:
-    """The Converse body of a prompt. `maxTokens` is always there: without it Bedrock reserves the
-    model's maximum against the quota.
+    """The Converse body of a prompt. It always has `maxTokens`: without it Bedrock reserves the model's
+    maximum against the quota.
     """
     limits: dict[str, Any] = {"maxTokens": prompt.max_output_tokens}
     if prompt.temperature is not None:
@@ -87,15 +87,15 @@ def _text(message: Message) -> dict[str, str]:
 
 
 def _output_config(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema travels as a string."""
+    """The structured output; Converse takes its schema as a string."""
     text = msgspec.json.encode(schema).decode()
     structure = {"jsonSchema": {"name": TOOL, "schema": text}}
     return {"textFormat": {"type": "json_schema", "structure": structure}}
 
 
 def _tool_config(schema: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """One tool, forced. Only Claude and Nova take a tool by its name; to the others `any` of one
-    tool means the same. `strict` is not sent: models that know it take the schema channel first.
+    """One forced tool. Only Claude and Nova accept a tool by its name; for others `any` of one tool means the
+    same. `strict` is not sent: models that support it use the schema channel.
     """
     by_name = "claude" in model or "nova" in model
     spec = {"name": TOOL, "description": "Gives the verdict.", "inputSchema": {"json": schema}}
@@ -114,7 +114,7 @@ class _ToolUse(Struct, frozen=True):
 
 
 class _Block(Struct, frozen=True, rename="camel"):
-    """A content block; kinds that carry no verdict (reasoning) are read as empty ones."""
+    """A content block; kinds without a verdict (reasoning) are read as empty blocks."""
 
     text: str | None = None
     tool_use: _ToolUse | None = None
@@ -136,7 +136,7 @@ class _Usage(Struct, frozen=True, rename="camel"):
 
 
 class ConverseReply(Struct, frozen=True, rename="camel"):
-    """What is read of a Converse reply."""
+    """The fields of a Converse reply that are read."""
 
     output: _Output
     stop_reason: str
@@ -147,12 +147,12 @@ _decoder = msgspec.json.Decoder(ConverseReply)
 
 
 def decode_reply(body: bytes) -> ConverseReply:
-    """Reads a reply of status 200. Raises Unavailable if it is no completion."""
+    """Reads a reply of status 200. Raises Unavailable if it is not a completion."""
     return decode_body(_decoder, body)
 
 
 def convert_reply(reply: Mapping[str, Any]) -> ConverseReply:
-    """The same for a reply that somebody else (boto) has parsed."""
+    """Reads a reply that boto has parsed already."""
     try:
         return msgspec.convert(reply, ConverseReply)
     except msgspec.ValidationError as problem:
@@ -160,13 +160,13 @@ def convert_reply(reply: Mapping[str, Any]) -> ConverseReply:
 
 
 def completion_of(reply: ConverseReply, model: str) -> Completion:
-    """A completion, whatever the order of the content blocks. The last verdict decides."""
+    """The completion of a reply. Content blocks may be in any order; the last verdict counts."""
     blocks = reply.output.message.content
     texts = [block.text for block in blocks if block.text is not None]
     inputs = [block.tool_use.input for block in blocks if block.tool_use and _is_verdict(block)]
     usage = reply.usage
     return Completion(
-        # joined by a line, because "4" and "5" side by side would read as 45
+        # joined by a newline: "4" and "5" without it would read as 45
         text="\n".join(texts) if texts else None,
         data=inputs[-1] if inputs else None,
         stop_reason=_STOP_REASONS.get(reply.stop_reason, "malformed"),

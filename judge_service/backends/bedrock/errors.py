@@ -1,8 +1,8 @@
-"""Bedrock's errors, each mapped once into the attributes that policies read.
+"""Maps Bedrock's errors to our errors, whose attributes policies read.
 
-The error code decides (`aws.refusal`); without one the status does. Table: the Converse reference,
-"Errors", and what botocore retries. Whether a failed call was charged is not documented; where the
-model may have run (408, 424, 500) it is taken as charged, which can only make us slower.
+The error code decides (`aws.refusal`), or the status if there is none. Sources: "Errors" of the Converse
+reference, and what botocore retries. AWS does not document whether a failed call is charged. If the model
+may have run (408, 424, 500), the call counts as charged, which can only make us slower.
 """
 
 import re
@@ -68,7 +68,7 @@ _KINDS_BY_STATUS = {
 
 
 def kind_of(refusal: Refusal) -> str:
-    """One word for what happened: a key of `_FAILURES`, or a case of `error_of` or `_denied`."""
+    """The kind of a refusal: a key of `_FAILURES`, or a case of `error_of` or `_denied`."""
     if refusal.is_unidentified:
         return "unidentified"
     kind = _KINDS.get(refusal.code) or _KINDS_BY_STATUS.get(refusal.status)
@@ -82,7 +82,7 @@ def kind_of(refusal: Refusal) -> str:
 
 
 def error_of(refusal: Refusal, model: str, region: str) -> CallError:
-    """The error of a refusal: what is wrong, what to do, and what AWS said."""
+    """The error of a refusal; its text says what is wrong, what to do, and what AWS said."""
     kind, wait, message = kind_of(refusal), refusal.retry_after_s, refusal.message
     said = f"{refusal.status} {refusal.code} {message}".replace("  ", " ").strip()
     if kind == "throttled":
@@ -111,7 +111,7 @@ _FAILURES: Mapping[str, Mapping[str, Any]] = {
 
 
 _FAILED = {
-    "not_ready": "{model} in {region} is still being loaded: wait a minute, or keep it warm",
+    "not_ready": "{model} in {region} is still loading: wait a minute, or keep it warm",
     "busy": "{model} has no capacity in {region} now: send again, or set `failover.regions`",
     "failed": "Bedrock failed in {region}: send again",
     "model_slow": "{model} took longer than Bedrock allows: shorten the rollouts, or send again",

@@ -1,7 +1,7 @@
-"""Bedrock over aioboto3: the reference path, for those who want AWS's own client on the wire.
+"""Bedrock over aioboto3: the reference implementation, for users who need AWS's own client.
 
-Ten times the CPU a call of `backend.py`. An older boto that does not know a field (`outputConfig`)
-refuses it before sending, which counts as the model refusing that channel.
+It costs ten times the CPU of `backend.py`. An older boto that does not know a field (`outputConfig`) refuses
+it before sending; that counts as the model's refusal of the channel.
 """
 
 import asyncio
@@ -53,11 +53,11 @@ _NO_CREDENTIALS = {
 class BedrockSdk:
     """One model in one region, called by an aioboto3 client that makes one attempt.
 
-    environ: credentials and region, where `bedrock` names no profile and no region.
-    max_connections: size of aiohttp's pool, clipped to the file descriptors there are; boto's own
-        default is 10.
+    environ: credentials and region, used if `bedrock` names no profile and no region.
+    max_connections: size of aiohttp's pool, clipped to the available file descriptors; boto's default
+        is 10.
 
-    `http.ca_file` replaces the system's roots here, where the direct path adds to them: so does boto.
+    `http.ca_file` replaces the system's roots here, as it does in boto; in `backend.py` it adds to them.
     """
 
     def __init__(
@@ -89,13 +89,13 @@ class BedrockSdk:
         return BedrockStatistics(self._calls, self._completions, renewals=0)
 
     async def __call__(self, request: Request[Prompt]) -> Completion:
-        """Asks once. Raises CallError."""
+        """Makes one call. Raises CallError."""
         self._calls += 1
         client = self._client or await self._open()
         body = body_of(request.body, self.model)
-        encode_body(body)  # refuses what is no Unicode, which boto would escape and send
+        encode_body(body)  # refuses lone surrogates, which boto would escape and send
         timeout_s, at_deadline = time_left(request, self._http.call_timeout_s)
-        request.sent_at = asyncio.get_running_loop().time()  # boto does not tell when bytes leave
+        request.sent_at = asyncio.get_running_loop().time()  # boto does not say when it sends
         try:
             async with asyncio.timeout(timeout_s):
                 reply = await client.converse(modelId=self.model, **body)
@@ -108,7 +108,7 @@ class BedrockSdk:
         return completion
 
     async def check(self) -> list[str]:
-        """What stands in the way of judging, found by one call of one token."""
+        """Problems that prevent judging, found by one call of one token."""
         return await problems(self)
 
     async def aclose(self) -> None:
@@ -157,7 +157,7 @@ class BedrockSdk:
         )
 
     def _error_of(self, problem: Exception, channel: Channel) -> CallError:
-        """The one place where botocore's exceptions become ours."""
+        """Maps botocore's exceptions to our errors."""
         name, said = type(problem).__name__, printable(str(problem))
         response = getattr(problem, "response", None)
         if isinstance(response, Mapping):
@@ -174,10 +174,10 @@ class BedrockSdk:
 
 
 def _verifying_session() -> Any:
-    """Aiobotocore's HTTP session, made to verify whom it talks to.
+    """Aiobotocore's HTTP session with verification of the server's name.
 
-    Its own (2.25) never checks the name in a certificate, because boto leaves that to urllib3, which
-    is not there; and behind a proxy it checks no certificate at all. Held by the tests.
+    aiobotocore 2.25 never checks the name in a certificate, because boto leaves that to urllib3, which is not
+    used here; behind a proxy it checks no certificate at all. Tests check this.
     """
     session: Any = importlib.import_module("aiobotocore.httpsession").AIOHTTPSession
 
@@ -194,7 +194,7 @@ def _verifying_session() -> Any:
 
 
 def _not_connected(problem: Exception) -> bool:
-    """Aiobotocore calls a reset connection an `EndpointConnectionError` too; aiohttp's cause tells."""
+    """Whether no connection was made: aiobotocore raises `EndpointConnectionError` for resets too."""
     cause = getattr(problem, "kwargs", {}).get("error")
     return any(kind.__name__ in {"ClientConnectorError", "gaierror"} for kind in type(cause).mro())
 
@@ -205,7 +205,7 @@ def _boto_errors() -> tuple[type[Exception], ...]:
 
 
 def refusal_of(response: Mapping[str, Any]) -> Refusal:
-    """A botocore `ClientError.response` as the refusal that the direct path would have read."""
+    """A botocore `ClientError.response` as the refusal that `backend.py` would read."""
     error, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
     reply = Reply(metadata.get("HTTPStatusCode", 0), metadata.get("HTTPHeaders", {}), b"")
     original = response.get("originalStatusCode")

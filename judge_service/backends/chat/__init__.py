@@ -1,1 +1,1 @@
-"""Judges that speak the chat completions form: OpenAI-compatible servers and SageMaker endpoints."""
+"""Judges with the chat completions API: OpenAI-compatible servers and SageMaker endpoints."""

@@ -1,4 +1,4 @@
-"""What servers of OpenAI chat completions say when they refuse, read once."""
+"""Reads the errors of servers of OpenAI chat completions."""
 
 import re
 from collections.abc import Mapping
@@ -20,17 +20,17 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 _USED_UP = re.compile(r"insufficient_quota|too many tokens per day", re.IGNORECASE)
-"""Nothing more today: in OpenAI's word and in Bedrock's. OpenAI's own daily rates refill by the minute."""
+"""A daily quota is used up, in OpenAI's and Bedrock's words. OpenAI's daily rates refill by the minute."""
 
 BUSY = frozenset({503, 529})
-"""A server that says it is busy has done no work, so nothing is charged."""
+"""Statuses of a busy server: it has done no work, so nothing is charged."""
 
 _ONCE_MORE = frozenset({408, 424, 504})
-"""Slow, or failed in the model (LMI's word for it is 424): worth one more try after a while."""
+"""Statuses of a slow or failed model (424 is LMI's): one more try after a wait is worthwhile."""
 
 
 class Complaint(Struct, frozen=True, kw_only=True):
-    """A refusal. `code` and `message` are `""` where there were none."""
+    """A server's error. `code` and `message` are `""` if it has none."""
 
     status: int
     code: str = ""
@@ -39,17 +39,17 @@ class Complaint(Struct, frozen=True, kw_only=True):
 
     @property
     def said(self) -> str:
-        """All of it for a person, in one line."""
+        """The error in one line, for a person."""
         return " ".join(filter(None, (str(self.status), self.code, self.message)))
 
     @property
     def is_of_logprobs(self) -> bool:
-        """Whether it may be the request for probabilities that is refused."""
+        """Whether the server may have refused the request for probabilities."""
         return self.status in (400, 422) and "logprobs" in f"{self.code} {self.message}".lower()
 
 
 def read_complaint(status: int, body: bytes | str, retry_after_s: float | None = None) -> Complaint:
-    """Code and message, nested as OpenAI does or flat as vLLM does. Never raises."""
+    """Reads code and message, nested as OpenAI's or flat as vLLM's. Never raises."""
     found = read_object(body)
     error = found.get("error", found)
     if not isinstance(error, Mapping):
@@ -63,9 +63,9 @@ def read_complaint(status: int, body: bytes | str, retry_after_s: float | None =
 
 
 def complaint_in(body: bytes) -> Complaint | None:
-    """The error that a server sent with status 200, whole or as an event; `None` if there is none.
+    """The error that a server sent with status 200, as a body or an event; `None` if there is none.
 
-    Its status is the `code` it names, if that is one, else 500.
+    Its status is its `code` if that is a status, else 500.
     """
     for part in events_of(body) if is_stream(body) else [body]:
         found = read_object(part)
@@ -84,7 +84,7 @@ def _status_in(found: Mapping[str, Any]) -> int:
 
 
 def failure_of(complaint: Complaint) -> CallError | None:
-    """The error of a refusal that has to do with the server's state; `None` if it is of the call."""
+    """The error of a refusal because of the server's state; `None` if the call itself is refused."""
     status, said, wait_s = complaint.status, complaint.said, complaint.retry_after_s
     if status == 429 and _USED_UP.search(f"{complaint.code} {complaint.message}"):
         return QuotaExhausted(f"the judge's quota is used up ({said})")
@@ -102,7 +102,7 @@ def failure_of(complaint: Complaint) -> CallError | None:
 
 
 def denial_of(complaint: Complaint, who: str) -> Denied:
-    """The error of a refusal of this very call. `who` begins the sentence."""
+    """The error of a refusal of this call. who: subject of the sentence."""
     text = f"{complaint.code} {complaint.message}"
     if complaint.status == 413 or _TOO_LONG.search(text):
         return too_long(complaint.said)

@@ -1,4 +1,4 @@
-"""Asking for the probabilities of tokens, and going without them where a server has none."""
+"""Requests token probabilities, and stops doing so if the server has none."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -11,11 +11,11 @@ from judge_service.values import Completion, Prompt
 
 
 class Logprobs:
-    """How one judge is asked for probabilities.
+    """Requests probabilities from one judge.
 
-    top: alternatives of each token to ask for, 0 to 20; 0 asks for none.
-    setting: where `top` was set, named in the one line that tells that the server gives none.
-    is_refusal: whether a reply refuses to give them.
+    top: alternatives of each token to request, 0 to 20; 0 requests none.
+    setting: name of the setting of `top`, for the warning that the server gives none.
+    is_refusal: whether a reply refuses to give probabilities.
     """
 
     def __init__(self, top: int, *, setting: str, is_refusal: Callable[[Reply], bool]) -> None:
@@ -29,15 +29,16 @@ class Logprobs:
         return f"Logprobs(top {self._top}, {self.missing} missing)"
 
     def wanted(self, prompt: Prompt) -> int:
-        """How many alternatives to ask for with this prompt."""
+        """How many alternatives to request with this prompt."""
         return self._top if self._top and is_weighable(prompt) else 0
 
     async def mend(self, top: int, reply: Reply, post: Callable[[int], Awaitable[Reply]]) -> Reply:
-        """The reply to `post(0)` if `reply`, to a call that asked for `top`, refuses to give them;
-        else `reply`.
+        """The reply to use: `reply`, or that of `post(0)` if `reply` refuses to give probabilities.
 
-        Only when the second goes through was it the probabilities that were refused: then nobody is asked
-        again. A message can quote the prompt, so its words alone prove nothing.
+        Only if the second call succeeds, probabilities were the reason, and they are not requested again. The
+        words of the refusal prove nothing, because it may quote the prompt.
+
+        top: what the call of `reply` requested.
         """
         if top == 0 or not self._is_refusal(reply):
             return reply
@@ -48,7 +49,7 @@ class Logprobs:
         return reply
 
     def read(self, prompt: Prompt, reply: ChatReply, completion: Completion) -> Completion:
-        """The completion with what was said of its certainty; without, it is counted."""
+        """The completion with its probabilities; counts a completion without them."""
         if not self._top or not is_weighable(prompt):
             return completion
         choices = choices_in(reply)
@@ -62,7 +63,7 @@ class Logprobs:
         if not self._told:
             self._told = True
             logging.getLogger("judge_service").warning(
-                "%s asks for probabilities of tokens and the judge %s:"
+                "%s asks for token probabilities and the judge %s:"
                 " scores are the levels it writes, not expectations",
                 self._setting,
                 what,
@@ -70,9 +71,9 @@ class Logprobs:
 
 
 def is_weighable(prompt: Prompt) -> bool:
-    """Whether probabilities can refine the answer: a criterion has levels of one token of digits.
+    """Whether probabilities can refine the answer: a criterion has levels that are one token of digits.
 
-    Arguments of a tool are left out, because servers give no probabilities for them.
+    Tools are excluded, because servers give no probabilities for their arguments.
     """
     return prompt.channel != "tool" and any(
         criterion.levels and all(level.is_integer() and level >= 0 for level in criterion.levels)

@@ -1,4 +1,4 @@
-"""Any endpoint that speaks OpenAI chat completions, as a judge."""
+"""An endpoint with the OpenAI chat completions API as a judge."""
 
 from collections.abc import Coroutine
 from functools import partial
@@ -26,7 +26,7 @@ from judge_service.values import Completion, Prompt
 
 
 class OpenAIStatistics(Struct, frozen=True):
-    """Calls begun, how many gave a completion, and how many of those lacked probabilities asked for."""
+    """Calls started, completions, and completions without the requested probabilities."""
 
     calls: int
     completions: int
@@ -36,10 +36,10 @@ class OpenAIStatistics(Struct, frozen=True):
 class OpenAI:
     """One model at one endpoint.
 
-    base_url: up to and including `/v1`.
+    base_url: URL up to and including `/v1`.
     api_key: sent as a bearer token, `None` sends none.
-    api_key_env: the variable the key came from, named in errors.
-    logprobs: alternatives of each token to ask for, so that a score is an expectation; 0 asks for none.
+    api_key_env: name of the key's environment variable, for errors.
+    logprobs: alternatives of each token to request, so that a score is an expectation; 0 requests none.
     """
 
     def __init__(
@@ -73,8 +73,8 @@ class OpenAI:
         return OpenAIStatistics(self._calls, self._completions, self._logprobs.missing)
 
     async def __call__(self, request: Request[Prompt]) -> Completion:
-        """Asks once; once more if the model wants its token limit under the newer name, or refuses
-        to give probabilities. Raises CallError.
+        """Makes one call, and another one if the model needs the newer name of the token limit or refuses
+        probabilities. Raises CallError.
         """
         self._calls += 1
         field, top_logprobs = self._limit_field, self._logprobs.wanted(request.body)
@@ -88,7 +88,7 @@ class OpenAI:
         return completion
 
     async def check(self) -> list[str]:
-        """What stands in the way of judging, found by one call of one token."""
+        """Problems that prevent judging, found by one call of one token."""
         return await problems(self)
 
     async def aclose(self) -> None:
@@ -135,7 +135,7 @@ class OpenAI:
         return self._transport.send(request, self._url, self._headers, encode_body(asked))
 
     def _error_of(self, complaint: Complaint) -> CallError:
-        """The one place where this protocol's refusals become ours."""
+        """Maps this protocol's refusals to our errors."""
         failure = failure_of(complaint)
         if failure is not None:
             return failure

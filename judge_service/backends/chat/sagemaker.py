@@ -32,18 +32,18 @@ from judge_service.settings import SageMakerSettings
 from judge_service.values import Channel, Completion, Criterion, Prompt
 
 SERVICE = "sagemaker"
-"""The name requests are signed for; the host's name is `runtime.sagemaker`."""
+"""The service name in signatures; the host's name is `runtime.sagemaker`."""
 
 MAX_BODY_BYTES = 6_291_456
-"""Of the API's model; the guide says 25 MB, but what the smaller one allows goes through both."""
+"""Limit of the API's model; the guide says 25 MB, but a body within the smaller limit passes both."""
 
 COMPONENT = "x-amzn-sagemaker-inference-component"
 PREFIX_ID = "x-amzn-sagemaker-prefix-aware-id"
 
 
 class SageMakerStatistics(Struct, frozen=True):
-    """Calls begun, how many gave a completion, how many of those lacked probabilities asked for, and
-    how many calls were sent again after a renewal.
+    """Calls started, completions, completions without the requested probabilities, and calls sent again
+    after a renewal.
     """
 
     calls: int
@@ -53,19 +53,19 @@ class SageMakerStatistics(Struct, frozen=True):
 
 
 def invocations_url(region: str, name: str, endpoint_url: str | None) -> str:
-    """Where an endpoint is invoked."""
+    """The URL at which an endpoint is invoked."""
     domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     base = (endpoint_url or f"https://runtime.sagemaker.{region}.{domain}").rstrip("/")
     return f"{base}/endpoints/{quote(name, safe='')}/invocations"
 
 
 class SageMaker:
-    """One endpoint in one region. It makes one attempt; only what `SignedEndpoint` mends, and a request
-    for probabilities that was refused, is sent once more.
+    """One endpoint in one region. A call makes one attempt; it is sent once more only if `SignedEndpoint`
+    renewed credentials or time, or if the endpoint refused probabilities.
 
     model: the endpoint's name.
-    identities: where credentials and the region come from.
-    sagemaker: dialect, component and the rest of the section.
+    identities: gives credentials and the region.
+    sagemaker: the section of the settings: dialect, component and others.
     now: wall clock for signatures, seconds since 1970.
     """
 
@@ -108,7 +108,7 @@ class SageMaker:
         )
 
     async def __call__(self, request: Request[Prompt]) -> Completion:
-        """Asks once. Raises CallError."""
+        """Makes one call. Raises CallError."""
         self._calls += 1
         prompt = request.body
         post = partial(self._post, request, self._headers_of(prompt))
@@ -123,7 +123,7 @@ class SageMaker:
         return completion
 
     async def check(self) -> list[str]:
-        """What stands in the way of judging, found by one call of one token."""
+        """Problems that prevent judging, found by one call of one token."""
         return await problems(self)
 
     async def aclose(self) -> None:
@@ -135,7 +135,7 @@ class SageMaker:
         return self._endpoint.post(request, self._encoded(request.body, top_logprobs), headers)
 
     def _encoded(self, prompt: Prompt, top_logprobs: int) -> bytes:
-        """Raises Denied for a body that SageMaker would not take."""
+        """Encodes the body. Raises Denied for a body that SageMaker would refuse."""
         sagemaker = self._sagemaker
         name = sagemaker.model_name if sagemaker.dialect == "chat" else ""
         asked: dict[str, Any] = body_of(prompt, name or None, top_logprobs=top_logprobs)
@@ -143,11 +143,11 @@ class SageMaker:
             asked["reasoning_effort"] = sagemaker.reasoning_effort
         body = encode_body(asked)
         if len(body) > MAX_BODY_BYTES:
-            raise too_long(f"{len(body)} bytes; SageMaker takes {MAX_BODY_BYTES}")
+            raise too_long(f"{len(body)} bytes; SageMaker accepts {MAX_BODY_BYTES}")
         return body
 
     def _headers_of(self, prompt: Prompt) -> dict[str, str]:
-        """In the order in which they are signed."""
+        """The headers, in the order in which they are signed."""
         system = "\n".join([said.content for said in prompt.messages if said.role == "system"])
         headers = {PREFIX_ID: prefix_id(system, prompt.question.criteria)}
         if self._sagemaker.inference_component:
@@ -166,9 +166,9 @@ class SageMaker:
 
 @lru_cache(maxsize=64)
 def prefix_id(system: str, criteria: tuple[Criterion, ...]) -> str:
-    """Equal for all prompts of a rubric, in every process: 32 hex characters.
+    """An id that all prompts of a rubric share, in every process: 32 hex characters.
 
-    An endpoint with the routing strategy PREFIX_AWARE sends equal ids where the prefix is cached.
+    An endpoint with the routing strategy PREFIX_AWARE routes equal ids to where the prefix is cached.
     """
     parts = msgspec.json.encode([system, criteria])
     return sha256(parts).hexdigest()[:32]

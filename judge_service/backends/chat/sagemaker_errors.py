@@ -1,9 +1,8 @@
-"""SageMaker's refusals, each mapped once: its own, and those of the container behind it.
+"""Maps the errors of SageMaker, and of the container behind it, to our errors.
 
-What the container said arrives inside a ModelError (424): its status as `OriginalStatusCode`, its
-body as `OriginalMessage`. A container that is full (429) or busy (503) has done no work and is not
-charged; for all other failures the rule of `bedrock.errors` holds: where the model may have run, the
-call counts as charged.
+The container's error arrives inside a ModelError (424): its status as `OriginalStatusCode`, its body as
+`OriginalMessage`. A container that is full (429) or busy (503) has done no work, so the call is not charged.
+Other failures follow the rule of `bedrock.errors`: if the model may have run, the call counts as charged.
 
 https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 """
@@ -41,9 +40,9 @@ _NOT_READY: Mapping[str, Any] = {"backoff_s": 1.0}
 
 
 def container_complaint(reply: Reply) -> Complaint | None:
-    """What the container said inside a ModelError, `None` if the reply is none.
+    """The container's error inside a ModelError, `None` for another reply.
 
-    A status of 0 is a container that did not answer in time.
+    Its status is 0 if the container did not answer in time.
     """
     if reply.status != 424:
         return None
@@ -62,7 +61,7 @@ def container_complaint(reply: Reply) -> Complaint | None:
 
 
 def error_of(reply: Reply, name: str, region: str) -> CallError:
-    """The error of a reply of another status than 200.
+    """The error of a reply whose status is not 200.
 
     name: the endpoint's.
     """
@@ -76,7 +75,7 @@ def error_of(reply: Reply, name: str, region: str) -> CallError:
         return Unavailable(f"the judge failed ({said})", retry_after_s=wait_s, **_NOT_READY)
     if refusal.status == 429 or refusal.code in _THROTTLED:
         return Throttled(f"the judge's quota has no room now ({said})", retry_after_s=wait_s)
-    if refusal.status >= 500:  # 530 too: a dependency of SageMaker's
+    if refusal.status >= 500:  # includes 530: a dependency of SageMaker failed
         attributes = _BUSY if refusal.status in BUSY else _FAILED
         return Unavailable(f"the judge failed ({said})", retry_after_s=wait_s, **attributes)
     if kind_of(refusal) == "unidentified":
@@ -87,7 +86,7 @@ def error_of(reply: Reply, name: str, region: str) -> CallError:
 
 
 def error_of_container(complaint: Complaint, name: str) -> CallError:
-    """The error of what a container said, in a ModelError or with status 200."""
+    """The error of a container's complaint, in a ModelError or with status 200."""
     if complaint.status == 429 or complaint.status in BUSY:
         failure = failure_of(complaint)
         if failure is not None:
@@ -131,7 +130,7 @@ def _denied(status: int, message: str, said: str, name: str, region: str) -> Cal
 
 
 def resource(name: str, region: str) -> str:
-    """The ARN that an IAM policy must name; endpoints are in lower case there."""
+    """The ARN that an IAM policy must name; it has the endpoint in lower case."""
     partition = "aws-cn" if region.startswith("cn-") else "aws"
     if region.startswith("us-gov-"):
         partition = "aws-us-gov"

@@ -1,6 +1,6 @@
-"""A chat completion that came as a stream of events although none was asked for, put together.
+"""Assembles a chat completion that arrived as an unrequested stream of events.
 
-Some containers on SageMaker are configured to stream whatever the request says.
+Some containers on SageMaker are configured to stream always.
 """
 
 import msgspec
@@ -38,7 +38,7 @@ _decoder = msgspec.json.Decoder(_Chunk)
 
 
 def read_reply(body: bytes) -> ChatReply:
-    """Reads a reply of status 200, whole or in events. Raises Unavailable if it is no completion."""
+    """Reads a reply of status 200, whole or in events. Raises Unavailable if it is not a completion."""
     return _join_events(body) if is_stream(body) else decode_reply(body)
 
 
@@ -48,15 +48,15 @@ def is_stream(body: bytes) -> bool:
 
 
 def events_of(body: bytes) -> list[bytes]:
-    """The data of each event, without the end mark."""
+    """The data of each event, except the end mark."""
     lines = (line[5:].strip() for line in body.splitlines() if line.startswith(b"data:"))
     return [line for line in lines if line not in (b"", b"[DONE]")]
 
 
 def _join_events(body: bytes) -> ChatReply:
-    """The reply that a stream amounts to. One that broke off has no finish reason.
+    """The reply that the events of a stream make. A stream that broke off has no finish reason.
 
-    Raises Unavailable if an event is no piece of a completion.
+    Raises Unavailable if an event is not a piece of a completion.
     """
     chunks = [decode_body(_decoder, event) for event in events_of(body)]
     if any(bytes(chunk.error) != b"null" for chunk in chunks):

@@ -1,4 +1,4 @@
-"""From the log probabilities of a chat reply to how sure the judge was of each number it wrote."""
+"""Reads the probability of each number in an answer from a chat reply's log probabilities."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,18 +12,18 @@ from judge_service.http.json_body import NOT_JSON
 from judge_service.values import TokenChoice
 
 MAX_CHOICES = 64
-"""The last numbers of an answer that are kept: 20 criteria at most, and what their digits need."""
+"""Most tokens with digits that are kept, from the end of an answer: enough for 20 criteria."""
 
 NOTHING = Raw(b"null")
 _HALF = re.compile("\ufffd|^bytes:")
-"""Half a character: a replacement character in vLLM, its bytes in words in OpenAI."""
+"""A token that is half a character: a replacement character in vLLM, its bytes as text in OpenAI."""
 
 _bytes_decoder = msgspec.json.Decoder(list[Annotated[int, Meta(ge=0, le=255)]] | None)
 _DIGIT = re.compile(rb"[0-9]")
 
 
 class Alternative(Struct, frozen=True):
-    """A token that could have stood there; vLLM and OpenAI write -9999 for "next to never"."""
+    """An alternative of a token; vLLM and OpenAI write -9999 for a probability of almost 0."""
 
     token: str
     logprob: float = -9999.0
@@ -33,10 +33,10 @@ _alternatives_decoder = msgspec.json.Decoder(list[Alternative] | None)
 
 
 class Token(Struct, frozen=True):
-    """A token that was written. What is `Raw` is read for the few tokens where it matters: 20
-    alternatives of 150 tokens are most of such a reply.
+    """A token of the answer. `Raw` fields are decoded only for the few tokens that need them: 20 alternatives
+    of 150 tokens are most of such a reply.
 
-    bytes: what the token spells, where the server sends it; half a character has no text.
+    bytes: the token's bytes, if the server sends them; half a character has no text.
     """
 
     token: str
@@ -48,9 +48,9 @@ class Token(Struct, frozen=True):
 def choices_of(tokens: Sequence[Token], text: str) -> tuple[TokenChoice, ...]:
     """The tokens of `text` that hold a digit, in order, the last `MAX_CHOICES` of them.
 
-    The tokens may begin before the text (reasoning that the server has cut off) and go on after it
-    (an end-of-turn mark). There are no choices if they do not spell the text, or if a digit comes
-    after it: then the text's numbers are not the last ones.
+    The tokens may begin before the text (reasoning that the server has removed) and continue after it (an
+    end-of-turn mark). There are no choices if they do not spell the text, or if a digit follows the text:
+    then the text's numbers are not the last ones.
     """
     pieces = [_spelled(token) for token in tokens]
     content, spelled = text.encode(), b"".join(pieces)
@@ -77,7 +77,7 @@ def _spelled(token: Token) -> bytes:
 
 
 def _probabilities(token: Token) -> Mapping[str, float]:
-    """By token text, of those with a digit; two tokens of one text are one alternative."""
+    """The probabilities of alternatives with a digit, by text; tokens of equal text are added."""
     found: dict[str, float] = {}
     try:
         alternatives = _alternatives_decoder.decode(token.top_logprobs)

@@ -1,7 +1,7 @@
-"""OpenAI chat completions, as pure functions: a prompt to its body, a reply to a completion.
+"""OpenAI chat completions as pure functions: makes a prompt's body and reads a reply's completion.
 
-https://platform.openai.com/docs/api-reference/chat/create, and what vLLM, SGLang, TGI, LMI and
-SageMaker's Nova make of it (docs/backends.md).
+https://platform.openai.com/docs/api-reference/chat/create, with the deviations of vLLM, SGLang, TGI, LMI and
+SageMaker's Nova (docs/backends.md).
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,8 +30,7 @@ _STOP_REASONS: Mapping[str | None, StopReason] = {
 
 
 _REASONING = (("<reasoning>", "</reasoning>"), ("<think>", "</think>"))
-"""Tags around what a model thought, left in the answer by Bedrock (gpt-oss) and by vLLM without a
-reasoning parser."""
+"""Tags around reasoning that Bedrock (gpt-oss), and vLLM without a reasoning parser, leave in the answer."""
 
 
 def body_of(
@@ -43,8 +42,8 @@ def body_of(
 ) -> dict[str, Any]:
     """The chat completions body of a prompt.
 
-    model: `None` names none, for servers that have only one.
-    top_logprobs: alternatives of each token to ask for, 0 asks for no probabilities at all.
+    model: `None` for servers with one model, which need no name.
+    top_logprobs: alternatives of each token to request, 0 requests no probabilities at all.
     """
     body: dict[str, Any] = {} if model is None else {"model": model}
     body["messages"] = [{"role": said.role, "content": said.content} for said in prompt.messages]
@@ -78,7 +77,7 @@ class ToolCall(Struct, frozen=True):
 
 
 class ChatMessage(Struct, frozen=True):
-    """A message, or in a stream a piece of one."""
+    """A message, or a piece of one in a stream."""
 
     content: str | None = None
     refusal: str | None = None
@@ -86,7 +85,7 @@ class ChatMessage(Struct, frozen=True):
 
 
 class Choice(Struct, frozen=True):
-    """`logprobs` is read only where it was asked for: no two servers fill it alike."""
+    """A choice. `logprobs` is decoded only if it was requested, because servers fill it differently."""
 
     message: ChatMessage
     finish_reason: str | None = None
@@ -104,7 +103,7 @@ class ChatUsage(Struct, frozen=True):
 
 
 class ChatReply(Struct, frozen=True):
-    """What is read of a chat completion."""
+    """The fields of a chat completion that are read."""
 
     choices: list[Choice]
     usage: ChatUsage | None = None
@@ -120,14 +119,14 @@ _logprobs_decoder = msgspec.json.Decoder(_Logprobs | None)
 
 
 def decode_reply(body: bytes) -> ChatReply:
-    """Reads a reply of status 200. Raises Unavailable if it is no completion."""
+    """Reads a reply of status 200. Raises Unavailable if it is not a completion."""
     return decode_body(_decoder, body)
 
 
 def completion_of(reply: ChatReply, model: str) -> Completion:
-    """A completion, without what the judge said of its certainty (`choices_in`).
+    """The completion of a reply, without probabilities (`choices_in` reads them).
 
-    Raises Unavailable if the reply holds no choice at all.
+    Raises Unavailable if the reply has no choice.
     """
     if not reply.choices:
         raise unreadable("it has no choices")
@@ -151,7 +150,7 @@ def completion_of(reply: ChatReply, model: str) -> Completion:
 
 
 def choices_in(reply: ChatReply) -> tuple[TokenChoice, ...] | None:
-    """How sure the judge was of its numbers; `None` when the server does not say."""
+    """The probabilities of the answer's numbers; `None` if the server sent none."""
     choice = reply.choices[0]
     tokens = tokens_in(choice.logprobs)
     text = answer_in(choice.message.content) or ""
@@ -159,8 +158,8 @@ def choices_in(reply: ChatReply) -> tuple[TokenChoice, ...] | None:
 
 
 def answer_in(content: str | None) -> str | None:
-    """The content without the reasoning it opens with, if that was closed: what follows the last
-    closing tag, so that a tag quoted in the reasoning makes no answer of it.
+    """The content without the closed reasoning at its beginning: the text after the last closing tag, so that
+    a tag quoted in the reasoning does not end it.
     """
     if content is not None and content.startswith("<"):
         for opening, closing in _REASONING:
@@ -170,7 +169,7 @@ def answer_in(content: str | None) -> str | None:
 
 
 def tokens_in(logprobs: Raw) -> Sequence[Token] | None:
-    """The tokens in a choice's `logprobs`, `None` if there are none or in a form of their own."""
+    """The tokens in a choice's `logprobs`, `None` if there are none or they have an unknown form."""
     try:
         found = _logprobs_decoder.decode(logprobs)
     except NOT_JSON:
@@ -179,7 +178,7 @@ def tokens_in(logprobs: Raw) -> Sequence[Token] | None:
 
 
 def _usage_of(usage: ChatUsage | None) -> Usage:
-    """`prompt_tokens` counts cached ones too; ours does not."""
+    """The usage; `prompt_tokens` includes cached tokens, our `input_tokens` does not."""
     if usage is None:
         return Usage(calls=1)
     details = usage.prompt_tokens_details

@@ -1,9 +1,9 @@
-"""The embedded judge: it compares a response with its reference, in process, without a network.
+"""The embedded judge compares a response with its reference, in this process, without a network.
 
-It answers criteria that compare with a reference (`Criterion.needs_reference`) and no others: for
-the rest, and where there is no reference, its answer is `None`, "I cannot judge this". It reads
-`Prompt.question`, never the messages, so no text can talk it into a score. What the scores mean and
-what they were measured on: `docs/embedded-judge.md`.
+It judges only criteria that compare with a reference (`Criterion.needs_reference`). For other criteria, and
+without a reference, its answer is `None`: it cannot judge. It reads `Prompt.question` and not the messages,
+so that no text can instruct it. `docs/embedded-judge.md` tells what the scores mean and how they were
+measured.
 """
 
 import asyncio
@@ -29,25 +29,26 @@ from judge_service.flow import Request
 from judge_service.values import Channel, Completion, Criterion, Prompt, Question, Usage
 
 MAX_TEXT_CHARS = 8_192
-"""Of a longer text the first and the last half of this is read; about 0.7 s of work at the most."""
+"""Most characters of a text that are read: half of them from its beginning, half from its end. They take
+0.7 s at most."""
 
 BATCH_PROMPTS = 32
 BATCH_CHARS = 16_384
-"""What goes to the thread at once: at most so many prompts, and no more once so many characters are
-in it. Small, because work in the thread cannot be called back when its caller leaves."""
+"""Limits of one batch for the thread: its prompts, and the characters after which no prompt is added. They
+are small, because work in the thread cannot be cancelled."""
 
 DEFAULT_THREADS = 2
-"""More cores than two gain little on texts this short."""
+"""Cores that one run uses; more than two gain little on texts this short."""
 
 Pair = tuple[str, str]
 """(response, reference)."""
 
 
 class Scorer(Protocol):
-    """How alike texts are. Blocking; runs in the judge's one thread.
+    """Computes the similarity of texts. Blocking; runs in the judge's only thread.
 
-    name: what follows `embedded/` in the model's name.
-    floor: the raw similarity that unrelated texts reach by chance; it becomes score 0.
+    name: the part of the model's name after `embedded/`.
+    floor: the raw similarity that unrelated texts reach by chance; it becomes the score 0.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Scorer(Protocol):
 
 
 class ChrF:
-    """The stand-in without dependencies: character n-grams (`lexical.chrf`)."""
+    """The fallback without dependencies: character n-grams (`lexical.chrf`)."""
 
     name = "chrf"
     floor = 0.25
@@ -76,11 +77,11 @@ class ChrF:
 
 
 class LocalStatistics(Struct, frozen=True, kw_only=True):
-    """What the embedded judge did since it was loaded.
+    """Counts since the embedded judge was loaded.
 
-    answered: prompts answered, those it could not judge included.
-    dropped: prompts whose caller had left before work was spent on them.
-    remembered: pairs whose reference was still known from an earlier batch.
+    answered: prompts answered, including those that it could not judge.
+    dropped: prompts whose caller had gone before they were judged.
+    remembered: pairs whose reference was cached from an earlier batch.
     """
 
     waiting: int
@@ -102,8 +103,8 @@ class _Waiting:
 class LocalJudge:
     """The embedded judge as a backend. It belongs to one event loop and owns one thread.
 
-    Prompts that wait together are judged together; the same pair gets the same score whatever else
-    is in its batch.
+    Prompts that wait at the same time are judged in one batch. The score of a pair does not depend on the
+    rest of its batch.
     """
 
     channels: tuple[Channel, ...] = ("tool", "schema", "text")
@@ -150,16 +151,16 @@ class LocalJudge:
         )
 
     async def check(self) -> list[str]:
-        """One line per problem: only that it runs on the fallback (a wrong file does not load)."""
+        """Reports one problem: that it uses the fallback. A wrong file does not load at all."""
         return [_fallback_sentence(missing_packages())] if isinstance(self._scorer, ChrF) else []
 
     async def __call__(self, request: Request[Prompt]) -> Completion:
         """Judges one prompt.
 
-        The answer is always in `Completion.data`, a number on each criterion's own scale or `None`;
-        in the text channel it is in `text` as well.
+        The answer is always in `Completion.data`, a number on each criterion's scale or `None`; in the text
+        channel it is in `text` too.
 
-        Raises Unavailable when it is closed, or if the model itself fails.
+        Raises Unavailable if the judge is closed or the model fails.
         """
         if self._closed:
             raise Unavailable("the embedded judge is closed")
@@ -173,7 +174,7 @@ class LocalJudge:
         return await waiting.answer
 
     async def aclose(self) -> None:
-        """Refuses what still waits, lets the batch in the thread end, then ends the thread."""
+        """Refuses waiting prompts, waits for the batch in the thread, then ends the thread."""
         self._closed = True
         while self._waiting:
             answer = self._waiting.popleft().answer
@@ -197,7 +198,7 @@ class LocalJudge:
         chars = 0
         while self._waiting and len(batch) < BATCH_PROMPTS and chars < BATCH_CHARS:
             waiting = self._waiting.popleft()
-            if waiting.answer.done():  # its caller has left
+            if waiting.answer.done():  # its caller has gone
                 self._dropped += 1
                 continue
             batch.append(waiting)
@@ -212,7 +213,7 @@ class LocalJudge:
         self._batches += 1
         try:
             scores = await loop.run_in_executor(self._thread, score_pairs, self._scorer, pairs)
-        except Exception as problem:  # noqa: BLE001  the boundary: whatever the runtime raises ends here
+        except Exception as problem:  # noqa: BLE001  the boundary to the runtime, which may raise anything
             for waiting in batch:
                 if not waiting.answer.done():
                     waiting.answer.set_exception(
@@ -238,7 +239,7 @@ class LocalJudge:
 
 
 def score_pairs(scorer: Scorer, pairs: Sequence[Pair]) -> list[tuple[float, int]]:
-    """Scores in [0, 1] with the tokens read for them, in order. Blocking."""
+    """Scores in [0, 1] and the numbers of tokens read for them, in order. Blocking."""
     return [
         (_score(pair, (similarity.raw - scorer.floor) / (1 - scorer.floor)), similarity.tokens)
         for pair, similarity in zip(pairs, scorer.compare(pairs), strict=True)
@@ -246,7 +247,7 @@ def score_pairs(scorer: Scorer, pairs: Sequence[Pair]) -> list[tuple[float, int]
 
 
 def _score(pair: Pair, likeness: float) -> float:
-    """`likeness` times what the gates leave. The same text is right, and silence is wrong."""
+    """The score: `likeness` times the factors of the gates; 1 for equal texts, 0 for an empty one."""
     said, wanted = (normalise(text)[:MAX_TEXT_CHARS] for text in pair)
     if said.split() == wanted.split():
         return 1.0
@@ -257,7 +258,7 @@ def _score(pair: Pair, likeness: float) -> float:
 
 
 def _pair(question: Question) -> Pair | None:
-    """What there is to compare, or `None` if no criterion of the question can be judged."""
+    """The texts to compare, or `None` if no criterion of the question can be judged."""
     reference = question.reference
     if reference is None or not reference.strip():
         return None
@@ -267,7 +268,7 @@ def _pair(question: Question) -> Pair | None:
 
 
 def _bounded(text: str) -> str:
-    """At most `MAX_TEXT_CHARS`, and no lone surrogates, which a tokenizer refuses."""
+    """The text within `MAX_TEXT_CHARS`, without lone surrogates, which a tokenizer refuses."""
     if len(text) > MAX_TEXT_CHARS:
         half = MAX_TEXT_CHARS // 2
         text = f"{text[:half]} {text[-half:]}"

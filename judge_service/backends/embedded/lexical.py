@@ -1,10 +1,10 @@
-"""What can be said about two texts without a model: chrF, and the two gates a sentence model needs.
+"""Compares two texts without a model: chrF, and two gates for numbers and negations.
 
-A sentence model finds "it costs 12 euros" and "it costs 21 euros" nearly the same, and "you may"
-and "you may not" as well. The gates see exactly that and nothing else: each is a factor in (0, 1] on
-the score. They read English number words and negations, and the digits of any language.
+A sentence model finds "it costs 12 euros" and "it costs 21 euros" nearly equal, and "you may" and "you may
+not" too. The gates detect these differences: each is a factor in (0, 1] on the score. They read English
+number words and negations, and the digits of any language.
 
-Everything here is pure, deterministic and linear in the text, which the caller has bounded.
+All functions are pure, deterministic and linear in the length of the text, which the caller bounds.
 """
 
 import re
@@ -13,19 +13,19 @@ from collections import Counter
 
 CHRF_ORDER = 6
 CHRF_BETA = 2.0
-"""The published setting: recall counts twice as much as precision."""
+"""The published value: recall counts twice as much as precision."""
 
 NUMBER_FLOOR = 0.3
-"""What is left of a score when none of the reference's numbers is right."""
+"""The factor when none of the reference's numbers is right."""
 
 NEGATION_FLOOR = 0.4
-"""What is left of a score when one text denies what the other says."""
+"""The factor when one text denies what the other says."""
 
 MAX_NEGATION_WORDS = 50
-"""Above this length the number of negations is chance, so the gate stays open."""
+"""Longest text with a negation gate; in longer texts the number of negations is chance."""
 
 FINAL_ANSWER_MARK = "####"
-"""Separates working and answer in references of the GSM8K form."""
+"""Separates the working from the answer in references in the GSM8K form."""
 
 _UNITS = re.findall(
     r"\w+",
@@ -49,25 +49,25 @@ _INVISIBLE = re.compile(r"[\u200b-\u200f\u2060\ufeff\u00ad]")
 
 
 def normalise(text: str) -> str:
-    """One form for what reads the same: compatibility forms, case, apostrophes, invisible signs."""
+    """Unifies compatibility forms, case, apostrophes and invisible characters."""
     text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).casefold()
     return text.replace("\u2019", "'").strip()
 
 
 def says_something(text: str) -> bool:
-    """Whether there is a letter or a digit in it; ":" and "..." say nothing."""
+    """Whether the text has a letter or a digit."""
     return any(character.isalnum() for character in text)
 
 
 def f_score(precision: float, recall: float, beta: float = CHRF_BETA) -> float:
-    """The weighted harmonic mean of van Rijsbergen, recall weighing `beta` times as much."""
+    """Van Rijsbergen's weighted harmonic mean; recall weighs `beta` times as much as precision."""
     if precision + recall == 0:
         return 0.0
     return (1 + beta**2) * precision * recall / (beta**2 * precision + recall)
 
 
 def chrf(response: str, reference: str) -> float:
-    """Character n-gram F-score in [0, 1] (Popović 2015, WMT), orders 1 to 6, white space left out.
+    """Character n-gram F-score in [0, 1] (Popović 2015, WMT), orders 1 to 6, without white space.
 
     Precision and recall are averaged over the orders that both texts are long enough for.
     """
@@ -89,7 +89,7 @@ def _ngrams(text: str, order: int) -> Counter[str]:
 
 
 def numbers(text: str) -> list[str]:
-    """The numbers of a normalised text in one notation, in order, without the marks of numbered lists."""
+    """The numbers of a normalised text in one notation, in order, without those of numbered lists."""
     return [_canonical(match) for match in _NUMBER.findall(_LIST_MARK.sub(" ", text))]
 
 
@@ -102,11 +102,11 @@ def _canonical(number: str) -> str:
 
 
 def number_factor(response: str, reference: str) -> float:
-    """From `NUMBER_FLOOR` (no number right) to 1 (the same set, or no number to get right).
+    """The factor for numbers, from `NUMBER_FLOOR` (none right) to 1 (equal sets, or no numbers).
 
-    A number that is missing costs more than one that is too many (F2). "One" as a word is too often
-    no number to be asked for. Of a reference that marks its final answer, only that one counts, and
-    it has to be the response's last number.
+    A missing number costs more than a surplus one (F2). The word "one" is ignored in references, because it
+    is often not a number. If the reference marks its final answer, only that number counts, and it must be
+    the response's last number.
     """
     final = FINAL_ANSWER_MARK in reference
     asked = reference.rpartition(FINAL_ANSWER_MARK)[2] if final else _ONE.sub(" ", reference)
@@ -124,7 +124,7 @@ def number_factor(response: str, reference: str) -> float:
 def negation_factor(response: str, reference: str) -> float:
     """`NEGATION_FLOOR` when, of two short texts, one denies an odd number of times and the other never.
 
-    Where both deny, the count is phrasing ("do not take it without", "don't take it before").
+    If both deny, the count depends on phrasing ("do not take it without", "don't take it before").
     """
     if max(len(response.split()), len(reference.split())) > MAX_NEGATION_WORDS:
         return 1.0

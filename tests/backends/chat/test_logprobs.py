@@ -124,7 +124,7 @@ async def test_a_server_that_refuses_the_wish_is_asked_without_it_from_then_on(
     assert {reward.parts[0].off_menu for reward in [first, *rewards]} == {None}
     (line,) = [record.getMessage() for record in caplog.records]
     assert (
-        "logprobs asks for probabilities of tokens and the judge refuses 20 (it may allow fewer)"
+        "logprobs asks for token probabilities and the judge refuses 20 (it may allow fewer)"
         in line
     )
 
