@@ -52,6 +52,6 @@ def assert_nothing_held(gate: Gate[Any, Any]) -> None:
     seen = gate.statistics()
     assert (seen.waiting, seen.in_flight) == (0, 0)
     assert set(seen.reserved.values()) <= {0}
-    assert gate._timer is None
+    assert not gate._alarm.is_set
     assert not any(gate._queued)
     assert gate._breaker.statistics().probing == 0

@@ -30,6 +30,7 @@ from typing import Generic
 
 from judge_service.errors import CallError, DeadlineExceeded
 from judge_service.flow import B, Handler, R, Request
+from judge_service.flow.admission.alarm import Alarm
 from judge_service.flow.admission.breaker import Breaker
 from judge_service.flow.admission.bucket import MICRO, Limit
 from judge_service.flow.admission.buckets import Buckets
@@ -99,8 +100,7 @@ class Gate(Generic[B, R]):
         self._queue = FairQueue()
         self._queued = list(self._nothing)
         self._bound: Bound = ""
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at_s = inf  # a handle of uvloop does not say when it is due
+        self._alarm = Alarm(self._on_time)
         self._refused_at_s = -inf
         self._granted = self._answered = self._throttled = self._failed = self._too_late = 0
         self._asked = False
@@ -149,8 +149,6 @@ class Gate(Generic[B, R]):
             and self._slots.is_free(now_s)
         )
 
-    # The supply
-
     def set_rates(self, per_minute: Mapping[str, float]) -> None:
         """Changes what fills the buckets from now on; levels, debts and the queue stay.
 
@@ -185,8 +183,6 @@ class Gate(Generic[B, R]):
         """Units that are missing for all calls in the queue to go, by resource."""
         return self._buckets.missing(self._queued)
 
-    # A call
-
     async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
         now_s = _now_s()
         if self._breaker.state != "closed":
@@ -220,7 +216,7 @@ class Gate(Generic[B, R]):
         if not self._slots.is_free(now_s):
             self._bound = "slots"
             return None
-        if now_s + 1 / MICRO < throttle.next_at_s:  # timers may be a hair early
+        if now_s + 1 / MICRO < throttle.next_at_s:  # alarms may be a hair early
             self._bound = "throttle"
             return None
         if self._limits and not self._buckets.take(costs, int(now_s * MICRO + 0.5)):
@@ -230,8 +226,6 @@ class Gate(Generic[B, R]):
         self._granted += 1
         work = 0.0 if throttle.calm or not self._limits else self._buckets.size(costs) / MICRO
         return Permit(costs, breaker.start(), throttle.sent(now_s, work), now_s)
-
-    # The ends of a call
 
     def _answer(self, permit: Permit, request: Request[B], charged: tuple[int, ...]) -> None:
         now_s = _now_s()
@@ -292,8 +286,6 @@ class Gate(Generic[B, R]):
         else:
             self._slots.cap(inf if throttle.calm else throttle.level)
 
-    # The queue
-
     async def _wait(self, costs: tuple[int, ...], request: Request[B]) -> Permit:
         if not request.arrived_at:
             request.arrived_at = _now_s()
@@ -318,7 +310,7 @@ class Gate(Generic[B, R]):
         self._queue.join(waiter, request.lane, request.job)
         self._queued = list(map(add, self._queued, waiter.costs))
         if self._queue.head() is waiter:
-            self._set_timer(waiter)
+            self._set_alarm(waiter)
         if self._buckets.leased:
             self._ask_for_more()
 
@@ -333,7 +325,7 @@ class Gate(Generic[B, R]):
         self._cancel(permit, sent=False)
 
     def _let_in(self) -> None:
-        """Grants permits from the head of the queue while all allow it, then sets the timer."""
+        """Grants permits from the head of the queue while all allow it, then sets the alarm."""
         now_s = _now_s()
         while self._queue.present:
             waiter = self._queue.head()
@@ -348,7 +340,7 @@ class Gate(Generic[B, R]):
             waiter.turn.give(permit)
         if self._bound == "breaker" and self._breaker.state == "open":
             self._refuse_all(now_s)
-        self._set_timer(self._queue.head() if self._queue.present else None)
+        self._set_alarm(self._queue.head() if self._queue.present else None)
         if self._buckets.leased:
             self._ask_for_more()
 
@@ -373,18 +365,12 @@ class Gate(Generic[B, R]):
             self._asked = True
             self.on_need()
 
-    # The timer
-
-    def _set_timer(self, head: Waiter | None) -> None:
-        """One timer, for the head. A timer that is early is left alone: it will set itself again."""
+    def _set_alarm(self, head: Waiter | None) -> None:
+        """One alarm, for the head of the queue."""
         if head is None:
-            self._stop_timer()
-            return
-        ready_s = self._ready_at_s(head)
-        if ready_s < inf and (self._timer is None or ready_s < self._timer_at_s):
-            self._stop_timer()
-            self._timer_at_s = ready_s
-            self._timer = asyncio.get_running_loop().call_at(ready_s, self._on_timer)
+            self._alarm.stop()
+        else:
+            self._alarm.set(self._ready_at_s(head))
 
     def _ready_at_s(self, head: Waiter) -> float:
         """When the head may go though no call ends, `inf` if never."""
@@ -397,13 +383,7 @@ class Gate(Generic[B, R]):
             ready_s = inf
         return min(ready_s, self._throttle.changes_at_s(_now_s()))
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _on_timer(self) -> None:
-        self._timer = None
+    def _on_time(self) -> None:
         self._throttle.tick(_now_s())
         self._follow_throttle()
         self._let_in()

@@ -238,7 +238,7 @@ class GateMachine(RuleBasedStateMachine):
         waiting = self.of("waiting")
         assert self.gate.statistics().waiting == len(waiting)
         assert self.gate._queued == [len(waiting), sum(call.tokens for call in waiting)]
-        assert self.gate._timer is None or waiting
+        assert self.gate._alarm.is_set is False or waiting
         assert self.gate._breaker.state != "open" or not waiting
 
     @invariant()

@@ -59,7 +59,7 @@ def test_without_a_rate_only_what_is_added_goes() -> None:
         leased.add(0, 15)
         await asyncio.gather(*tasks)
         assert leased.level() == {"requests": 2, "tokens": 0}
-        assert leased.gate._timer is None
+        assert leased.gate._alarm.is_set is False
 
     run_virtual(scenario())
 
