@@ -179,6 +179,7 @@ FIGURES: dict[str, Callable[[], str]] = {
             "limiter",
             "large_job",
             "shared_quota",
+            "workers_quota",
             "soak",
             "load",
             "function",

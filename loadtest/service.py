@@ -12,6 +12,7 @@ from bench import main
 NAMES = (
     "service_single",
     "service_batch",
+    "workers_quota",
     "service_bodies",
     "service_proxy",
     "service_overload",

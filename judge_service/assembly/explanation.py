@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from judge_service.assembly.graders import Asking, Graders
 from judge_service.assembly.stacks import Assembly
+from judge_service.assembly.targets import Target
 from judge_service.settings import LimitSettings, Settings
 from judge_service.throughput import Throughput, expect
 from judge_service.values import Sample
@@ -25,10 +26,7 @@ def explain(graders: Graders, assembly: Assembly) -> list[tuple[str, list[str]]]
     return [
         ("per sample", per_sample),
         ("per prompt", [repr(layer) for layer in assembly.per_prompt]),
-        *(
-            (f"per target ({target.name})", [*map(repr, target.layers), repr(target.backend)])
-            for target in assembly.targets
-        ),
+        *((f"per target ({target.name})", _layers(target)) for target in assembly.targets),
     ]
 
 
@@ -39,6 +37,11 @@ async def problems(assembly: Assembly) -> list[str]:
         return await targets[0].backend.check()
     found = [(target.name, await target.backend.check()) for target in targets]
     return [f"{name}: {problem}" for name, problems in found for problem in problems]
+
+
+def _layers(target: Target) -> list[str]:
+    lease = [] if target.shared is None else [repr(target.shared)]
+    return [*map(repr, target.layers), *lease, repr(target.backend)]
 
 
 def expected(settings: Settings, askings: Sequence[Asking], text_tokens: int) -> Throughput:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from judge_service.assembly.token_cost import RESOURCES, TokenCost
+from judge_service.assembly.token_cost import TokenCost
 from judge_service.backends import Backend
 from judge_service.errors import SettingsError
 from judge_service.flow import Handler, stack
@@ -105,8 +105,10 @@ def region_of(settings: Settings) -> str | None:
 def per_minute(limits: LimitSettings) -> dict[str, float]:
     """The quota this process goes by, in the limiter's resource names: its part, or all with a store."""
     processes = limits.processes if limits.store == "none" else 1
-    quota = {name: getattr(limits, f"{name}_per_minute") for name in RESOURCES}
-    return {name: amount / processes for name, amount in quota.items() if amount is not None}
+    return {
+        name.removesuffix("_per_minute"): amount / processes
+        for name, amount in limits.quota().items()
+    }
 
 
 def _gate(
@@ -178,6 +180,8 @@ def _open_store(
 ) -> QuotaStore:
     if settings.limits.store == "dynamodb":
         return _open_table(settings, environ, closing)
+    if settings.limits.store == "file":
+        return _open_file(settings.limits.store_url)
     try:
         from judge_service.flow.stores.redis import RedisStore  # noqa: PLC0415 - an extra
 
@@ -187,6 +191,17 @@ def _open_store(
             f'`limits.store = "redis"` needs the package {missing.name}:'
             " pip install 'judge-service[redis]'"
         ) from None
+
+
+def _open_file(path: str) -> QuotaStore:
+    from judge_service.flow.stores.file import FileStore  # noqa: PLC0415 - only what is used
+
+    try:
+        return FileStore(path)
+    except OSError as problem:
+        raise SettingsError(
+            f"`limits.store_url`: the file {path} cannot be opened ({problem.strerror}); choose another"
+        ) from problem
 
 
 def _open_table(

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from judge_service.cli.configuration import add_config_argument, read_settings
-from judge_service.settings import Settings
+from judge_service.settings import Settings, workers_share
 from judge_service.wire import dump_json
 
 HELP = "show the assembled stacks with their settings"
@@ -56,4 +56,11 @@ async def _explain(settings: Settings, text_tokens: int) -> tuple[Stacks, Any]:
     from judge_service.service import open_service  # noqa: PLC0415 - as said above
 
     async with open_service(settings, environ=os.environ) as judge:
-        return judge.explain(), judge.expect(text_tokens=text_tokens)
+        return [*_of_workers(settings), *judge.explain()], judge.expect(text_tokens=text_tokens)
+
+
+def _of_workers(settings: Settings) -> Stacks:
+    """What a service of several workers does that this process does not."""
+    if not workers_share(settings):
+        return []
+    return [("service", [f"{settings.service.workers} workers share the quota through a file"])]

@@ -35,6 +35,7 @@ from judge_service.settings.reading import (
     logprobs_of,
     parse_settings,
     read_file,
+    workers_share,
 )
 from judge_service.settings.serving import FunctionSettings, ServiceSettings
 
@@ -70,4 +71,5 @@ __all__ = [
     "logprobs_of",
     "parse_settings",
     "read_file",
+    "workers_share",
 ]

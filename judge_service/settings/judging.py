@@ -185,12 +185,21 @@ class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         ),
     ] = 1
     store: Annotated[
-        Literal["none", "redis", "dynamodb"],
-        Meta(description="where processes share this quota; `none` gives each process all of it"),
+        Literal["none", "file", "redis", "dynamodb"],
+        Meta(
+            description=(
+                "where processes share this quota: `file` on one machine, `redis` or `dynamodb` on many;"
+                " with `none` each process takes its part, but the workers of one service share"
+            )
+        ),
     ] = "none"
     store_url: Annotated[
         str,
-        Meta(description="`redis://host:6379/0` (or `rediss://`), or the DynamoDB table's name"),
+        Meta(
+            description=(
+                "`redis://host:6379/0` (or `rediss://`), the DynamoDB table's name, or the file's path"
+            )
+        ),
     ] = ""
     store_key: Annotated[
         str,
@@ -199,6 +208,12 @@ class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             description="names the quota in the store; by default backend, region and model",
         ),
     ] = ""
+
+    def quota(self) -> dict[str, float]:
+        """What is limited, units a minute, by the name of its setting."""
+        names = [name for name in self.__struct_fields__ if name.endswith("_per_minute")]
+        amounts = {name: getattr(self, name) for name in names}
+        return {name: amount for name, amount in amounts.items() if amount is not None}
 
 
 class RetrySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

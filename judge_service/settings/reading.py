@@ -332,6 +332,12 @@ def _refuse_contradictions(settings: Settings) -> None:
         )
 
 
+def workers_share(settings: Settings) -> bool:
+    """Whether several workers share a quota through a file of theirs, because no store is configured."""
+    limits = settings.limits
+    return settings.service.workers > 1 and limits.store == "none" and bool(limits.quota())
+
+
 def logprobs_of(settings: Settings) -> int:
     """Alternatives of each token that the chosen backend is asked for, 0 for none."""
     asked = {"openai": settings.openai.logprobs, "sagemaker": settings.sagemaker.logprobs}

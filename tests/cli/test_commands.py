@@ -4,6 +4,7 @@ import argparse
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -173,6 +174,40 @@ def test_explain_reads_top_down(
     assert main(["explain", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)["stacks"]
     assert shown[1] == {"name": "per prompt", "layers": ["Deadline()", "Cache(9)"]}
+
+
+def test_explain_says_that_workers_share_a_quota(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"LIMITS_REQUESTS_PER_MINUTE": "600", "SERVICE_WORKERS": "4"}.items():
+        monkeypatch.setenv(f"JUDGE_{name}", value)
+
+    assert main(["explain"]) == 0
+    assert "service\n  4 workers share the quota through a file\n" in capsys.readouterr().out
+
+
+def test_explain_names_the_store_of_a_shared_quota(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "quota"
+    limits = {"REQUESTS_PER_MINUTE": "600", "STORE": "file", "STORE_URL": str(path)}
+    for name, value in limits.items():
+        monkeypatch.setenv(f"JUDGE_LIMITS_{name}", value)
+
+    assert main(["explain"]) == 0
+    assert f"through FileStore({path})" in capsys.readouterr().out
+
+
+def test_a_quotas_file_that_cannot_be_opened_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "missing" / "quota"
+    limits = {"REQUESTS_PER_MINUTE": "600", "STORE": "file", "STORE_URL": str(path)}
+    for name, value in limits.items():
+        monkeypatch.setenv(f"JUDGE_LIMITS_{name}", value)
+
+    assert main(["explain"]) == 2
+    assert f"the file {path} cannot be opened" in capsys.readouterr().err
 
 
 def simulate_arguments(**given: str | bool | list[str]) -> argparse.Namespace:

@@ -111,7 +111,10 @@ def own_redis_server(_redis_program: str, tmp_path: Path) -> Iterator[RedisServe
 
 @pytest.fixture(autouse=True)
 def _stores_may_block(_no_blocking: BlockBuster) -> None:
-    """Once, when a store is opened: one reads its script, the other botocore's service model."""
+    """When a store is opened: one reads its script, one botocore's service model. The file always."""
     for function in _no_blocking.functions.values():
         function.can_block_in("judge_service/flow/stores/redis.py", {"__init__"})
+        function.can_block_in(
+            "judge_service/flow/stores/file.py", {"_answer", "_try_to_lock", "_open"}
+        )
         function.can_block_in("judge_service/flow/stores/dynamodb.py", {"__init__", "_open"})

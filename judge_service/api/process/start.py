@@ -6,6 +6,7 @@ import socket
 import sys
 import tempfile
 from contextlib import ExitStack
+from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -14,7 +15,7 @@ from judge_service.api.observation import DIRECTORY
 from judge_service.api.process.server import Server, listen
 from judge_service.api.process.supervisor import FAILED_TO_START, Supervisor
 from judge_service.errors import JudgeServiceError, SettingsError
-from judge_service.settings import Settings
+from judge_service.settings import Settings, workers_share
 
 
 def start(settings: Settings) -> int:
@@ -30,20 +31,28 @@ def start(settings: Settings) -> int:
         _say(sockets)
         if service.workers == 1:
             return run_worker(settings, sockets)
-        if DIRECTORY not in os.environ:
-            os.environ[DIRECTORY] = closing.enter_context(
-                tempfile.TemporaryDirectory(prefix="judge-service-", ignore_cleanup_errors=True)
-            )
-        return Supervisor(lambda: _be_worker(settings, sockets), service.workers).run()
+        directory = closing.enter_context(
+            tempfile.TemporaryDirectory(prefix="judge-service-", ignore_cleanup_errors=True)
+        )
+        os.environ.setdefault(DIRECTORY, directory)
+        if workers_share(settings):
+            sys.stderr.write(f"judge: {service.workers} workers share the quota through a file\n")
+        mine = settings_of_worker(settings, directory)
+        return Supervisor(lambda: _be_worker(mine, sockets), service.workers).run()
 
 
-def share_of_one(settings: Settings) -> Settings:
-    """The settings of one worker of several: its part of the quota, or, with a store, of the leases."""
-    limits = settings.limits
-    return replace(
-        settings,
-        limits=replace(limits, processes=limits.processes * settings.service.workers),
-    )
+def settings_of_worker(settings: Settings, directory: str) -> Settings:
+    """The settings of one worker of several.
+
+    directory: of this service alone; without a store the workers share in it what this service may spend.
+    """
+    limits, workers = settings.limits, settings.service.workers
+    if not workers_share(settings):
+        return replace(settings, limits=replace(limits, processes=limits.processes * workers))
+    parts = {name: amount / limits.processes for name, amount in limits.quota().items()}
+    path = str(Path(directory, "quota"))
+    shared = replace(limits, **parts, processes=workers, store="file", store_url=path)
+    return replace(settings, limits=shared)
 
 
 def run_worker(settings: Settings, sockets: list[socket.socket]) -> int:
@@ -69,7 +78,7 @@ def raise_descriptor_limit() -> None:
 
 def _be_worker(settings: Settings, sockets: list[socket.socket]) -> int:
     try:
-        return run_worker(share_of_one(settings), sockets)
+        return run_worker(settings, sockets)
     except JudgeServiceError as error:
         sys.stderr.write(f"judge: {error}\n")
         return FAILED_TO_START

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from judge_service.flow.stores import Ask, Lease, Rules
 from judge_service.flow.stores.brake import Brake
@@ -19,45 +19,50 @@ class MemoryStoreStatistics(Struct, frozen=True, kw_only=True):
     clients: Mapping[str, int]
 
 
-class TimeLine:
-    """One quota: the time lines of its resources and those who share it. No clock of its own."""
+class TimeLine(Struct):
+    """One quota: the time lines of its resources and those who share it. No clock of its own.
 
-    def __init__(self, rules: Rules) -> None:
-        self._rules = rules
-        self._until_s: dict[str, float] = {}
-        self._next_s: dict[str, float] = {}
-        self._brake = Brake()
-        self._lost_clients = 0
-        self._learning_until_s = 0.0
-        self._since_s: float | None = None
-        self._at_s = 0.0
-        self._told_clients = 0
-        self._told_until_s = 0.0
+    until_s: by client, until when it is counted. next_s: by resource, when its line is free.
+    lost_clients, learning_until_s: clients that spend on their own, and until when that is learned.
+    since_s: since when this is remembered. at_s: the last ask.
+    told_clients, told_until_s: clients that an older memory knew, and until when they count.
+    """
+
+    rules: Rules
+    until_s: dict[str, float] = {}
+    next_s: dict[str, float] = {}
+    brake: Brake = field(default_factory=Brake)
+    lost_clients: int = 0
+    learning_until_s: float = 0.0
+    since_s: float | None = None
+    at_s: float = 0.0
+    told_clients: int = 0
+    told_until_s: float = 0.0
 
     def lease(self, ask: Ask, now_s: float) -> Lease:
         """Answers one ask; the caller's clock must not go back."""
         if ask.throttled:
-            self._brake.pull(now_s)
-        pace = self._brake.part(now_s)
+            self.brake.pull(now_s)
+        pace = self.brake.part(now_s)
         present = self._count(ask, now_s)
         spending = max(present, self._count_lost(ask, now_s))
-        dealt = pace * (1 - self._rules.alone_share * (1 - present / spending))
+        dealt = pace * (1 - self.rules.alone_share * (1 - present / spending))
         rates = {name: amount / 60 * dealt for name, amount in ask.per_minute.items()}
         for name, rate in rates.items():
             back_s = ask.returned.get(name, 0) / rate
-            self._next_s[name] = max(now_s, self._next_s.get(name, now_s) - back_s)
+            self.next_s[name] = max(now_s, self.next_s.get(name, now_s) - back_s)
         self._be_told(ask, now_s)
-        clients = max(spending, self._told_clients * (now_s < self._told_until_s))
+        clients = max(spending, self.told_clients * (now_s < self.told_until_s))
         most = {name: self._most(rates[name], ask.least.get(name, 1), clients) for name in ask.want}
         granted = {name: min(units, most[name]) for name, units in ask.want.items()}
         start_s = self._append(granted, rates, now_s)
         if not ask.leaving:
-            self._until_s[ask.client] = start_s + self._rules.active_s
+            self.until_s[ask.client] = start_s + self.rules.active_s
         own_s, each_s = (longest_s(units, rates) for units in (granted, most))
         return Lease(
             granted=granted,
             delay_s=start_s - now_s,
-            valid_for_s=self._rules.valid_s,
+            valid_for_s=self.rules.valid_s,
             clients=clients,
             pace=pace,
             seen=repr(now_s),
@@ -66,24 +71,28 @@ class TimeLine:
 
     def clients(self, now_s: float) -> int:
         """How many share it now."""
-        self._until_s = {name: until for name, until in self._until_s.items() if until > now_s}
-        return len(self._until_s)
+        self.until_s = {name: until for name, until in self.until_s.items() if until > now_s}
+        return len(self.until_s)
+
+    def is_kept(self, now_s: float) -> bool:
+        """Whether it is still of use: its clock has not gone back, and it was asked of late."""
+        return self.at_s <= now_s <= max([self.at_s, *self.next_s.values()]) + self.rules.keep_s
 
     def _count(self, ask: Ask, now_s: float) -> int:
         if ask.leaving:
-            self._until_s.pop(ask.client, None)
+            self.until_s.pop(ask.client, None)
         else:
-            self._until_s[ask.client] = now_s + self._rules.active_s
+            self.until_s[ask.client] = now_s + self.rules.active_s
         return max(1, self.clients(now_s))
 
     def _count_lost(self, ask: Ask, now_s: float) -> int:
         """How many shared it before they lost the store: who is not back yet spends on its own."""
-        is_learning = now_s < self._learning_until_s
+        is_learning = now_s < self.learning_until_s
         if ask.lost_clients and not is_learning:
-            self._learning_until_s = now_s + self._rules.learning_s
+            self.learning_until_s = now_s + self.rules.learning_s
         if ask.lost_clients or not is_learning:
-            self._lost_clients = max(ask.lost_clients, self._lost_clients * is_learning)
-        return self._lost_clients
+            self.lost_clients = max(ask.lost_clients, self.lost_clients * is_learning)
+        return self.lost_clients
 
     def _be_told(self, ask: Ask, now_s: float) -> None:
         """Learns from the client what was forgotten since its last answer.
@@ -91,21 +100,21 @@ class TimeLine:
         An answer before our memory begins was given by a memory that is lost; one after our last was
         given by a newer one than ours, a copy that lags behind: then everybody's answers are news.
         """
-        if self._since_s is None:
-            self._since_s = self._at_s = now_s
-        seen_s = float(ask.seen or self._at_s)
-        if seen_s > self._at_s:
-            self._since_s = now_s
-        if not self._since_s <= seen_s <= self._at_s:
+        if self.since_s is None:
+            self.since_s = self.at_s = now_s
+        seen_s = float(ask.seen or self.at_s)
+        if seen_s > self.at_s:
+            self.since_s = now_s
+        if not self.since_s <= seen_s <= self.at_s:
             until_s = now_s + ask.taken_s
-            self._next_s = {name: max(until_s, next_s) for name, next_s in self._next_s.items()}
-            self._told_clients = max(ask.clients, self._told_clients * (now_s < self._told_until_s))
-            self._told_until_s = max(self._told_until_s, until_s)
-        self._at_s = now_s
+            self.next_s = {name: max(until_s, next_s) for name, next_s in self.next_s.items()}
+            self.told_clients = max(ask.clients, self.told_clients * (now_s < self.told_until_s))
+            self.told_until_s = max(self.told_until_s, until_s)
+        self.at_s = now_s
 
     def _most(self, rate: float, least: int, clients: int) -> int:
         """Units of one chunk: what is wanted is cut to it, but what one call needs is granted."""
-        rules = self._rules
+        rules = self.rules
         batch_s = min(rules.batch_s, rules.round_s / clients)
         batch = min(rules.batch_calls * least, rate * batch_s)
         return max(least, int(max(rate * rules.chunk_s / clients, batch) + ROUNDING))
@@ -114,10 +123,10 @@ class TimeLine:
         self, granted: Mapping[str, int], rates: Mapping[str, float], now_s: float
     ) -> float:
         """Puts a chunk at the end of the lines and gives its beginning."""
-        start_s = max((self._next_s[name] for name in granted), default=now_s)
+        start_s = max((self.next_s[name] for name in granted), default=now_s)
         for name, units in granted.items():
-            begin_s = max(self._next_s[name], start_s - self._rules.lag_s)
-            self._next_s[name] = begin_s + units / rates[name]
+            begin_s = max(self.next_s[name], start_s - self.rules.lag_s)
+            self.next_s[name] = begin_s + units / rates[name]
         return start_s
 
 

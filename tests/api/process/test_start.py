@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from judge_service.api.process.server import listen
-from judge_service.api.process.start import share_of_one
+from judge_service.api.process.start import settings_of_worker
 from judge_service.settings import LimitSettings, ServiceSettings, Settings
 from tests.api.conftest import post, row
 from tests.cli.conftest import environment  # noqa: F401 - a fixture
@@ -233,10 +233,24 @@ def test_a_port_that_is_taken_is_named() -> None:
     assert f"port {port}" in ended.stderr
 
 
-def test_workers_without_a_store_divide_the_quota() -> None:
+def test_workers_without_a_store_share_this_services_part_of_the_quota() -> None:
     settings = Settings(
         limits=LimitSettings(processes=3, requests_per_minute=600),
         service=ServiceSettings(workers=2),
     )
 
-    assert share_of_one(settings).limits.processes == 6
+    limits = settings_of_worker(settings, "/run/judge").limits
+
+    assert (limits.store, limits.store_url) == ("file", "/run/judge/quota")
+    assert (limits.requests_per_minute, limits.processes) == (200, 2)
+
+
+def test_workers_with_a_store_share_it_with_the_other_services() -> None:
+    settings = Settings(
+        limits=LimitSettings(processes=3, requests_per_minute=600, store="redis", store_url="x"),
+        service=ServiceSettings(workers=2),
+    )
+
+    limits = settings_of_worker(settings, "/run/judge").limits
+
+    assert (limits.store, limits.requests_per_minute, limits.processes) == ("redis", 600, 6)
