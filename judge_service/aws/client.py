@@ -1,4 +1,4 @@
-"""AWS services other than the judge: signed and sent by ourselves, with no SDK to import."""
+"""A client for AWS services other than the judge, without an SDK."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from judge_service.http.transport import HttpTransport
 from judge_service.settings import HttpSettings
 
 CALL_TIMEOUT_S = 5.0
-"""One call. Each service answers within tens of milliseconds; a cold one may take a second."""
+"""Limit of one call. Services answer within tens of milliseconds; a cold one may take a second."""
 
 MAX_CONNECTIONS = 16
 
@@ -26,10 +26,10 @@ _API_KEY = "AWS_BEARER_TOKEN_BEDROCK"
 
 
 class AwsRequest(Struct, frozen=True, kw_only=True):
-    """What is asked of a service, before it is signed.
+    """An unsigned request to a service.
 
-    service: as in host names and signatures (`ssm`, `sqs`, `dynamodb`).
-    url: percent-encoded once, without a query, which is how S3 wants its path to be signed.
+    service: its name in host names and signatures (`ssm`, `sqs`, `dynamodb`).
+    url: percent-encoded once, without a query, as S3 requires for signatures.
     headers: names in lower case.
     """
 
@@ -41,14 +41,14 @@ class AwsRequest(Struct, frozen=True, kw_only=True):
 
 
 class AwsClient:
-    """Calls as whoever the environment says we are.
+    """Calls services with the credentials of the environment.
 
-    environ: where credentials, region and `AWS_ENDPOINT_URL_<SERVICE>` are read from. A Bedrock API
-        key in it is passed over, because no other service takes it.
-    region: instead of the environment's.
+    environ: holds credentials, region and `AWS_ENDPOINT_URL_<SERVICE>`. A Bedrock API key in it is ignored,
+        because no other service accepts it.
+    region: replaces the environment's.
     now: wall clock for signatures, seconds since 1970.
 
-    Reads the certificates, so make it off the loop or at the start. Belongs to one event loop.
+    The constructor reads certificates: call it in a thread or at the start. It belongs to one event loop.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class AwsClient:
     async def call(
         self, service: str, target: str, body: Mapping[str, Any], *, version: str = "1.0"
     ) -> Reply:
-        """One operation of a service that speaks AWS's JSON protocol, such as `AmazonSSM.GetParameter`.
+        """Calls an operation of a service with AWS's JSON protocol, such as `AmazonSSM.GetParameter`.
 
         version: of the protocol, `1.0` or `1.1`.
 
-        Gives the reply of whatever status. Raises CallError.
+        Returns the reply of any status. Raises CallError.
         """
         headers = {
             "content-type": f"application/x-amz-json-{version}",
@@ -88,14 +88,14 @@ class AwsClient:
         return await self._send(AwsRequest(service=service, url=url, headers=headers, body=encoded))
 
     async def object(self, bucket: str, key: str) -> Reply:
-        """An object of S3, or whatever S3 says instead. Raises CallError."""
+        """S3's reply with an object, or with an error. Raises CallError."""
         url = await self._object_url(bucket, quote(key, safe="/~"))
         return await self._send(AwsRequest(service="s3", url=url, method="GET"))
 
     async def _object_url(self, bucket: str, path: str) -> str:
         endpoint = await self._endpoint("s3")
         if self._override("s3") or not bucket.replace("-", "").isalnum():
-            return f"{endpoint}/{bucket}/{path}"  # a dot in a host name fits no certificate
+            return f"{endpoint}/{bucket}/{path}"  # no certificate covers a bucket with a dot as a host name
         return f"{endpoint.replace('://', f'://{bucket}.')}/{path}"
 
     async def _endpoint(self, service: str) -> str:

@@ -1,5 +1,6 @@
-"""Credentials from the endpoint that AWS gives a container: ECS, EKS, and Lambda under SnapStart, where
-the environment's keys would be part of the snapshot and so are not there.
+"""Credentials from a container's endpoint: ECS, EKS, and Lambda with SnapStart.
+
+With SnapStart the environment has no keys, because they would become part of the snapshot.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from judge_service.settings import HttpSettings
 RELATIVE_HOST = "http://169.254.170.2"
 LINK_LOCAL = frozenset({"169.254.170.2", "169.254.170.23", "fd00:ec2::23"})
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-"""Where keys may be asked for without TLS, which is where AWS's own clients ask."""
+"""Hosts from which keys may be requested without TLS; AWS's clients allow the same."""
 
 TIMEOUT_S = 2.0
 RENEW_BEFORE_S = 300.0
@@ -36,7 +37,7 @@ RENEW_BEFORE_S = 300.0
 
 
 class _Keys(Struct, frozen=True, rename="pascal"):
-    """What the endpoint says. `expiration`: an ISO date."""
+    """The endpoint's reply. expiration: an ISO date."""
 
     access_key_id: str
     secret_access_key: str
@@ -45,17 +46,19 @@ class _Keys(Struct, frozen=True, rename="pascal"):
 
 
 def container_url(environ: Mapping[str, str]) -> str:
-    """Where to ask."""
+    """The URL of the endpoint."""
     relative, full = map(environ.get, CONTAINER_VARIABLES)
     return RELATIVE_HOST + relative if relative else full or ""
 
 
 class Container:
-    """Asks when there are no keys or they are about to expire, once however many calls wait.
+    """Gets keys from the endpoint, when there are none or they are about to expire.
+
+    One request serves all waiting calls.
 
     now: wall clock, seconds since 1970.
 
-    Raises CredentialsError for an address that keys must not come from.
+    Raises CredentialsError for an address that must not provide keys.
     """
 
     def __init__(
@@ -77,8 +80,8 @@ class Container:
         parts = urlsplit(self._url)
         if parts.scheme != "https" and parts.hostname not in LINK_LOCAL | LOOPBACK:
             raise CredentialsError(
-                f"AWS_CONTAINER_CREDENTIALS_FULL_URI names {parts.hostname}, which could be anybody:"
-                " use https, or the address that AWS set"
+                f"AWS_CONTAINER_CREDENTIALS_FULL_URI names {parts.hostname}, which is not trusted without"
+                " TLS: use https, or the address that AWS set"
             )
 
     def __repr__(self) -> str:
@@ -97,7 +100,9 @@ class Container:
                 self._identity = await self._ask()
         identity = await self.get()
         if identity == refused:
-            raise CredentialsError(f"{self!r} have expired and no others are given; start again")
+            raise CredentialsError(
+                f"{self!r} have expired and the endpoint gives no new ones; start again"
+            )
         return identity
 
     async def region(self) -> str:
@@ -108,7 +113,9 @@ class Container:
         try:
             reply = await transport.get(self._url, headers, TIMEOUT_S)
         except CallError as problem:
-            raise CredentialsError(f"{self!r} cannot be had: nobody answers there") from problem
+            raise CredentialsError(
+                f"{self!r} are not available: the endpoint does not answer"
+            ) from problem
         finally:
             await transport.aclose()
         keys = self._read(reply)
@@ -116,7 +123,7 @@ class Container:
         return Credentials(keys.access_key_id, keys.secret_access_key, keys.token or None)
 
     def _prepare(self) -> tuple[HttpTransport, dict[str, str]]:
-        """Reads files, so not on the loop."""
+        """Reads files: do not call it on the loop."""
         file = self._environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
         token = self._environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
         try:
@@ -132,13 +139,11 @@ class Container:
         try:
             return msgspec.json.decode(reply.body, type=_Keys)
         except msgspec.DecodeError:
-            raise CredentialsError(
-                f"{self!r} cannot be read: what came is something else"
-            ) from None
+            raise CredentialsError(f"{self!r} cannot be read: the reply has another form") from None
 
 
 def _seconds(moment: str) -> float:
-    """An ISO date as seconds since 1970; without one the keys do not expire."""
+    """An ISO date as seconds since 1970; keys without a date do not expire."""
     try:
         return datetime.fromisoformat(moment).timestamp()
     except ValueError:

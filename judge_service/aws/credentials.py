@@ -1,4 +1,4 @@
-"""AWS credentials: where they come from, and how they are renewed when a service refuses them."""
+"""AWS credentials: their sources, and their renewal when a service refuses them."""
 
 import asyncio
 import importlib
@@ -18,14 +18,14 @@ CONTAINER_VARIABLES = (
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
-"""Where a container, and a function under SnapStart, is told to ask for credentials."""
+"""Variables with the address of a container's credentials endpoint, also set with SnapStart."""
 
 REOPEN_AFTER_S = 1.0
-"""A session younger than this is not opened again: a thousand refused calls open one."""
+"""A session younger than this is not opened again, so that a thousand refused calls open one."""
 
 
 class Credentials(Struct, frozen=True):
-    """What signs a request. Never printed: the `repr` names the access key only."""
+    """Credentials that sign requests. The `repr` shows the access key only."""
 
     access_key: str
     secret_key: str
@@ -49,28 +49,28 @@ Service = Literal["bedrock", "sagemaker"]
 
 
 class IdentitySource(Protocol):
-    """Gives the identity to call with. Asked before every call, so it must be quick when it has one."""
+    """Gives the identity for a call. It is called before every call, so it must be fast."""
 
     async def get(self) -> Identity:
-        """The identity as of now. Raises CredentialsError."""
+        """The present identity. Raises CredentialsError."""
         ...
 
     async def renew(self, refused: Identity) -> Identity:
-        """Another identity than `refused`, which has expired. Raises CredentialsError."""
+        """A new identity to replace `refused`, which has expired. Raises CredentialsError."""
         ...
 
     async def region(self) -> str:
-        """The region to call. Raises Denied if none is named anywhere."""
+        """The region to call. Raises Denied if there is none."""
         ...
 
 
 def region_in(environ: Mapping[str, str]) -> str | None:
-    """The region that the environment names; boto reads the second variable only."""
+    """The region in the environment; boto reads the second variable only."""
     return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or None
 
 
 def identity_in(environ: Mapping[str, str], service: Service = "bedrock") -> Identity | None:
-    """The identity that the environment holds; an API key goes first, as it does in boto."""
+    """The identity in the environment; an API key has precedence, as in boto."""
     token = environ.get("AWS_BEARER_TOKEN_BEDROCK")
     if token and service == "bedrock":
         return ApiKey(token)
@@ -81,7 +81,7 @@ def identity_in(environ: Mapping[str, str], service: Service = "bedrock") -> Ide
 
 
 class Environment:
-    """Credentials from environment variables, which somebody else may renew in place."""
+    """Credentials from environment variables, which another process or thread may renew in place."""
 
     def __init__(
         self, environ: Mapping[str, str], region: str | None, service: Service = "bedrock"
@@ -115,10 +115,10 @@ class Environment:
 
 
 class Session:
-    """Credentials from an aioboto3 session, which knows when they expire and renews them itself.
+    """Credentials from an aioboto3 session, which renews them before they expire.
 
-    The session is opened at the first call, off the loop, because opening it reads files. A refusal
-    (`renew`) opens a new one, once however many calls were refused.
+    The first call opens the session in a thread, because that reads files. `renew` opens a new one; one
+    session serves all refused calls.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Session:
                     await self._open()
         try:
             frozen = await self._credentials.get_frozen_credentials()
-        except Exception as problem:  # botocore's many: expired SSO, no network, broken process
+        except Exception as problem:  # botocore has many: expired SSO, no network, broken process
             raise CredentialsError(f"{self!r} cannot be refreshed: {problem}") from problem
         return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
 
@@ -170,7 +170,7 @@ class Session:
         try:
             self._credentials = await session.get_credentials()
         except Exception as problem:  # see `get`
-            raise CredentialsError(f"{self!r} cannot be had: {problem}") from problem
+            raise CredentialsError(f"{self!r} are not available: {problem}") from problem
         self._region = self._region or session.region_name
         if self._credentials is None:
             raise CredentialsError(f"there are no AWS credentials: {ADVICE}")
@@ -179,7 +179,7 @@ class Session:
 def open_session(
     profile: str | None, region: str | None, credentials: Credentials | None = None
 ) -> Any:
-    """An aioboto3 session. Reads files, so not on the loop. Raises CredentialsError."""
+    """Opens an aioboto3 session. It reads files: do not call it on the loop. Raises CredentialsError."""
     try:
         aioboto3 = importlib.import_module("aioboto3")  # optional, 0.4 s, and without types
     except ImportError:
@@ -201,5 +201,5 @@ def open_session(
 
 
 def no_region(service: Service) -> str:
-    """Raises Denied, and says where to name a region."""
+    """Raises Denied with the settings that name a region."""
     raise Denied(f"no AWS region is set: set {service}.region or AWS_REGION")

@@ -1,4 +1,4 @@
-"""Chooses where AWS credentials and the region come from. The first of these that is there is used:
+"""Chooses the source of AWS credentials and region. The first of these that is present is used:
 
 a profile named in the settings                 an aioboto3 session of that profile
 AWS_BEARER_TOKEN_BEDROCK in the environment     a Bedrock API key, sent as it is; for Bedrock only
@@ -28,9 +28,9 @@ def identity_source(
     region: str | None = None,
     service: Service = "bedrock",
 ) -> IdentitySource:
-    """Chooses the source. Imports nothing heavy; looks at nothing but `environ`.
+    """Chooses the source. It imports nothing heavy and reads only `environ`.
 
-    service: whom the identity is for; also the section of the settings that errors point to.
+    service: the service to call; also the section of the settings that errors name.
     """
     region = region or region_in(environ)
     if not profile and identity_in(environ, service) is not None:

@@ -1,4 +1,4 @@
-"""A refusal by an AWS service, read from its reply: the error code, the message and what may be mended.
+"""Reads the refusal of an AWS service: the error code, the message, and whether it can be remedied.
 
 The code of an error is the header `x-amzn-errortype` up to `:` and after `#`, else `__type` or `code`
 of the body, in any case of letters.
@@ -33,11 +33,11 @@ _BAD_IDENTITY = frozenset(
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
-    """A reply that is no completion, read.
+    """A refusal.
 
-    code: lower case, `""` when there was none.
+    code: lower case, `""` if there was none.
     original_status: the model's own status inside a ModelErrorException.
-    served_at: the other side's clock, seconds since 1970, `None` when it sent no date.
+    served_at: the service's clock, seconds since 1970, `None` if it sent no date.
     """
 
     status: int
@@ -49,24 +49,24 @@ class Refusal(Struct, frozen=True, kw_only=True):
 
     @property
     def expired(self) -> bool:
-        """The credentials were good and are no more."""
+        """Whether the credentials have expired."""
         return self.code in _EXPIRED
 
     @property
     def skewed(self) -> bool:
-        """Our clock is too far from theirs to be believed."""
+        """Whether the service found our clock wrong."""
         return self.code in _SKEWED or (
             self.code in _BAD_IDENTITY and _SKEW.search(self.message) is not None
         )
 
     @property
     def is_unidentified(self) -> bool:
-        """Whether the service did not accept who we say we are."""
+        """Whether the service did not accept the credentials."""
         return self.expired or self.skewed or self.code in _BAD_IDENTITY
 
 
 def read_refusal(reply: Reply) -> Refusal:
-    """Reads any reply of another status than 200. Never raises: a body that is no JSON has no message."""
+    """Reads a reply whose status is not 200. Never raises: a body that is not JSON has no message."""
     body = read_object(reply.body)
     code = reply.header("x-amzn-errortype") or body.get("__type") or body.get("code") or ""
     return Refusal(
@@ -80,7 +80,7 @@ def read_refusal(reply: Reply) -> Refusal:
 
 
 def bare(code: object) -> str:
-    """An error code without its namespace and address, lower case."""
+    """An error code in lower case, without its namespace and address."""
     return printable(code).partition(":")[0].rpartition("#")[2].strip().lower()
 
 

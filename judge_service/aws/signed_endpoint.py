@@ -1,4 +1,4 @@
-"""One URL of an AWS service, posted to with whatever identity holds at the moment."""
+"""Posts to one URL of an AWS service with the present identity."""
 
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -15,18 +15,18 @@ from judge_service.http.transport import HttpTransport
 
 
 class _Site(Struct, frozen=True):
-    """Where the calls go."""
+    """The URL and the signer of the calls."""
 
     url: str
     signer: Signer
 
 
 class SignedEndpoint:
-    """Posts once. Only what was refused because credentials had just expired, or because our clock
-    was off, is sent again once, after mending that.
+    """Posts once. Only a call that was refused because credentials had just expired, or because our clock
+    was wrong, is sent again once with new credentials or the right time.
 
-    identities: where credentials and the region come from.
-    service: the name requests are signed for.
+    identities: gives credentials and the region.
+    service: its name in signatures.
     url_of: makes the URL from the region.
     now: wall clock for signatures, seconds since 1970.
     """
@@ -55,15 +55,15 @@ class SignedEndpoint:
 
     @property
     def region(self) -> str:
-        """The region that is called; `""` before the first call."""
+        """The region of the calls; `""` before the first call."""
         return self._site.signer.region if self._site else ""
 
     async def post(
         self, request: Request[Any], body: bytes, headers: Mapping[str, str] = NO_HEADERS
     ) -> Reply:
-        """The reply, of whatever status.
+        """Posts and returns the reply, of any status.
 
-        headers: more of them, to be signed too; see `Signer.sign`.
+        headers: further headers, which are signed too; see `Signer.sign`.
 
         Raises CallError.
         """
@@ -100,7 +100,7 @@ class SignedEndpoint:
         return self._transport.send(request, site.url, signed, body)
 
     async def _mend(self, refusal: Refusal, identity: Identity) -> Identity | None:
-        """The identity to try again with, `None` if trying again would not help."""
+        """The identity for another try, `None` if another try would not help."""
         if refusal.skewed and refusal.served_at is not None:
             self._skew_s = refusal.served_at - self._now()
             return identity

@@ -1,9 +1,9 @@
 """AWS Signature Version 4: `Signer` for many posts to one URL, `sign` for any single request.
 
-From the public description: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
-`Signer` is fast because it keeps everything but the body and the second. It percent-encodes the path twice,
-once for the URL and once more for the canonical request, so the `:` of a model id is `%3A` on the wire and
-`%253A` in what is signed. `tests/aws/test_sigv4.py` holds both equal to botocore's signatures.
+Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
+`Signer` is fast because it keeps everything that does not depend on the body or the time. It percent-encodes
+the path twice, once for the URL and once more for the canonical request: the `:` of a model id is `%3A` on
+the wire and `%253A` in the signed text. `tests/aws/test_sigv4.py` compares both with botocore's signatures.
 """
 
 import hashlib
@@ -25,13 +25,13 @@ def _hmac(key: bytes, message: str) -> bytes:
 
 
 def signing_key(secret_key: str, date: str, region: str, service: str) -> bytes:
-    """The key of one day, region and service (`date` as `YYYYMMDD`)."""
+    """The signing key of one day, region and service. date: `YYYYMMDD`."""
     key = _hmac(f"AWS4{secret_key}".encode(), date)
     return _hmac(_hmac(_hmac(key, region), service), "aws4_request")
 
 
 class KeyedHash:
-    """HMAC-SHA-256 (RFC 2104) of many messages under one key.
+    """HMAC-SHA-256 (RFC 2104) of many messages with one key.
 
     The key is hashed once and the two states are copied for each message.
     """
@@ -49,7 +49,7 @@ class KeyedHash:
 
 
 class Signer:
-    """Signs JSON posts to one URL. Keeps the key of the day and credentials it last signed with."""
+    """Signs JSON posts to one URL. It keeps the key of the last day and credentials."""
 
     def __init__(self, url: str, region: str, service: str) -> None:
         parts = urlsplit(url)
@@ -78,8 +78,8 @@ class Signer:
         """The headers to send with `body`.
 
         now_s: wall-clock time, seconds since 1970.
-        more: headers to sign and send besides: lower case, in order, all behind
-            `x-amz-security-token`, and without white space to be trimmed.
+        more: further headers to sign and send: lower case, sorted, all after `x-amz-security-token`, and
+            without white space at the ends.
         """
         stamp = self._stamp_of(int(now_s))
         key = self._key_of(credentials, stamp[:8])
@@ -126,9 +126,9 @@ def sign(
     service: str,
     now_s: float,
 ) -> dict[str, str]:
-    """The headers of one request, all signed, with those that a signature adds.
+    """The headers of one request, all signed, including those that a signature adds.
 
-    url: percent-encoded once, without a query; its path is signed as it is, as S3 wants it.
+    url: percent-encoded once, without a query; its path is signed unchanged, as S3 requires.
     headers: names in lower case.
     now_s: wall clock, seconds since 1970.
     """
@@ -167,7 +167,7 @@ def _stamp_of(now_s: float) -> str:
 
 
 def _host(url: str) -> str:
-    """The `Host` header a client sends for `url`: the port is left out where it is the scheme's."""
+    """The `Host` header for `url`; the scheme's default port is omitted."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     name = f"[{host}]" if ":" in host else host

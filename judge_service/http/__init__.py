@@ -1,1 +1,1 @@
-"""The HTTP client: one request on a pooled connection, its deadline kept, its failures named once."""
+"""The HTTP client: sends requests over pooled connections, keeps deadlines and names failures."""

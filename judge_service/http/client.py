@@ -1,4 +1,4 @@
-"""Whom the direct backends trust, and how they get there: TLS, proxy, connecting."""
+"""Opens connections: TLS, trusted certificates, proxy."""
 
 import asyncio
 import errno
@@ -20,22 +20,22 @@ from judge_service.settings import HttpSettings
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 _EYEBALLS_DELAY_S = 0.25
-"""How long one address of a name is tried before the next is tried too (RFC 8305)."""
+"""How long one address of a host is tried before the next one is tried too (RFC 8305)."""
 
 _READ_BYTES = 65_536
-"""Read at once, and thus the most by which a reply can overshoot its limit."""
+"""Most bytes of one read, and so the most by which a reply can exceed its limit."""
 
 _MAX_PROXY_HEAD_BYTES = 65_536
 
 
 class HttpClient:
-    """Opens connections that go where they are told and nowhere else.
+    """Opens connections to the given origins only; the environment cannot redirect them.
 
-    Certificates are verified against the system's roots, or those of `SSL_CERT_FILE`, and
-    `http.ca_file` besides; the least version is TLS 1.2. Only `http.proxy_url` is ever a proxy.
+    Certificates are verified against the system's roots, or those of `SSL_CERT_FILE`, and those of
+    `http.ca_file`. The minimum is TLS 1.2. A proxy is used only if `http.proxy_url` names one.
 
-    The certificates are read before the first TLS connection, off the loop; those of `http.ca_file`
-    at once. Raises SettingsError for a CA file or a proxy that cannot be used.
+    The system's certificates are read before the first TLS connection, in a thread; those of
+    `http.ca_file` at once. Raises SettingsError for a CA file or a proxy that cannot be used.
     """
 
     def __init__(self, http: HttpSettings) -> None:
@@ -52,9 +52,9 @@ class HttpClient:
         )
 
     async def connect(self, origin: Origin, until: float) -> Connection:
-        """A new connection, within `http.connect_timeout_s` and until the loop's time `until`.
+        """Opens a connection within `http.connect_timeout_s`, at most until the loop's time `until`.
 
-        Raises Unavailable, uncharged: nothing of a request has left.
+        Raises Unavailable, uncharged: nothing was sent.
         """
         limit_s = self._http.connect_timeout_s
         until = min(until, asyncio.get_running_loop().time() + limit_s)
@@ -76,8 +76,8 @@ class HttpClient:
         return connection
 
     async def _trust(self) -> ssl.SSLContext:
-        """Whom we trust. Reading it takes 25 ms, so that it is done once and only for TLS."""
-        async with self._reading:  # the first connections come together
+        """The TLS context. Reading certificates takes 25 ms, so it is done once and only for TLS."""
+        async with self._reading:  # the first connections arrive at the same time
             if self._tls is None:
                 self._tls = await asyncio.to_thread(open_context, self._http)
             return self._tls
@@ -95,7 +95,7 @@ class HttpClient:
         return made
 
     async def _tunnel(self, proxy: SplitResult, origin: Origin) -> Connection:
-        """TLS to the judge inside what the proxy passes on."""
+        """TLS to the judge inside the proxy's tunnel."""
         loop = asyncio.get_running_loop()
         transport, tunnel = await self._dial(origin_of(proxy), _Tunnel)
         try:
@@ -114,7 +114,7 @@ class HttpClient:
 
 
 class _Tunnel(asyncio.Protocol):
-    """Waits for a proxy's consent. `opened` is done with it, or fails with OSError."""
+    """Waits for a proxy's answer to CONNECT. `opened` is done when it accepts, or fails with OSError."""
 
     def __init__(self) -> None:
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -134,22 +134,22 @@ class _Tunnel(asyncio.Protocol):
             self._fail(_refusal(int(status[1]) if status else 0))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(f"the proxy hung up: {exc or 'no reason given'}")
+        self._fail(f"the proxy closed the connection: {exc or 'no reason given'}")
 
     def _fail(self, why: str) -> None:
         if not self.opened.done():
             self.opened.set_exception(ConnectionError(why))
-            self.opened.exception()  # seen: perhaps nobody waits any more
+            self.opened.exception()  # retrieved, because the caller may have gone
 
 
 def _refusal(status: int) -> str:
     if status == 407:
         return "proxy authorization required: put user:password@ into http.proxy_url"
-    return f"the proxy refuses with status {status}" if status else "the proxy speaks no HTTP"
+    return f"the proxy refuses with status {status}" if status else "the proxy does not speak HTTP"
 
 
 def _not_connected(problem: Exception) -> CallError:
-    """Python's word for a connection that never was, in ours."""
+    """Our error for a connection that could not be opened."""
     said = str(problem)
     number = getattr(problem, "errno", None)
     if number in _NO_DESCRIPTOR or any(os.strerror(one) in said for one in _NO_DESCRIPTOR):
@@ -158,7 +158,7 @@ def _not_connected(problem: Exception) -> CallError:
 
 
 def open_context(http: HttpSettings) -> ssl.SSLContext:
-    """Whom we trust. Raises SettingsError for a CA file that cannot be used."""
+    """The TLS context of the settings. Raises SettingsError for a CA file that cannot be used."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     with suppress(NotImplementedError):
@@ -175,18 +175,18 @@ def open_context(http: HttpSettings) -> ssl.SSLContext:
 
 
 def proxy_url_of(http: HttpSettings) -> str | None:
-    """The proxy that the settings name. Raises SettingsError; the message does not show its password."""
+    """The proxy in the settings. Raises SettingsError, whose message does not show the password."""
     proxy_url = http.proxy_url
     if proxy_url and shown(proxy_url) is None:
         raise SettingsError(
-            "http.proxy_url is no proxy: write http://host:port or https://host:port,"
+            "http.proxy_url is not a proxy: write http://host:port or https://host:port,"
             " with user:password@ before the host if it asks for them"
         )
     return proxy_url or None
 
 
 def read_certificates(ca_file: str) -> bytes:
-    """The PEM bytes of a CA file. Reads a file, so not on the loop. Raises SettingsError."""
+    """The PEM bytes of a CA file. It reads a file: do not call it on the loop. Raises SettingsError."""
     try:
         content = Path(ca_file).read_bytes()
     except OSError as problem:
@@ -197,7 +197,7 @@ def read_certificates(ca_file: str) -> bytes:
 
 
 def shown(proxy_url: str) -> str | None:
-    """A proxy's URL without user and password, `None` if it is no URL of a proxy."""
+    """A proxy's URL without user and password, `None` if it is not a proxy's URL."""
     try:
         parts = urlsplit(proxy_url)
         port = f":{parts.port}" if parts.port else ""

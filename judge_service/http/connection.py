@@ -1,4 +1,4 @@
-"""One connection to a judge: one request at a time, and the end of everything that goes wrong on it."""
+"""A connection to a judge: it carries one request at a time and closes on every failure."""
 
 import asyncio
 import select
@@ -19,22 +19,22 @@ _SOCKET_OPTIONS = (
     (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
     (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 30_000),
 )
-"""A peer that vanished without a word is found out before the call's timeout, where the system can."""
+"""Socket options that detect a vanished peer before the call's timeout, if the system supports them."""
 
 
 class Connection(asyncio.BufferedProtocol):
     """Sends a request, waits for the reply, and closes on anything unexpected.
 
-    It closes when the call is cancelled or out of time, on a reply that is broken, too long, or
-    followed by more bytes, and when the other side asks for it; then it is not `usable` again.
+    It closes when the call is cancelled or out of time, on a reply that is broken, too long or followed by
+    more bytes, and when the server asks for it; then it is never usable again.
 
-    One timer serves both calls and idling. It is not moved with every call: when it goes off early,
-    it is set anew for what is then left.
+    One timer serves calls and idle time. A call does not move it: when it fires too early, it is set for the
+    rest.
 
-    buffer: what comes in is read into it and out of it within one step of the loop, so that all
-        connections of a loop share it; asyncio would else allocate 256 KB for every read.
-    max_reply_bytes: size of a reply's body.
-    idle_timeout_s: an idle connection closes after so many seconds.
+    buffer: all connections of a loop share it, because incoming bytes are written and read within one step
+        of the loop; without it asyncio would allocate 256 KB for every read.
+    max_reply_bytes: limit of a reply's body.
+    idle_timeout_s: an idle connection closes after this time.
     """
 
     def __init__(self, buffer: memoryview, max_reply_bytes: int, idle_timeout_s: float) -> None:
@@ -45,7 +45,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._call: asyncio.Future[Reply] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0  # a handle of uvloop does not say when it is due
+        self._timer_at = 0.0  # uvloop's handles do not have a time
         self._until = self._idle_until = self._timeout_s = 0.0
         self._poll = select.poll()
 
@@ -58,32 +58,32 @@ class Connection(asyncio.BufferedProtocol):
         return self._transport is not None and not self._transport.is_closing()
 
     def is_usable(self) -> bool:
-        """Whether it is open, has not idled too long, and nothing has come in that nobody asked for.
+        """Whether it is open, not idle for too long, and has received no unrequested bytes.
 
-        The wall clock is looked at, because the loop's clock, which the timer goes by, may stand still
-        while a process is frozen.
+        It reads the wall clock: the loop's clock, which the timer uses, may stand still while the process is
+        frozen.
         """
         return (
             self.is_open
             and time.time() < self._idle_until
-            and not self._poll.poll(0)  # an end not read yet, or a reply to nothing
+            and not self._poll.poll(0)  # an end of stream, or an unrequested reply
         )
 
     def ask(
         self, data: bytes, until: float, timeout_s: float, request: Request[Any] | None = None
     ) -> asyncio.Future[Reply]:
-        """Sends a whole request at once. The future is the whole reply, or fails with Unavailable.
+        """Sends a whole request at once. The future gives the whole reply or fails with Unavailable.
 
-        `rest` comes after it, however it ended; a caller that leaves has cancelled the future.
+        Call `rest` after it, however it ended; a caller that goes cancels the future.
 
-        The bytes are handed to the loop at once: a body is bounded by limits.max_sample_chars, so
-        there is nothing to gain by waiting for the socket.
+        All bytes go to the loop at once: limits.max_sample_chars bounds the body, so waiting for the socket
+        gains nothing.
 
         until: the loop's time at which the call ends.
-        timeout_s: what that was at the start, for the error's sentence.
-        request: whose bytes these are; it is marked as sent (`sent_at`) with the bytes, not before.
+        timeout_s: the same as a duration, for the error's text.
+        request: marked as sent (`sent_at`) with the bytes, not before.
 
-        Raises Unavailable, uncharged, if it is closed.
+        Raises Unavailable, uncharged, if the connection is closed.
         """
         if self._transport is None:
             raise unreachable("it hung up at once")
@@ -98,16 +98,16 @@ class Connection(asyncio.BufferedProtocol):
         return call
 
     def rest(self) -> bool:
-        """Ends the call and makes ready to idle. `False` if no other may follow: then close it."""
+        """Ends the call and prepares for idle time. Returns `False` if the connection must be closed."""
         self._call = None
-        if not (self._reader.reusable and self.is_open):  # it is not before a reply is whole
+        if not (self._reader.reusable and self.is_open):  # not reusable before a reply is whole
             return False
         self._idle_until = time.time() + self._idle_timeout_s
         self._set_timer(self._loop.time() + self._idle_timeout_s)
         return True
 
     def abort(self) -> None:
-        """Closes at once; a call under way fails. A second time does nothing."""
+        """Closes at once; a call under way fails. A second call does nothing."""
         self._end(broken("it was closed"))
         if self._transport is not None:
             self._transport.abort()
@@ -117,7 +117,7 @@ class Connection(asyncio.BufferedProtocol):
         made: Any = transport.get_extra_info("socket")
         for level, name, value in _SOCKET_OPTIONS:
             if (option := getattr(socket, name, None)) is not None:
-                with suppress(OSError):  # a socket that was reset meanwhile ends by itself
+                with suppress(OSError):  # a socket that was reset is closed already
                     made.setsockopt(level, option, value)
         self._poll.register(made.fileno(), select.POLLIN)
 
@@ -126,7 +126,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._call is None or self._call.done():
-            self.abort()  # nobody asked
+            self.abort()  # unrequested bytes
             return
         try:
             reply = self._reader.feed(self._buffer[:nbytes])
@@ -152,7 +152,7 @@ class Connection(asyncio.BufferedProtocol):
     def _answer(self, call: asyncio.Future[Reply], reply: Reply) -> None:
         transport = self._transport
         if transport is None or transport.is_closing() or transport.get_write_buffer_size():
-            self._reader.reusable = False  # answered before the question was out
+            self._reader.reusable = False  # answered before the request was sent
         call.set_result(reply)
 
     def _end(self, problem: CallError) -> None:

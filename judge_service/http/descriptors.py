@@ -1,26 +1,26 @@
-"""How many connections this process can afford: each one is a file descriptor, and those are rationed."""
+"""How many connections the process's limit of file descriptors allows."""
 
 import logging
 import resource
 
 RESERVED = 128
-"""Descriptors left for everything but judge connections: callers' sockets, files, pipes, the loop.
+"""Descriptors reserved for everything except judge connections: callers' sockets, files, pipes, the loop.
 
-A Lambda environment has 1,024 in all, so at most 896 judge calls on the wire there.
+A Lambda environment has 1,024 in all, so it can have 896 judge calls on the wire.
 """
 
 
 def affordable(wanted: int) -> int:
-    """Connections out of `wanted` that `RLIMIT_NOFILE` leaves room for, at least one.
+    """The number of connections, at most `wanted`, that `RLIMIT_NOFILE` allows; at least one.
 
-    The limit of slots above a transport should be the same number, so that nothing waits inside it.
+    Use the same number as the limit of slots, so that no call waits inside the transport.
     """
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - RESERVED))
 
 
 def bounded(wanted: int) -> int:
-    """`affordable`, with a line in the log if that is fewer than wanted."""
+    """As `affordable`, with a log line if that is fewer than wanted."""
     most = affordable(wanted)
     if most < wanted:
         logging.getLogger("judge_service").warning(

@@ -1,7 +1,6 @@
-"""The failures that every remote judge shares, made in one place so that their attributes agree.
+"""The failures that all remote judges share, made in one place so that their attributes agree.
 
-What the attributes say follows one rule: what cannot have left this machine was not charged, and
-everything else may have been.
+One rule decides `charged`: a call that cannot have left this machine is not charged, any other one is.
 """
 
 from judge_service.errors import CallError, DeadlineExceeded, Denied, Unavailable
@@ -10,7 +9,7 @@ MAX_MESSAGE_CHARS = 300
 
 
 class TimedOut(Unavailable):
-    """Our own timeout ran out."""
+    """The judge did not answer within our timeout."""
 
 
 def timed_out(timeout_s: float, *, at_deadline: bool) -> CallError:
@@ -21,7 +20,7 @@ def timed_out(timeout_s: float, *, at_deadline: bool) -> CallError:
             charged=True,
         )
     return TimedOut(
-        f"the judge did not answer within {timeout_s:g} s: raise `http.call_timeout_s`, or take a quicker"
+        f"the judge did not answer within {timeout_s:g} s: raise `http.call_timeout_s`, or use a faster"
         " judge",
         charged=True,
         max_retries=1,
@@ -37,7 +36,7 @@ def unreachable(cause: str) -> Unavailable:
 
 
 def untrusted(cause: str) -> Unavailable:
-    """The error for a judge that cannot prove who it is. Nothing was sent to it."""
+    """The error for a judge whose certificate is not trusted. Nothing was sent to it."""
     return Unavailable(
         f"the judge's TLS certificate is refused ({cause}): check the endpoint's name, or name the"
         " authority that signed it in http.ca_file",
@@ -47,7 +46,7 @@ def untrusted(cause: str) -> Unavailable:
 
 
 def exhausted(cause: str) -> Unavailable:
-    """The error for a call that found no room in this process. It may find some when others end."""
+    """The error for a call for which this process has no connection left. Later there may be one."""
     return Unavailable(
         f"this process has no room for another connection to the judge ({cause}):"
         " raise `ulimit -n` or lower limits.max_in_flight",
@@ -56,7 +55,7 @@ def exhausted(cause: str) -> Unavailable:
 
 
 def closed() -> Unavailable:
-    """The error for a call that came after closing time."""
+    """The error for a call after the transport was closed."""
     return Unavailable("the connections to the judge have been closed: open the service again")
 
 
@@ -66,29 +65,29 @@ def broken(cause: str) -> Unavailable:
 
 
 def oversize(max_reply_bytes: int) -> Unavailable:
-    """The error for a reply of which more came than is wanted."""
+    """The error for a reply that is too long."""
     return Unavailable(
-        f"the judge's reply is longer than http.max_reply_bytes ({max_reply_bytes}); that is no verdict",
+        f"the judge's reply is longer than http.max_reply_bytes ({max_reply_bytes}) and cannot be a verdict",
         charged=True,
         max_retries=1,
     )
 
 
 def unreadable(cause: str) -> Unavailable:
-    """The error for a reply of status 200 that is no completion; worth one more try."""
+    """The error for a reply of status 200 that is not a completion; one more try is worthwhile."""
     return Unavailable(
         f"the judge's reply cannot be read: {cause}", charged=True, max_retries=1, backoff_s=0.05
     )
 
 
 def too_long(said: str) -> Denied:
-    """The prompt does not fit: a refusal of this one sample, not of the judge."""
+    """The error for a prompt that does not fit: it concerns this sample, not the judge."""
     error = Denied(f"the prompt does not fit the judge ({said})")
     error.reason = "too_long"
     return error
 
 
 def printable(text: object) -> str:
-    """At most one printable line of somebody else's text, `""` if it is no text."""
+    """At most one printable line of foreign text, `""` if it is not text."""
     line = " ".join(text[: 4 * MAX_MESSAGE_CHARS].split()) if isinstance(text, str) else ""
     return "".join(c for c in line if c.isprintable())[:MAX_MESSAGE_CHARS]

@@ -1,4 +1,4 @@
-"""JSON bodies of requests and replies. What arrives is not trusted to be JSON at all."""
+"""JSON bodies of requests and replies. A reply may not be JSON at all."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -11,19 +11,19 @@ from judge_service.http.failures import unreadable
 T = TypeVar("T")
 
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""Everything that msgspec raises on hostile bytes."""
+"""All errors that msgspec raises on hostile bytes."""
 
 
 def encode_body(body: Mapping[str, Any]) -> bytes:
-    """JSON bytes. Raises Denied for text that is no Unicode (a lone surrogate)."""
+    """Encodes JSON. Raises Denied for text with a lone surrogate."""
     try:
         return msgspec.json.encode(body)
     except UnicodeEncodeError as problem:
-        raise Denied("the prompt holds a lone surrogate, which no judge can be sent") from problem
+        raise Denied("the prompt holds a lone surrogate, which cannot be sent") from problem
 
 
 def decode_body(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """A reply that must be what `decoder` expects. Raises Unavailable if it is not."""
+    """Decodes a reply. Raises Unavailable if `decoder` does not accept it."""
     try:
         return decoder.decode(body)
     except RecursionError:
@@ -33,7 +33,7 @@ def decode_body(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
 
 
 def read_object(body: bytes | str) -> dict[str, Any]:
-    """A JSON object, empty when it is anything else."""
+    """Decodes a JSON object; returns an empty one for anything else."""
     try:
         value = msgspec.json.decode(body)
     except NOT_JSON:

@@ -1,4 +1,4 @@
-"""A bounded number of connections, the one used last first, and a line for those who wait for one."""
+"""A bounded pool of connections, and a queue of calls that wait for one."""
 
 import asyncio
 from collections import deque
@@ -14,13 +14,13 @@ from judge_service.http.route import Origin
 class Pool:
     """Lends connections to one call at a time.
 
-    The one that rested last is lent first, so that under less load the others come to their idle
-    timeout. Those who wait are served in the order they came.
+    The connection used last is lent first, so that under less load the others reach their idle timeout.
+    Waiting calls are served in the order of arrival.
 
-    A connection that is being made when its caller leaves is finished and kept for the next one:
-    asyncio may lose a socket, open, when it is told to stop connecting (`staggered_race`).
+    If the caller goes while a connection is being opened, the connection is kept for the next call: asyncio
+    may leak an open socket when connecting is cancelled (`staggered_race`).
 
-    max_connections: open at once, idle ones included.
+    max_connections: most open connections, including idle ones.
     """
 
     def __init__(self, client: HttpClient, max_connections: int) -> None:
@@ -37,7 +37,7 @@ class Pool:
         return f"Pool({self._lent} of {self._max_connections} lent, {len(self._waiting)} waiting)"
 
     def lend(self, origin: Origin) -> Connection | None:
-        """A connection that rested, at once; `None` if there is none, or no right to one more."""
+        """An idle connection, at once; `None` if there is none or all are lent."""
         if self._lent >= self._max_connections:
             return None
         connection = self._rested(origin)
@@ -46,11 +46,11 @@ class Pool:
         return connection
 
     async def open(self, origin: Origin, until: float, timeout_s: float) -> Connection:
-        """A connection for a call that `lend` has none for: waits in line, and connects.
+        """A connection for a call for which `lend` has none: waits for a place, and connects.
 
-        until: the loop's time at which waiting ends; timeout_s: what that was at the start.
+        until: the loop's time at which waiting ends. timeout_s: the same as a duration.
 
-        Raises Unavailable, uncharged: nothing of the call has left.
+        Raises Unavailable, uncharged: nothing was sent.
         """
         if self._lent < self._max_connections:
             self._lent += 1
@@ -59,7 +59,7 @@ class Pool:
         return self._rested(origin) or await self._connect(origin, until)
 
     def take_back(self, origin: Origin, connection: Connection) -> None:
-        """Takes a connection back whose call has ended, and closes it if it is not to be used again."""
+        """Returns the connection of a call that has ended; closes it if it cannot be used again."""
         if self.is_closed or not connection.rest():
             connection.abort()
         else:
@@ -67,7 +67,7 @@ class Pool:
         self._give_back()
 
     async def aclose(self) -> None:
-        """Closes every connection. Calls on the wire fail, and those who wait are told."""
+        """Closes every connection. Calls on the wire and waiting calls fail."""
         self.is_closed = True
         self._idle.clear()
         for connection in self._open:
@@ -79,11 +79,11 @@ class Pool:
         for connecting in self._abandoned:
             connecting.cancel()
         await asyncio.gather(*self._abandoned, return_exceptions=True)
-        await asyncio.sleep(0)  # sockets are closed in the loop's next round
+        await asyncio.sleep(0)  # the loop closes sockets in its next round
         await asyncio.sleep(0)
 
     async def _wait(self, until: float, timeout_s: float) -> None:
-        """Waits in line for what another gives back. Raises Unavailable."""
+        """Waits until another call returns its place. Raises Unavailable."""
         waiting = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         try:
@@ -91,14 +91,14 @@ class Pool:
                 await waiting
         except BaseException as problem:
             if waiting.done() and not waiting.cancelled() and waiting.exception() is None:
-                self._give_back()  # it came as we left
+                self._give_back()  # the place arrived while the caller was cancelled
             if isinstance(problem, TimeoutError):
                 most = self._max_connections
                 raise exhausted(f"all {most} were busy for {timeout_s:.3g} s") from problem
             raise
 
     def _give_back(self) -> None:
-        """Hands the right to a connection to whoever has waited longest."""
+        """Gives a place to the call that has waited longest."""
         while self._waiting:
             waiting = self._waiting.popleft()
             if not waiting.done():
@@ -116,7 +116,7 @@ class Pool:
         return None
 
     async def _connect(self, origin: Origin, until: float) -> Connection:
-        """Makes one, for the right that is held. Raises Unavailable; then the right is given back."""
+        """Opens a connection for a held place. Raises Unavailable; then the place is returned."""
         connecting = asyncio.get_running_loop().create_task(self._make(origin, until))
         try:
             return await asyncio.shield(connecting)
@@ -131,7 +131,7 @@ class Pool:
             raise
 
     def _keep(self, origin: Origin, connecting: asyncio.Task[Connection]) -> None:
-        """Keeps a connection whose caller has left while it was made."""
+        """Keeps a connection whose caller has gone while it was opened."""
         self._abandoned.discard(connecting)
         if connecting.cancelled() or connecting.exception() is not None:
             self._give_back()
@@ -155,7 +155,7 @@ class Pool:
             raise closed()
 
     def _make_room(self) -> None:
-        """Drops what has ended, and what idles at other origins when there is no room for one more."""
+        """Drops closed connections and, if the pool is full, idle ones to other origins."""
         for origin, idle in list(self._idle.items()):
             idle[:] = [one for one in idle if one.is_open]
             while idle and self._lent + self._idling() > self._max_connections:

@@ -1,4 +1,4 @@
-"""A whole HTTP reply, and how it is read off a connection: `httptools` (llhttp), with limits."""
+"""Reads whole HTTP replies from a connection with `httptools` (llhttp), within limits."""
 
 import re
 import time
@@ -11,16 +11,16 @@ from msgspec import Struct
 from judge_service.http.failures import broken, oversize
 
 MAX_OVERHEAD_BYTES = 65_536
-"""What a reply may hold besides its body, and eight times its body for the framing of tiny chunks.
+"""Most bytes of a reply besides its body and its framing, which may be eight times the body (tiny chunks).
 
-Heads, interim replies, chunk extensions and trailers all count, so none of them can grow without end.
+Heads, interim replies, chunk extensions and trailers all count, so that none is unbounded.
 """
 
 
 class Reply(Struct, frozen=True):
     """A whole HTTP reply.
 
-    headers: gives the value of a lower-case name; of a name sent twice the last.
+    headers: values by lower-case name; the last value of a name that was sent twice.
     """
 
     status: int
@@ -28,12 +28,12 @@ class Reply(Struct, frozen=True):
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """A header's value by its name in any case, `None` when it was not sent."""
+        """A header's value by its name in any case, `None` if it was not sent."""
         value: str | None = self.headers.get(name.lower())
         return value
 
     def retry_after_s(self) -> float | None:
-        """The wait asked for: `x-amz-retry-after` in milliseconds, else `Retry-After`, seconds or a date."""
+        """The requested wait: `x-amz-retry-after` in milliseconds, else `Retry-After`, seconds or a date."""
         if (wait_ms := _amount(self.header("x-amz-retry-after"))) is not None:
             return wait_ms / 1000.0
         text = self.header("retry-after")
@@ -42,12 +42,14 @@ class Reply(Struct, frozen=True):
         until = timestamp(text)
         if until is None:
             return None
-        now = timestamp(self.header("date"))  # their clock, since ours may be off or jump
+        now = timestamp(
+            self.header("date")
+        )  # the server's clock, because ours may be wrong or jump
         return max(0.0, until - (time.time() if now is None else now))
 
 
 def timestamp(text: str | None) -> float | None:
-    """An HTTP date as seconds since 1970, `None` when it is none."""
+    """An HTTP date as seconds since 1970, `None` if it is not a date."""
     from email.utils import parsedate_to_datetime  # noqa: PLC0415 - for refusals only
 
     try:
@@ -57,18 +59,18 @@ def timestamp(text: str | None) -> float | None:
 
 
 def _amount(text: str | None) -> float | None:
-    """A plain non-negative number; no `nan`, no sign, no exponent."""
+    """A plain non-negative number without `nan`, sign or exponent."""
     if text is None or not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text.strip()):
         return None
     return float(text)
 
 
 class SurplusError(Exception):
-    """Bytes after the end of a reply: whatever they are, they answer nothing."""
+    """Bytes after the end of a reply, which belong to no request."""
 
 
 class _Headers:
-    """Headers as they came. They are decoded when one is asked for, which hardly any reply is."""
+    """Undecoded headers. They are decoded on demand, because most replies need none."""
 
     __slots__ = ("_sent",)
 
@@ -90,10 +92,10 @@ class _Headers:
 class ReplyReader:
     """Reads the replies of one connection, one at a time. `begin` comes before each.
 
-    max_body_bytes: a longer body is refused, by its announced length already.
+    max_body_bytes: limit of the body; a longer one is refused by its announced length already.
 
-    The parser calls `on_...`. It looks them up once, so an instance lives as long as its connection,
-    and two of them are functions of a dict and a list, which cost less than a method for each header.
+    The parser calls `on_...`. It looks them up once, so an instance lives as long as its connection. Two of
+    them are methods of a dict and a list, which are faster than a method of ours for each header.
     """
 
     def __init__(self, max_body_bytes: int) -> None:
@@ -106,13 +108,13 @@ class ReplyReader:
         self._headers = _Headers({})
         self.reply: Reply | None = None
         self.begin()
-        self.reusable = True  # nothing has come yet
+        self.reusable = True  # nothing was received yet
 
     def __repr__(self) -> str:
         return f"ReplyReader({self._received_bytes} bytes received)"
 
     def begin(self) -> None:
-        """Makes ready for the next reply."""
+        """Prepares for the next reply."""
         self.reply = None
         self.reusable = False
         self._status = self._received_bytes = self._body_bytes = self._counted = 0
@@ -120,13 +122,13 @@ class ReplyReader:
         self._pieces.clear()
 
     def close(self) -> None:
-        """Lets go of the parser, which holds us."""
+        """Drops the parser, which refers to this object."""
         self._parser = None
 
     def feed(self, data: memoryview) -> Reply | None:
-        """Reads on. Gives the reply once it is whole; `reusable` then says if another may follow it.
+        """Reads bytes. Returns the reply once it is whole; `reusable` then says whether another may follow.
 
-        Raises Unavailable for what is no reply, or more than is wanted.
+        Raises Unavailable for bytes that are not a reply, and for a reply that is too long.
         """
         if self._parser is None:
             return None
@@ -135,7 +137,7 @@ class ReplyReader:
             self._parser.feed_data(data)
         except HttpParserError as problem:
             self.reusable = False
-            if self.reply is None:  # what follows a whole reply does not spoil it
+            if self.reply is None:  # bytes after a whole reply do not invalidate it
                 raise broken(f"no HTTP reply: {problem}") from problem
         if self.reply is None:
             self._check_limits()
@@ -144,7 +146,7 @@ class ReplyReader:
         return self.reply
 
     def finish(self) -> Reply | None:
-        """The other side has ended the stream: the end of a reply that does not say how long it is."""
+        """Handles the end of the stream, which ends a reply without a length."""
         if self.reply is None and self._status and not self._is_framed():
             self._complete()
         return self.reply
@@ -157,10 +159,10 @@ class ReplyReader:
         if self._parser is not None:
             self._status = self._parser.get_status_code()
             self._headers = _Headers(self._sent.copy())
-            self._sent.clear()  # trailers, which may follow, are nothing we asked for
+            self._sent.clear()  # trailers that may follow are not wanted
 
     def on_message_complete(self) -> None:
-        if self._status < 200:  # "100 Continue", "103 Early Hints": the reply is still to come
+        if self._status < 200:  # "100 Continue", "103 Early Hints": the reply follows
             self._status = 0
         elif self._parser is not None:
             self._complete()
@@ -178,7 +180,7 @@ class ReplyReader:
         return any(self._headers.get(name) is not None for name in names)
 
     def _check_limits(self) -> None:
-        """Of a reply that is not whole yet. Raises Unavailable."""
+        """Checks the limits of a reply that is not whole yet. Raises Unavailable."""
         self._body_bytes += sum(map(len, self._pieces[self._counted :]))
         self._counted = len(self._pieces)
         announced = int(self._headers.get("content-length") or 0) if self._status else 0

@@ -1,4 +1,4 @@
-"""Where a request goes and how its head begins: read from a URL once, and kept."""
+"""The origin of a URL and the fixed part of its requests' heads, parsed once and kept."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _IN_URLS = "%/?:@!$&'()*+,;=~[]"
 
 
 class Origin(Struct, frozen=True):
-    """Whom a connection is to. Connections of equal origins are interchangeable."""
+    """The server of a connection. Connections to equal origins are interchangeable."""
 
     scheme: str
     host: str
@@ -23,20 +23,20 @@ class Origin(Struct, frozen=True):
 
     @property
     def netloc(self) -> str:
-        """Host and port, as CONNECT wants them."""
+        """Host and port in the form of CONNECT."""
         return f"{_bracketed(self.host)}:{self.port}"
 
 
 class Route(Struct, frozen=True):
-    """An origin, and the part of the head that is the same for every request to one URL."""
+    """An origin, and the part of the head that all requests to one URL share."""
 
     origin: Origin
     head: str
 
     def request(self, headers: Mapping[str, str], body: bytes) -> bytes:
-        """A whole request. Raises CredentialsError for a header that would not end where it should.
+        """Writes a whole request. Raises CredentialsError for a header with a line break or without ASCII.
 
-        Names are ours; values may hold credentials, which come from outside.
+        The names are ours; values may hold credentials, which come from outside.
         """
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         count = len(headers)
@@ -49,11 +49,11 @@ class Route(Struct, frozen=True):
 
 
 def route_of(url: str, proxy: SplitResult | None, method: str = "POST") -> Route:
-    """The route of a URL; plain HTTP is given to the proxy whole. Raises Unavailable if it is no URL."""
+    """The route of a URL; a proxy gets plain HTTP requests whole. Raises Unavailable if it is not a URL."""
     try:
         parts = urlsplit(url)
     except ValueError as problem:
-        raise unreachable("its address is no URL") from problem
+        raise unreachable("its address is not a URL") from problem
     origin = origin_of(parts)
     standard = origin.port == _PORTS[parts.scheme]
     host = _bracketed(origin.host) if standard else origin.netloc
@@ -78,12 +78,12 @@ def origin_of(parts: SplitResult) -> Origin:
     except ValueError:
         host = port = None
     if not host or parts.scheme not in _PORTS or not host.isprintable() or not host.isascii():
-        raise unreachable("its address is no http:// or https:// URL")
+        raise unreachable("its address is not an http:// or https:// URL")
     return Origin(parts.scheme, host, port or _PORTS[parts.scheme])
 
 
 def authorization(proxy: SplitResult) -> str:
-    """The header line that lets us through a proxy, `""` if its URL names nobody."""
+    """The header line with a proxy's credentials, `""` if its URL has none."""
     if proxy.username is None:
         return ""
     named = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
@@ -95,7 +95,7 @@ def _bracketed(host: str) -> str:
 
 
 def _culprit(headers: Mapping[str, str]) -> str:
-    """The name of the first header at fault; its value is not shown."""
+    """The name of the first invalid header; its value is not shown."""
     return next(
         (name for name, value in headers.items() if not (value.isascii() and value.isprintable())),
         "its name",

@@ -1,13 +1,13 @@
-"""Bytes out, bytes in: HTTP/1.1 over our own few connections, parsed by `httptools`.
+"""The HTTP/1.1 transport: posts requests over a pool of connections; `httptools` parses replies.
 
-What never left this machine was not charged against the quota, and the rest may have been:
+A call that never left this machine was not charged against the quota; any other may have been:
 
     never connected (refused, DNS, TLS, proxy, connect timeout)    unreachable or untrusted, not charged
     no descriptor, no free connection                              exhausted, not charged
     our timeout                                                    TimedOut or DeadlineExceeded, charged
     everything else (reset, half a reply, garbage, closed)         broken, charged
 
-Each comes from one place: `client` (connecting), `pool` (waiting), `connection` and `reply` (asking).
+The modules that raise them: `client` (connecting), `pool` (waiting), `connection` and `reply` (calling).
 """
 
 import asyncio
@@ -29,11 +29,11 @@ from judge_service.settings import HttpSettings
 Q = TypeVar("Q")
 
 _MAX_ROUTES = 1000
-"""URLs whose head is kept; a judge has one or two."""
+"""Most URLs whose head is kept; a judge has one or two."""
 
 
 class TransportStatistics(Struct, frozen=True):
-    """Requests begun, and how they ended: a whole reply of any status, or without one."""
+    """Requests started, and how they ended: with a whole reply of any status, or without one."""
 
     sent: int
     answered: int
@@ -41,14 +41,14 @@ class TransportStatistics(Struct, frozen=True):
 
 
 class HttpTransport:
-    """A bounded pool of connections that never redirects, decompresses, or asks the environment.
+    """Posts over a bounded pool of connections. It never redirects, decompresses or reads the environment.
 
-    Share one: it keeps the certificates it has read. It belongs to the event loop it is first used
-    on. A cancelled call closes its connection at once (docs/decisions/0003).
+    Share one, because it keeps the certificates that it has read. It belongs to the event loop on which it is
+    used first. A cancelled call closes its connection at once (docs/decisions/0003).
 
     http: time and size limits, CA file, proxy.
-    max_connections: connections at once, clipped to what the process's file descriptors leave room
-        for; more calls wait in line within their own timeout.
+    max_connections: most connections, clipped to what the process's file descriptors allow; further calls
+        wait within their timeout.
 
     Raises SettingsError for a CA file or a proxy that cannot be used.
     """
@@ -75,18 +75,18 @@ class HttpTransport:
         return TransportStatistics(self._sent, self._answered, self._failed)
 
     async def aclose(self) -> None:
-        """Closes every connection; a second time does nothing. Calls still on the wire fail."""
+        """Closes every connection. Calls on the wire fail. A second call does nothing."""
         await self._pool.aclose()
 
     def send(
         self, request: Request[Q], url: str, headers: dict[str, str], body: bytes
     ) -> Coroutine[Any, Any, Reply]:
-        """Posts for a request, at most until its deadline.
+        """Posts a request, at most until its deadline.
 
-        `request.sent_at` is set when its bytes are handed to a connected socket. A call that is
-        cancelled before, while it waits for a connection (in line, DNS, TCP, TLS), is never sent.
+        `request.sent_at` is set when its bytes go to a connected socket. A call that is cancelled before,
+        while it waits for a connection (pool, DNS, TCP, TLS), is never sent.
 
-        Raises DeadlineExceeded if no time is left or it ran out, else as `post`.
+        Raises DeadlineExceeded if no time is left, and what `post` raises.
         """
         timeout_s, at_deadline = time_left(request, self._http.call_timeout_s)
         return self._exchange(
@@ -98,14 +98,14 @@ class HttpTransport:
     ) -> Coroutine[Any, Any, Reply]:
         """Posts once and reads the whole reply, whatever its status.
 
-        timeout_s: for everything, from waiting for a connection to the last byte of the reply.
+        timeout_s: from waiting for a connection to the last byte of the reply.
 
         Raises Unavailable, or CredentialsError for a header that cannot be sent.
         """
         return self._exchange(self._route(url), headers, body, timeout_s)
 
     async def get(self, url: str, headers: dict[str, str], timeout_s: float) -> Reply:
-        """As `post`, for a configuration that lies somewhere; no judge is asked like this."""
+        """Gets once, with the rules of `post`; for configuration, not for judges."""
         return await self._exchange(
             route_of(url, self._client.proxy, "GET"), headers, b"", timeout_s
         )
@@ -120,7 +120,7 @@ class HttpTransport:
         *,
         at_deadline: bool = False,
     ) -> Reply:
-        """One coroutine from the backend to the socket: each more is a frame to make and to resume."""
+        """Makes one exchange; the only coroutine between backend and socket, because each one costs time."""
         pool, origin = self._pool, route.origin
         if pool.is_closed:
             raise closed()
@@ -152,9 +152,9 @@ class HttpTransport:
 
 
 def time_left(request: Request[Q], call_timeout_s: float) -> tuple[float, bool]:
-    """The time that a call may take, seconds, and whether the deadline is what limits it.
+    """The seconds that a call may take, and whether the deadline limits them.
 
-    Raises DeadlineExceeded, uncharged, if there is none.
+    Raises DeadlineExceeded, uncharged, if no time is left.
     """
     left_s = request.deadline - asyncio.get_running_loop().time()
     if left_s <= 0:
