@@ -8,14 +8,16 @@ TARGET = 0.035
 MIN_CALLS = 20
 MIN_SPAN_S = 1.0
 HEAVY = 0.5
-CLUMP = 0.85
+MIN_MIXED = 2
 SETTLE_S = 1.0
 Z = 3.0
 DEPTH = 0.5
 FORGET_S = 45.0
 OURS, RANDOM = -3.5, 5.0
-PATIENCE, MAX_PATIENCE = 1.5, 12.0
-STEPS = ((1.05, 0.25), (1.3, 0.25), (1.6, 0.5), (2.0, 0.5))
+PATIENCE = 1.25
+HOLD_S, MAX_HOLD_S = 1.0, 8.0
+STEPS = (1.05, 1.4, 1.8)
+STEP_S = 0.5
 MIN_LEVEL = 0.002
 LARGEST_CUT = 0.2
 FAILED_S = 5.0
@@ -34,6 +36,7 @@ class ShareController(Struct, kw_only=True):
     since_s: float = inf
     sent: float = 0.0
     refused: float = 0.0
+    mixed: int = 0
 
     before: float = 0.0
     after: float = 0.0
@@ -43,7 +46,7 @@ class ShareController(Struct, kw_only=True):
     forget_at_s: float = inf
 
     surplus: float = 0.0
-    patience: float = PATIENCE
+    hold_s: float = HOLD_S
     streak: int = 0
     grown_at_s: float = -inf
     last: str = ""
@@ -70,10 +73,11 @@ class ShareController(Struct, kw_only=True):
         else:
             self.sent += sent
             self.refused += refused
-        self.surplus += allowed * sent - refused
-        if self.surplus < 0:
-            self.surplus = 0.0
+            self.mixed += 0 < refused < sent
+        surplus = self.surplus + allowed * sent - refused
+        if surplus < 0:
             self.streak = 0
+        self.surplus = max(surplus, min(self.surplus, 0.0))
         if self.share:
             return self._judge(now_s, allowed)
         if refused:
@@ -90,17 +94,19 @@ class ShareController(Struct, kw_only=True):
         self.counts_from_s = now_s + self.lag_s
         self.since_s = inf
         self.sent = self.refused = self.surplus = 0.0
+        self.mixed = 0
 
     def _open(self, now_s: float) -> None:
         self.since_s = now_s
         self.sent = self.refused = 0.0
+        self.mixed = 0
 
     def _look(self, now_s: float, allowed: float) -> bool:
         expected = allowed * self.sent
         if self.refused <= expected:
             self._open(now_s)
             return False
-        heavy = HEAVY * self.sent < self.refused < CLUMP * self.sent
+        heavy = self.mixed >= MIN_MIXED and self.refused > HEAVY * self.sent
         if self.sent < MIN_CALLS or (now_s - self.since_s < MIN_SPAN_S and not heavy):
             return False
         if self.refused - expected <= Z * sqrt(expected) + 1:
@@ -116,7 +122,7 @@ class ShareController(Struct, kw_only=True):
             before, max(MIN_LEVEL * self.most, LARGEST_CUT * before, accepted / (1 - allowed))
         )
         failed = now_s - self.grown_at_s < FAILED_S
-        self.patience = min(2 * self.patience, MAX_PATIENCE) if failed else PATIENCE
+        self.hold_s = min(2 * self.hold_s, MAX_HOLD_S) if failed else HOLD_S
         self.streak = 0
         self.level = level
         self.n1 = self.sent
@@ -134,11 +140,12 @@ class ShareController(Struct, kw_only=True):
             now_s - self.since_s < MIN_SPAN_S and self.refused < HEAVY * self.sent
         ):
             return False
-        fallen = allowed - 0.5 * self.target
-        same = min(max(0.8 * self.share, allowed + 0.5 * self.target), 0.9)
+        fallen = allowed
+        same = min(max(0.8 * self.share, 1.5 * allowed), 0.9)
         odds = self.refused * log(same / fallen) + (self.sent - self.refused) * log(
             (1 - same) / (1 - fallen)
         )
+        saved = 0.0
         if odds > RANDOM:
             share = self.refused / self.sent
             if share > 1.3 * self.share + 3 * sqrt(self.share / self.sent):
@@ -152,23 +159,27 @@ class ShareController(Struct, kw_only=True):
             self.last = f"random {pooled:.3f}"
         elif odds < OURS:
             self.level = self.after
-            self.last = f"ours {self.refused / self.sent:.3f}"
+            saved = self.sent * DEPTH * self.share * (1 + SETTLE_S / (now_s - self.since_s))
+            self.last = f"ours {self.refused / self.sent:.3f} saved {saved:.0f}"
         else:
             return False
         self.share = 0.0
         self._restart(now_s)
+        self.surplus = -saved
         return True
 
     def _may_grow(self, now_s: float, allowed: float) -> bool:
-        if self.streak:
-            wait_s = STEPS[min(self.streak, len(STEPS)) - 1][1]
-            if now_s - self.grown_at_s < wait_s or self.surplus < 3 * allowed:
-                return False
-        elif self.surplus < self.patience:
+        if self.refused > allowed * self.sent:
             return False
-        self.level = min(self.most, self.level * STEPS[min(self.streak, len(STEPS) - 1)][0])
+        if self.streak:
+            if now_s - self.grown_at_s < STEP_S or self.surplus < 3 * allowed:
+                return False
+        elif self.surplus < PATIENCE or now_s - self.counts_from_s < self.hold_s:
+            return False
+        self.level = min(self.most, self.level * STEPS[min(self.streak, len(STEPS) - 1)])
         self.streak += 1
         self.grown_at_s = now_s
-        self._restart(now_s)
+        self.counts_from_s = now_s + self.lag_s
+        self.surplus = 0.0
         self.last = f"grow {self.level:.3f}"
         return True

@@ -3,7 +3,7 @@
 from math import inf
 
 RUN = 10
-MAX_RUN = 1000
+MAX_RUN = 640
 SHORT_S = 5.0
 PROBE_WAITS_S = (0.25, 0.5, 1.0, 2.0)
 DOUBLING_S = 0.4
@@ -73,7 +73,7 @@ class Storm:
         if not self.is_probing or number < self._first:
             return
         took_s = now_s - self._since_s
-        self._run = RUN if took_s >= SHORT_S else min(2 * self._run, MAX_RUN)
+        self._run = RUN if took_s >= SHORT_S else min(4 * self._run, MAX_RUN)
         self._since_s = inf
         if number < self._first_probe:
             self._end()

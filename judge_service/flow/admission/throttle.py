@@ -10,6 +10,7 @@ from judge_service.flow.admission.storm import Storm
 
 SLICE_S = 0.1
 BURST_S = 0.1
+CALM_AFTER_S = 1.0
 
 
 class ThrottleStatistics(Struct, frozen=True, kw_only=True):
@@ -43,7 +44,7 @@ class Throttle:
         self._sent = self._refused = 0
         self._slices = deque([Slice(-inf, 1)])
         self._look_at_s = -inf
-        self._due_s = -inf
+        self._due_s = self._calm_at_s = -inf
         self._calls_per_s = 0.0
         self._refusal_s = 0.02
         self.log: list[tuple[float, str]] | None = None
@@ -74,7 +75,7 @@ class Throttle:
         storm = self._storm
         if storm.run_bits or storm.is_probing:
             storm.answered(number, now_s, self._sent)
-            self._follow()
+            self._follow(now_s)
 
     def refused(self, number: int, now_s: float, sent_at_s: float) -> None:
         self._refused += 1
@@ -84,7 +85,7 @@ class Throttle:
             storm.start(now_s, self._sent, self._calls_per_s)
             if self.log is not None:
                 self.log.append((now_s, "storm"))
-            self._follow()
+            self._follow(now_s)
         if number >= self._slices[0].first:
             piece = next(piece for piece in reversed(self._slices) if piece.first <= number)
             piece.refused += 1
@@ -106,7 +107,7 @@ class Throttle:
                 self._count_anew(now_s)
         elif now_s >= self._look_at_s:
             self._look(now_s)
-        self._follow()
+        self._follow(now_s)
         return self.level != level or self.next_at_s != next_at_s
 
     def _look(self, now_s: float) -> None:
@@ -135,12 +136,14 @@ class Throttle:
             self._storm.sent(now_s)
         else:
             self._due_s = max(self._due_s, now_s) + work / self.level
-        self._follow()
+        self._follow(now_s)
 
-    def _follow(self) -> None:
+    def _follow(self, now_s: float) -> None:
         self.level = self._share.level
         is_open = self._storm.calls_per_s == inf
-        self.calm = self.level >= self._share.most and is_open
+        if not is_open:
+            self._calm_at_s = now_s + CALM_AFTER_S
+        self.calm = self.level >= self._share.most and now_s >= self._calm_at_s
         if self.calm:
             self.next_at_s = -inf
         else:
