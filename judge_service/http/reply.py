@@ -78,7 +78,7 @@ class _Headers:
         self._sent = sent
 
     def __repr__(self) -> str:
-        return repr({name.decode("latin-1"): None for name in self._sent})
+        return f"Headers({', '.join(name.decode('latin-1') for name in self._sent)})"
 
     def get(self, name: str) -> str | None:
         """The value of a lower-case name."""

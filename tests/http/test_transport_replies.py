@@ -148,6 +148,34 @@ async def test_what_came_while_nobody_looked_answers_nothing(
     assert server.connections == 2
 
 
+@pytest.mark.parametrize("length", [4096, 4097])
+async def test_a_reply_that_came_at_once_is_held_to_the_limit_too(
+    server: Any, transport: HttpTransport, length: int
+) -> None:
+    server.will(wrote(OK + b"content-length: %d\r\n\r\n" % length + b"a" * length))
+    if length <= 4096:
+        assert len((await transport.post(server.url, HEADERS, b"{}", 5.0)).body) == length
+        return
+    with pytest.raises(Unavailable, match="max_reply_bytes") as caught:
+        await transport.post(server.url, HEADERS, b"{}", 5.0)
+    assert caught.value.charged
+
+
+async def test_headers_are_found_in_any_case_and_not_kept_for_the_next_reply(
+    server: Any, transport: HttpTransport
+) -> None:
+    first = OK + b"Retry-AFTER: 1\r\nretry-after: 2\r\nContent-Length: 2\r\n\r\nok"
+    interim = b"HTTP/1.1 103 Early\r\nx-early: 1\r\n\r\n"
+    server.will(wrote(first), wrote(interim + WHOLE))
+    reply = await transport.post(server.url, HEADERS, b"{}", 5.0)
+    assert (reply.header("RETRY-after"), reply.header("none")) == ("2", None)
+    following = await transport.post(server.url, HEADERS, b"{}", 5.0)
+    assert following.header("retry-after") is None
+    assert following.header("x-early") is None
+    assert reply.header("retry-after") == "2", "it does not change with the next reply"
+    assert server.connections == 1
+
+
 async def test_trailers_change_no_header(server: Any, transport: HttpTransport) -> None:
     server.will(wrote(OK + b"transfer-encoding: chunked\r\nx-a: 1\r\n\r\n0\r\nx-a: 2\r\n\r\n"))
     reply = await transport.post(server.url, HEADERS, b"{}", 5.0)
