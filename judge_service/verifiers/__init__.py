@@ -1,8 +1,7 @@
-"""Rewards that a program can check (RLVR): each verifier is pure of network and bounded in time and memory.
+"""Verifiers: programs that check a response (RLVR), without network, bounded in time and memory.
 
 A kind of verifier is a module here with a record `Options` and a function `make(options) -> Verifier`.
-`open_verifier` finds it by name; nothing is imported before it is named, because some bring heavy
-libraries along.
+`open_verifier` finds it by name and imports it only then, because some kinds need heavy libraries.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,16 +33,16 @@ MODULES: Mapping[str, str] = {
     "sql": "sql.verifier",
     "tool_calls": "tool_calls.verifier",
 }
-"""The kinds there are, by name, and the module of each in this package."""
+"""The module of each kind of verifier, by name."""
 
 EXTRA = "verifiers"
-"""The optional dependencies that some kinds need."""
+"""The extra with the optional dependencies of some kinds."""
 
 
 class Check(Struct, frozen=True, kw_only=True):
-    """What a verifier found.
+    """A verifier's result.
 
-    score: in [0, 1], finite; `None` when the sample could not be verified, which is no bad answer.
+    score: in [0, 1], finite; `None` when the sample could not be verified, which does not mean a bad answer.
     reason: a word of `values.UNSCORED_REASONS` exactly when score is `None`.
     detail: one sentence for a person, without candidate text.
     """
@@ -54,17 +53,17 @@ class Check(Struct, frozen=True, kw_only=True):
 
 
 class Verifier(Protocol):
-    """Checks one sample; raises nothing but `asyncio.CancelledError`."""
+    """Checks samples; raises only `asyncio.CancelledError`."""
 
     async def __call__(self, sample: Sample, /) -> Check: ...
 
     async def aclose(self) -> None:
-        """Ends what it started; it can be called twice."""
+        """Ends what the verifier started; it can be called twice."""
         ...
 
 
 class Pure:
-    """A verifier of a plain function that is quick and starts nothing."""
+    """A verifier made of a fast plain function."""
 
     def __init__(self, check: Callable[[Sample], Check]) -> None:
         self._check = check
@@ -73,15 +72,15 @@ class Pure:
         return self._check(sample)
 
     async def aclose(self) -> None:
-        """Nothing was started."""
+        """Does nothing."""
 
 
 def open_verifier(kind: str, options: Mapping[str, Any], where: str = "options") -> Verifier:
-    """The verifier of that kind.
+    """Opens a verifier by the name of its kind.
 
-    where: how the options are called in an error.
+    where: name of the options in errors.
 
-    Raises RubricError for a kind or an option that there is not, or a package that is missing.
+    Raises RubricError for an unknown kind or option, or a missing package.
     """
     if kind not in MODULES:
         raise RubricError(f"there is no verifier `{kind}`; there are {', '.join(sorted(MODULES))}")

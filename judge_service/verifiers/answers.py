@@ -1,4 +1,4 @@
-"""What the verifiers of a stated answer share: extraction, partial credit, and no credit for guessing."""
+"""Shared by verifiers of a stated answer: extraction, partial credit, and no credit for guessing."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal, TypeVar
@@ -19,12 +19,12 @@ from judge_service.verifiers.extract import (
 R = TypeVar("R")
 
 Outcome = Literal["right", "wrong", "malformed"]
-"""`malformed`: what is stated cannot be an answer of this kind, so not even its form is right."""
+"""How an answer compares. `malformed`: it is not of the right kind, so it gets no credit for its form."""
 
 DETAILS = {
     "right": "the stated answer equals the reference",
     "wrong": "the stated answer does not equal the reference",
-    "malformed": "what is stated as the answer is none of this kind, or several at once",
+    "malformed": "the stated answer is not of this kind, or there are several answers",
 }
 
 
@@ -53,10 +53,10 @@ def grade(
     compare: Callable[[str, R], Outcome],
     max_chars: int = MAX_ANSWER_CHARS,
 ) -> Check:
-    """The check of the answer that the sample's response states.
+    """Checks the answer that the sample's response states.
 
-    gold: the reference as `compare` wants it, `None` when the sample has none that can be used.
-    max_chars: an answer that is longer is none.
+    gold: the reference in the form that `compare` takes, `None` when the sample has no usable reference.
+    max_chars: a longer answer is ignored.
     """
     if sample.response is None:
         return Check(score=None, reason="no_response")

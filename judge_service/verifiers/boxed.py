@@ -1,6 +1,6 @@
-r"""The answer in `\boxed{}` (or after `####`), as a number where both are numbers, else as text.
+r"""`boxed`: compares the answer in `\boxed{}` (or after `####`) as a number if possible, else as text.
 
-An answer that is not marked so is none. For the same value in another notation take `math`.
+Only an answer marked in this way counts. The verifier `math` accepts the same value in another notation.
 """
 
 from typing import Annotated
@@ -45,7 +45,7 @@ def _compare(answer: str, gold: str) -> Outcome:
 
 
 def _bare(text: str) -> bool:
-    r"""No letter beside the number: `2x` and `2` are not the same, `2\%` and `2` may be."""
+    r"""Whether the number stands without letters: `2x` and `2` differ, `2\%` and `2` may be equal."""
     words = unwrapped(text).replace("\\frac", "").replace("\\dfrac", "").replace("\\tfrac", "")
     return not any(letter.isalpha() for letter in words)
 
@@ -56,7 +56,7 @@ def _gold(reference: str | None) -> str | None:
 
 
 def make(options: Options) -> Pure:
-    """The verifier."""
+    """Makes the verifier."""
 
     def check(sample: Sample) -> Check:
         return grade(sample, options, _gold(sample.reference), _compare)

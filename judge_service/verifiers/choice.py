@@ -1,4 +1,4 @@
-"""One of several choices, by its letter or by its text. A list of them is no answer."""
+"""`choice`: checks which of several choices the response names, by its letter or its text."""
 
 import re
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ LISTED = re.compile(
     r"(?:[,/;&(\n]|\bor\b|\band\b)\s*([A-Z])(?![\w'\u2019])|(?<![\w'\u2019])([A-Z])[).:\]]\s*\S"
 )
 ALONE = re.compile(r"(?<![\w'\u2019])([A-Z])(?![\w'\u2019])(?! [a-z])")
-"""A capital letter by itself that is not the word in `A cat`."""
+"""A capital letter that stands alone and is not a word, as in `A cat`."""
 
 
 class Options(AnswerOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -36,7 +36,7 @@ class Options(AnswerOptions, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         ),
     ] = ("boxed", "answer_tag", "solution", "phrase", "whole")
     letters: Annotated[
-        str, Meta(pattern="^[A-Z]{2,26}$", description="The letters that there are.")
+        str, Meta(pattern="^[A-Z]{2,26}$", description="The letters of the choices.")
     ] = "ABCDE"
     choices_field: Annotated[
         str,
@@ -55,7 +55,7 @@ class Question(Struct, frozen=True):
 
 
 def choices(field: Any, letters: str) -> dict[str, str]:
-    """Texts by letter, of a list, or a table, or `{"label": [...], "text": [...]}`; else none."""
+    """The texts by letter, from a list, a table, or `{"label": [...], "text": [...]}`; else none."""
     if isinstance(field, dict) and isinstance(field.get("text"), list):
         labels = field.get("label")
         names = labels if isinstance(labels, list) else list(letters)
@@ -72,7 +72,7 @@ def choices(field: Any, letters: str) -> dict[str, str]:
 
 
 def stated(answer: str, letters: str, texts: Mapping[str, str]) -> str | None:
-    """The letter that an answer names, `None` for none, several, or a letter with another's text."""
+    """The letter that an answer names; `None` for none, several, or a letter with another choice's text."""
     answer = unwrapped(answer).strip()
     if lead := LEAD.match(answer):
         answer = answer[lead.end() :]
@@ -87,7 +87,7 @@ def stated(answer: str, letters: str, texts: Mapping[str, str]) -> str | None:
 
 
 def _goes_with(rest: str, letter: str, letters: str, texts: Mapping[str, str]) -> bool:
-    """Whether what follows a letter names no other choice."""
+    """Whether the text after a letter names no other choice."""
     said = plain(rest)
     if said in texts.values():
         return texts.get(letter) == said
@@ -110,7 +110,7 @@ def _question(sample: Sample, options: Options) -> Question | None:
 
 
 def make(options: Options) -> Pure:
-    """The verifier."""
+    """Makes the verifier."""
 
     def compare(answer: str, question: Question) -> Outcome:
         letter = stated(answer, options.letters, question.texts)

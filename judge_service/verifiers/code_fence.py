@@ -1,4 +1,4 @@
-"""Code out of an answer: the last fenced block."""
+"""Finds code in an answer: the last fenced block."""
 
 from collections.abc import Collection
 
@@ -6,9 +6,9 @@ FENCE = "```"
 
 
 def last_block(response: str, languages: Collection[str]) -> str:
-    """The last block in one of these languages, else the last without a language, else all of it.
+    """The last block in one of these languages, else the last block without a language, else the whole text.
 
-    A block that is not closed ends with the text. languages: as written after the fence, lower case.
+    An open block ends with the text. languages: as written after the fence, in lower case.
     """
     named = bare = ""
     language: str | None = None

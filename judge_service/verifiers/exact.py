@@ -1,4 +1,4 @@
-"""The same text as the reference, but for what normalisation takes away."""
+"""`exact`: checks that the response equals the reference after normalisation."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ class Options(AnswerOptions, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 def make(options: Options) -> Pure:
-    """The verifier."""
+    """Makes the verifier."""
 
     def normal(text: str) -> str:
         return plain(unwrapped(text), case=options.keep_case, punctuation=options.keep_punctuation)

@@ -1,11 +1,10 @@
-r"""Where a response states its answer: several strategies, tried in an order of the rubric's choosing.
+r"""Finds the answer that a response states, with several strategies in the rubric's order.
 
-A policy that thinks aloud answers after its thinking: what stands before the last `</think>` is not
-looked at, and where there is a Nova solution block only that block is. Of several answers the last
-one counts, as in the checker that came with GSM8K. Many different ones in boxes or tags are
-guessing; `Found.values` counts them, so that a verifier can refuse credit.
+Text before the last `</think>` is ignored; if there is a Nova solution block, only that block is searched.
+The last of several answers counts, as in GSM8K's checker. Many different answers in boxes or tags are
+guesses; `Found.values` counts them, so that a verifier can refuse credit.
 
-Every look is linear in the text, and only its last `MAX_LOOK_CHARS` are looked at.
+Every search is linear in the text and covers its last `MAX_LOOK_CHARS` characters.
 """
 
 import re
@@ -32,15 +31,15 @@ MaxValues = Annotated[
 ]
 
 MAX_LOOK_CHARS = 100_000
-"""So much of a response's end is searched; an answer stands at the end."""
+"""Characters of a response's end that are searched; an answer stands at the end."""
 
 MAX_ANSWER_CHARS = 2_000
-"""A stated answer longer than this is no answer to a question with a reference."""
+"""Longest stated answer; a longer text cannot be an answer to a question with a reference."""
 
 COUNTED = frozenset({"boxed", "answer_tag"})
 
 UNMARKED = frozenset({"last_number", "whole"})
-"""Strategies that find an answer which nobody marked as one; they show no form."""
+"""Strategies that find unmarked answers; these get no credit for their form."""
 
 THINKING_END = "</think>"
 SOLUTION = ("<|begin_of_solution|>", "<|end_of_solution|>")
@@ -59,7 +58,7 @@ PHRASES = tuple(
         r"\u7b54\u3048\u306f",
     )
 )
-"""Each begins with letters as they are, because the search for these is ten times as fast."""
+"""Each pattern begins with literal letters, because the search for these is ten times as fast."""
 
 MAX_PHRASE_CHARS = 400
 
@@ -80,8 +79,8 @@ NUMBER = re.compile(
 class Found(Struct, frozen=True):
     """An answer that a response states.
 
-    values: how many different answers stand in boxes or tags, 1 for any other strategy: a line of
-        `####` may be a heading, and who says "the answer is" twice has changed their mind.
+    values: number of different answers in boxes or tags, 1 for any other strategy: a line with `####` may be
+        a heading, and a second "the answer is" replaces the first.
     """
 
     text: str
@@ -90,7 +89,7 @@ class Found(Struct, frozen=True):
 
 
 def extract(response: str, strategies: Sequence[Strategy]) -> Found | None:
-    """The answer by the first strategy that finds one, `None` when none does."""
+    """The answer of the first strategy that finds one, `None` if none does."""
     text = response[-MAX_LOOK_CHARS:].rpartition(THINKING_END)[2]
     block = _solution(text)
     for strategy in strategies:
@@ -108,7 +107,7 @@ def _answers(strategy: Strategy, text: str, block: str | None) -> list[str]:
 
 
 def boxed(text: str) -> list[str]:
-    r"""The contents of every `\boxed{...}` that is closed, the outermost of nested ones."""
+    r"""The contents of every closed `\boxed{...}`; of nested ones, the outermost."""
     start = text.find("boxed")
     if start < 0:
         return []
@@ -116,7 +115,7 @@ def boxed(text: str) -> list[str]:
 
 
 def _boxes(text: str, start: int) -> list[tuple[int, int]]:
-    """Spans of box contents. A box inside another is dropped when the outer one closes."""
+    """The spans of boxes' contents. A nested box is dropped when the outer one closes."""
     opened: list[int] = []  # where a box's content starts, -1 for a plain brace
     spans: list[tuple[int, int]] = []
     for part in BOX_PARTS.finditer(text, start):
@@ -136,7 +135,7 @@ def _hashes(text: str) -> list[str]:
 
 
 def _tags(text: str) -> list[str]:
-    """The contents of closed answer tags; an opening tag inside one starts it anew."""
+    """The contents of closed answer tags; an opening tag inside one restarts it."""
     if ANSWER[1] not in text:
         return []
     pieces = text.split(ANSWER[1])[:-1]
@@ -144,14 +143,14 @@ def _tags(text: str) -> list[str]:
 
 
 def _solution(text: str) -> str | None:
-    """The last solution block; one that is not closed counts too."""
+    """The last solution block; an open one counts too."""
     _, opened, after = text.rpartition(SOLUTION[0])
     return after.partition(SOLUTION[1])[0] if opened else None
 
 
 def _phrase(text: str) -> list[str]:
     lowered = text.lower()
-    if len(lowered) != len(text):  # a few capital letters have small ones of two characters
+    if len(lowered) != len(text):  # the lower case of a few capital letters has two characters
         lowered = text
     ends = [mark.end() for phrase in PHRASES for mark in phrase.finditer(lowered)]
     if not ends:
@@ -165,7 +164,7 @@ def _label(text: str) -> list[str]:
 
 
 def _last_number(text: str) -> list[str]:
-    """Looks at the end first; a number that begins early there may have begun before."""
+    """The last number. Searches the end first; a number at the start of that part may begin earlier."""
     tail = max(0, len(text) - NUMBER_TAIL_CHARS)
     found = list(NUMBER.finditer(text, tail))
     if tail and (not found or found[-1].start() < tail + NUMBER_TAIL_CHARS // 2):

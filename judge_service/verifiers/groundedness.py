@@ -1,8 +1,8 @@
-"""The share of a response's sentences whose content the source text has: overlap, not entailment.
+"""`groundedness`: the share of a response's sentences whose words the source contains.
 
-A sentence is covered when enough of its content words, and every number in it, stand in the source.
-Where it cites (`[1]`, `[2, 3]`) only the sources cited count, and a citation of a source that there is
-not leaves the sentence uncovered. A negation is not noticed: ask a judge for that.
+It measures overlap, not entailment. A sentence is covered if the source has enough of its content words and
+all its numbers. If the sentence cites (`[1]`, `[2, 3]`), only the cited sources count, and a citation of a
+missing source leaves it uncovered. Negations are not detected; use a judge for them.
 """
 
 import re
@@ -16,14 +16,14 @@ from judge_service.verifiers import Check, Pure
 from judge_service.verifiers.words import sentences, words
 
 MAX_CHARS = 100_000
-"""Of the response; a longer one scores 0."""
+"""Longest response; a longer one scores 0."""
 
 MAX_SOURCE_CHARS = 2_000_000
 MAX_SOURCES = 1_000
 
 CITATION = re.compile(r"\[(\d{1,4}(?:\s?[,;]\s?\d{1,4}){0,20})\]")
 CITED_AFTER = re.compile(r"([.!?])\s{0,3}((?:\[\d{1,4}(?:\s?[,;]\s?\d{1,4}){0,20}\]\s{0,3})+)")
-"""Citations that stand behind the sentence they belong to."""
+"""Citations after the sentence to which they belong."""
 
 EMPTY_WORDS = frozenset(
     "a an and are as at be been but by can could did do does for from had has have he her his how i if"  # noqa: SIM905  a list of 150 words
@@ -34,7 +34,7 @@ EMPTY_WORDS = frozenset(
     " le la les un une des et ou est sont dans de du au aux pour par sur que qui"
     " el los las una y o es son en del con por para se".split()
 )
-"""They carry no claim, so a sentence made of them alone is covered by any source."""
+"""Words without a claim; a sentence of such words only is covered by any source."""
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,14 +61,14 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Sources:
-    """The words of each source, and of all."""
+    """The words of each source, and of all sources."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._words = [frozenset(words(text)) for text in texts]
         self._all = frozenset[str]().union(*self._words)
 
     def cited(self, numbers: Sequence[int]) -> frozenset[str] | None:
-        """The words of the sources of those numbers, of all when there are none; `None` if one is missing."""
+        """The words of the cited sources, of all sources without citations; `None` if one is missing."""
         if not numbers:
             return self._all
         if any(not 1 <= number <= len(self._words) for number in numbers):
@@ -92,7 +92,7 @@ def _text(item: Any) -> str:
 
 
 def _covered(sentence: str, sources: Sources, options: Options) -> bool | None:
-    """`None` for a sentence that claims nothing."""
+    """Whether a sentence is covered; `None` if it claims nothing."""
     cited = [int(one) for group in CITATION.findall(sentence) for one in re.findall(r"\d+", group)]
     content = [word for word in words(CITATION.sub(" ", sentence)) if word not in EMPTY_WORDS]
     if not content:
@@ -106,7 +106,7 @@ def _covered(sentence: str, sources: Sources, options: Options) -> bool | None:
 
 
 def make(options: Options) -> Pure:
-    """The verifier."""
+    """Makes the verifier."""
 
     def check(sample: Sample) -> Check:
         if sample.response is None:

@@ -1,8 +1,8 @@
-"""Valid JSON, valid against a schema, and equal to the reference field by field.
+"""`json_schema`: checks that a response is JSON, fits a schema and equals the reference field by field.
 
-A response without JSON scores 0, so does JSON of another kind than the schema's. Otherwise the score
-is the share of the fields that are right: of those the schema requires, those that the reference has,
-and those that are there but wrong. With a reference, a field that it does not have is wrong.
+A response without JSON scores 0, and so does JSON of another type than the schema's. Otherwise the score is
+the share of right fields among those that the schema requires, those of the reference, and wrong ones in the
+response. With a reference, a field that it does not have is wrong.
 """
 
 from collections.abc import Mapping
@@ -21,13 +21,13 @@ from judge_service.verifiers.json_text import NOTHING, Take, find, read
 from judge_service.verifiers.schema import encoded, validator
 
 MAX_ERRORS = 1_000
-"""Errors that are counted for one response."""
+"""Most errors that are counted for one response."""
 
 EXACT_FLOAT = 2**53
-"""Whole floats up to here are the integers they look like."""
+"""Largest whole float that equals its integer exactly."""
 
 WHOLE = object()
-"""Stands for what is wrong with an object itself rather than with one of its fields."""
+"""Stands for an error of an object itself, not of one of its fields."""
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -53,7 +53,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 def make(options: Options) -> Pure:
-    """The verifier. Raises RubricError for a schema that cannot be used (see `schema.validator`)."""
+    """Makes the verifier. Raises RubricError for a schema that cannot be used (see `schema.validator`)."""
     fixed = None if options.json_schema is None else validator(options.json_schema, "json_schema")
 
     def check(sample: Sample) -> Check:
@@ -61,7 +61,7 @@ def make(options: Options) -> Pure:
             return Check(score=None, reason="no_response")
         gold = read(sample.reference or "") if options.compare_reference else {}
         if not isinstance(gold, dict):
-            detail = "the reference is no JSON object"
+            detail = "the reference is not a JSON object"
             return Check(score=None, reason="no_reference", detail=detail)
         try:
             rules = fixed if not options.schema_field else _of_row(sample, options.schema_field)
@@ -85,10 +85,10 @@ def _of_row(sample: Sample, field: str) -> Validator:
 
 @lru_cache(maxsize=256)
 def _parsed(text: str, field: str) -> Validator:
-    """Rollouts of one prompt share a schema."""
+    """Parses a row's schema; cached, because the rollouts of one prompt share a schema."""
     schema = read(text)
     if not isinstance(schema, dict):
-        raise RubricError(f"the field `{field}` holds no JSON Schema")
+        raise RubricError(f"the field `{field}` does not hold a JSON Schema")
     return validator(schema, field)
 
 
@@ -122,7 +122,7 @@ def _required(schema: Any) -> set[str]:
 
 
 def _same(name: str, value: Mapping[str, Any], gold: Mapping[str, Any]) -> bool:
-    """JSON's equality: 1 and 1.0 are the same, 1 and true are not."""
+    """JSON's equality: 1 equals 1.0 but not true."""
     return name in value and name in gold and _canonical(value[name]) == _canonical(gold[name])
 
 

@@ -1,4 +1,4 @@
-"""JSON objects and lists inside a text: in a fence, or bare between words; linear in the text."""
+"""Finds JSON objects and lists in a text, in fences or between words; linear in the text."""
 
 import re
 from collections.abc import Iterator
@@ -7,15 +7,15 @@ from typing import Any, Literal
 import msgspec
 
 MAX_JSON_CHARS = 50_000
-"""JSON longer than this is not read."""
+"""Longest JSON that is read."""
 
 MAX_DEPTH = 64
 
 INTEGERS = range(-(2**63), 2**64)
-"""Larger ones overflow the arithmetic of schemas."""
+"""Bits of the largest integer; larger ones overflow the arithmetic of schemas."""
 
 MAX_NODES = 5_000
-"""Objects, lists and values; what a schema costs is a multiple of them."""
+"""Most objects, lists and values; the cost of a schema is a multiple of their number."""
 
 FENCE = re.compile(r"^[ \t]{0,3}(?:```|~~~)[^\n`]{0,40}$", re.MULTILINE)
 PART = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|$)|[{}\[\]]', re.DOTALL)
@@ -24,13 +24,13 @@ BRACKET = re.compile(r"[\[{]")
 Take = Literal["first", "last", "whole"]
 
 NOTHING = object()
-"""There is no JSON; `None` is JSON's null."""
+"""Means that there is no JSON; `None` is JSON's null."""
 
 
 def find(text: str, take: Take) -> Any:
-    """The first or last object or list that can be read, or the whole text's value; else `NOTHING`.
+    """Finds the first or last readable object or list, or the whole text's value; else `NOTHING`.
 
-    What stands in a fence goes before what does not.
+    JSON in a fence has precedence.
     """
     if take == "whole":
         return read(text.strip())
@@ -43,7 +43,7 @@ def find(text: str, take: Take) -> Any:
 
 
 def read(text: str) -> Any:
-    """The value of a JSON text, `NOTHING` when it is none or too large."""
+    """The value of a JSON text, `NOTHING` if it is not JSON or too large."""
     if not text or len(text) > MAX_JSON_CHARS:
         return NOTHING
     try:
@@ -80,7 +80,7 @@ def _fenced(text: str) -> list[str]:
 
 
 def _bare(text: str) -> Iterator[str]:
-    """Balanced pieces, outermost first to close; quotes count only inside of one."""
+    """The balanced outermost pieces, in the order of their ends; quotes count only inside a piece."""
     start = place = depth = 0
     while opening := BRACKET.search(text, place):
         start, depth = opening.start(), 0

@@ -1,7 +1,7 @@
-"""The share of a response that is in the language asked for, by characters.
+"""`language`: the share of a response's characters that are in the expected language.
 
-Each paragraph is identified by itself, so that a response that changes its language half-way loses half.
-Code is left out. What has too few letters to be identified is judged by its script.
+Each paragraph is identified separately, so that a response that changes its language half-way gets half. Code
+is ignored. A text with too few letters is identified by its script.
 """
 
 import re
@@ -19,13 +19,13 @@ from judge_service.values import Sample
 from judge_service.verifiers import Check, Pure
 
 MIN_LETTERS = 20
-"""Fewer letters of an alphabet are identified by script alone; letters of Chinese count fourfold."""
+"""A text with fewer letters is identified by its script alone; Chinese letters count fourfold."""
 
 MAX_PARAGRAPH_CHARS = 2_000
-"""So much of a paragraph is enough to identify it."""
+"""Characters of a paragraph that are used to identify it."""
 
 MAX_CHARS = 50_000
-"""A longer response is judged by its start."""
+"""Characters of a response that are used, from its start."""
 
 CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]{1,200}`|https?://\S{1,2000}", re.DOTALL)
 
@@ -57,13 +57,13 @@ SCRIPTS: Mapping[str, tuple[str, ...]] = {
     "ORIYA": ("or",),
     "TIBETAN": ("dz",),
 }
-"""Languages by script, as Unicode's character names call it; all others are written in Latin."""
+"""Languages by script, with the script's name in Unicode; all other languages use Latin letters."""
 
 DENSE = frozenset({"CJK", "HIRAGANA", "KATAKANA", "HANGUL"})
 
 
 class Identifier(Protocol):
-    """What is used of the library."""
+    """The methods of the library that are used."""
 
     labels: list[str]
 
@@ -79,7 +79,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         str,
         Meta(
             pattern="^([a-z]{2,3}|prompt|reference)$",
-            description="An ISO 639 code, or `prompt` or `reference` for the language of that.",
+            description="An ISO 639 code, or `prompt` or `reference` for their language.",
         ),
     ] = "prompt"
     among: Annotated[
@@ -92,7 +92,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 @cache
 def identifier(among: tuple[str, ...]) -> Identifier:
-    """The model, loaded once for each set of languages: it takes a second and 40 MB.
+    """Loads the model, once for each set of languages: it takes a second and 40 MB.
 
     Raises RubricError for a language that it does not know.
     """
@@ -105,7 +105,7 @@ def identifier(among: tuple[str, ...]) -> Identifier:
 
 
 def scripts(text: str) -> Counter[str]:
-    """How many letters of each script a text has."""
+    """The number of letters of each script in a text."""
     return Counter(_script(letter) for letter in text if letter.isalpha())
 
 
@@ -119,20 +119,20 @@ def _is_long(found: Counter[str]) -> bool:
 
 
 class Languages:
-    """Compares texts with a language."""
+    """Identifies languages of texts."""
 
     def __init__(self, among: tuple[str, ...]) -> None:
         self._model = identifier(among)
 
     def of(self, text: str) -> str | None:
-        """The language of a text, `None` when it is too short."""
+        """The language of a text, `None` if it is too short."""
         bare = CODE.sub(" ", text[:MAX_CHARS])
         return (
             self._model.classify(bare[:MAX_PARAGRAPH_CHARS])[0] if _is_long(scripts(bare)) else None
         )
 
     def share(self, text: str, language: str) -> float | None:
-        """How much of a text is in that language, by letters; `None` when it has no letters."""
+        """The share of a text's letters that are in a language; `None` if it has no letters."""
         pieces = [(piece, scripts(piece)) for piece in self._paragraphs(text)]
         total = sum(found.total() for _, found in pieces)
         if not total:
@@ -141,7 +141,7 @@ class Languages:
         return good / total
 
     def _paragraphs(self, text: str) -> list[str]:
-        """The paragraphs that are long enough, else all in one."""
+        """The paragraphs that are long enough to be identified, else the whole text as one."""
         bare = CODE.sub(" ", text[:MAX_CHARS])
         pieces = [piece for piece in bare.split("\n") if _is_long(scripts(piece))]
         return pieces or [bare]
@@ -159,7 +159,7 @@ def _fits(script: str, language: str) -> bool:
 
 
 def make(options: Options) -> Pure:
-    """The verifier; loads its model now. Raises RubricError for a language it does not know."""
+    """Makes the verifier; loads the model. Raises RubricError for an unknown language."""
     languages = Languages(options.among)
     if options.expected not in ("prompt", "reference", *identifier(options.among).labels):
         raise RubricError(f"the language model does not know `{options.expected}`")
@@ -177,7 +177,7 @@ def make(options: Options) -> Pure:
             return Check(score=None, reason="no_response")
         language = expected(sample)
         if language is None:
-            detail = f"the {options.expected} is too short to tell its language"
+            detail = f"the {options.expected} is too short to identify its language"
             return Check(score=None, reason="cannot_judge", detail=detail)
         share = languages.share(sample.response, language)
         if share is None:

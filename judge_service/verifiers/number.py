@@ -1,9 +1,8 @@
-r"""The same number as the reference, however it is written.
+r"""`number`: checks that the answer is the reference's number, in any notation.
 
-Thousands separators, currency signs, `\frac`, powers of ten, percent and units are read. The numbers
-are compared exactly, as fractions, unless a tolerance says otherwise; a relative tolerance does not
-hold between two whole numbers, where it would accept an answer that is off by one. An answer with
-several different numbers in it is none.
+It reads thousands separators, currency signs, `\frac`, powers of ten, percent and units. Numbers are compared
+exactly, as fractions, unless there is a tolerance. A relative tolerance does not apply to two whole numbers,
+because it would accept an answer that is off by one. An answer with several different numbers is no answer.
 """
 
 import re
@@ -20,7 +19,7 @@ from judge_service.verifiers.answers import AnswerOptions, Outcome, grade
 from judge_service.verifiers.extract import MAX_ANSWER_CHARS, NUMBER, Strategies, extract
 
 REFERENCE: Strategies = ("boxed", "hashes", "answer_tag", "label", "whole")
-"""A reference may be a whole solution with its answer marked."""
+"""Longest reference, which may be a whole solution with a marked answer."""
 
 WHOLE = re.compile(r"-?\d{1,40}", re.ASCII)
 LATEX = re.compile(r"\\[dt]?frac\s?\{?(-?\d{1,40})\}?\s?\{?(\d{1,40})\}?")
@@ -34,13 +33,13 @@ TYPING: Mapping[int, str | None] = str.maketrans(
 
 
 class Number(Struct, frozen=True):
-    """A number as written. percent: a percent sign followed it; `value` is without it."""
+    """A number as written. percent: whether a percent sign followed; `value` ignores it."""
 
     value: Fraction
     percent: bool = False
 
     def readings(self) -> tuple[Fraction, ...]:
-        """`50%` may mean fifty or a half."""
+        """The possible values: `50%` may mean fifty or a half."""
         return (self.value, self.value / 100) if self.percent else (self.value,)
 
 
@@ -67,7 +66,7 @@ class Options(AnswerOptions, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 def number(text: str) -> Number | None:
-    """The one number in a text, `None` when there is none, or several that differ."""
+    """The number in a text, `None` if there is none or several different ones."""
     if WHOLE.fullmatch(text):
         return Number(Fraction(int(text)))
     found = {_read(written) for written in NUMBER.findall(_plain(text))}
@@ -75,13 +74,13 @@ def number(text: str) -> Number | None:
 
 
 class Tolerance(Struct, frozen=True):
-    """How far two numbers may be apart. relative: as a share of the reference."""
+    """The largest accepted difference of two numbers. relative: as a share of the reference."""
 
     absolute: Fraction
     relative: Fraction
 
     def near(self, said: Fraction, gold: Fraction) -> bool:
-        """Whether they are as good as equal; a relative tolerance is none between whole numbers."""
+        """Whether two numbers agree; the relative tolerance does not apply to two whole numbers."""
         if said == gold:
             return True
         whole = said.denominator == gold.denominator == 1
@@ -93,7 +92,7 @@ EXACT = Tolerance(Fraction(0), Fraction(0))
 
 
 def equal(said: Number, gold: Number, tolerance: Tolerance = EXACT) -> bool:
-    """Whether they are the same number. Two percentages are compared as such."""
+    """Whether two numbers are equal. Two percentages are compared as such."""
     if said.percent == gold.percent:
         return tolerance.near(said.value, gold.value)
     return any(tolerance.near(one, other) for one in said.readings() for other in gold.readings())
@@ -126,12 +125,12 @@ def _gold(reference: str | None) -> Number | None:
 
 
 def _exactly(number: float) -> Fraction:
-    """What was written: 0.3 as a binary fraction is a little less."""
+    """The decimal value as written; 0.3 as a binary fraction would be a little less."""
     return Fraction(str(number))
 
 
 def make(options: Options) -> Pure:
-    """The verifier."""
+    """Makes the verifier."""
     tolerance = Tolerance(
         _exactly(options.absolute_tolerance), _exactly(options.relative_tolerance)
     )

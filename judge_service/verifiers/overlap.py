@@ -1,4 +1,4 @@
-"""How much of the reference's text the response has: smooth, cheap, and blind to meaning.
+"""`overlap`: measures how much of the reference's text the response has, without regard to meaning.
 
 `rouge_l`: F1 of the longest common subsequence of words. `token_f1`: F1 of the words, order-free.
 `edit`: 1 - Levenshtein distance / longer length, characters. `chrf`: F2 of character 1- to 6-grams.
@@ -20,8 +20,8 @@ from judge_service.verifiers.words import words
 Measure = Literal["rouge_l", "token_f1", "edit", "chrf"]
 
 MAX_CHARS = 20_000
-"""Longer responses score 0 and longer references cannot be compared: the longest common subsequence
-costs the product of both lengths."""
+"""Longest text. Longer responses score 0, and longer references cannot be compared: the longest common
+subsequence costs the product of both lengths."""
 
 CHRF_ORDER = 6
 CHRF_BETA = 2
@@ -30,37 +30,41 @@ CHRF_BETA = 2
 class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Options of the verifier `overlap`."""
 
-    measure: Annotated[Measure, Meta(description="How it is measured.")] = "rouge_l"
+    measure: Annotated[Measure, Meta(description="The measure of overlap.")] = "rouge_l"
     strategies: Annotated[
         Strategies, Meta(description="Which part of the response is looked at, as in `exact`.")
     ] = ("whole",)
     full_at: Annotated[
         float,
-        Meta(gt=0, le=1, description="An overlap from here on scores 1; below it in proportion."),
+        Meta(
+            gt=0,
+            le=1,
+            description="An overlap of at least this scores 1; less scores in proportion.",
+        ),
     ] = 1.0
 
 
 def rouge_l(response: str, reference: str) -> float:
-    """ROUGE-L, without stemming."""
+    """ROUGE-L without stemming."""
     said, gold = words(response), words(reference)
     return _f(LCSseq.similarity(said, gold), len(said), len(gold))
 
 
 def token_f1(response: str, reference: str) -> float:
-    """As in SQuAD, but articles count."""
+    """F1 of words as in SQuAD, but articles count."""
     said, gold = Counter(words(response)), Counter(words(reference))
     return _f((said & gold).total(), said.total(), gold.total())
 
 
 def edit(response: str, reference: str) -> float:
-    """Of the texts in comparable form."""
+    """1 minus the relative Levenshtein distance of the normalised texts."""
     return Levenshtein.normalized_similarity(
         plain(response, punctuation=True), plain(reference, punctuation=True)
     )
 
 
 def chrf(response: str, reference: str) -> float:
-    """chrF2 over characters, white space left out, averaged over the orders that both have."""
+    """chrF2 over characters without white space, averaged over the orders that both texts have."""
     said, gold = "".join(response.split()), "".join(reference.split())
     orders = range(1, min(CHRF_ORDER, len(said), len(gold)) + 1)
     scores = [_chrf_order(said, gold, order) for order in orders]
@@ -91,7 +95,7 @@ MEASURES: Mapping[Measure, Callable[[str, str], float]] = {
 
 
 def make(options: Options) -> Pure:
-    """The verifier."""
+    """Makes the verifier."""
     measure = MEASURES[options.measure]
 
     def check(sample: Sample) -> Check:

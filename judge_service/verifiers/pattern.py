@@ -1,7 +1,7 @@
-"""Regular expressions of users, on RE2: time linear in the text, whatever the pattern.
+"""Users' regular expressions, run by RE2 in time linear in the text.
 
-RE2 refuses what it cannot do linearly (look-around, back-references). It still costs up to the
-pattern's size per character, so that patterns are bounded and so is the text they see.
+RE2 refuses what it cannot do in linear time (look-around, back-references). Each character may still cost the
+pattern's size, so patterns and texts are bounded.
 """
 
 import re2  # type: ignore[import-untyped]  # it ships no types
@@ -11,17 +11,17 @@ from judge_service.errors import RubricError
 MAX_PATTERN_CHARS = 1_000
 
 MAX_PROGRAM = 500
-"""RE2's instructions, repetitions written out."""
+"""Most RE2 instructions, with repetitions written out."""
 
 MAX_TEXT_CHARS = 20_000
 
 
 def compiled(pattern: str, where: str, *, ignore_case: bool = False) -> "re2._Regexp[str]":
-    """The pattern, ready.
+    """Compiles a pattern.
 
-    where: how an error calls it.
+    where: its name in errors.
 
-    Raises RubricError for a pattern that RE2 cannot do, or that is too large.
+    Raises RubricError for a pattern that RE2 does not support or that is too large.
     """
     if len(pattern) > MAX_PATTERN_CHARS:
         raise RubricError(f"`{where}` has {len(pattern)} characters; at most {MAX_PATTERN_CHARS}")
@@ -32,7 +32,7 @@ def compiled(pattern: str, where: str, *, ignore_case: bool = False) -> "re2._Re
     try:
         ready = re2.compile(pattern, options)
     except re2.error as problem:
-        raise RubricError(f"`{where}` is no pattern of RE2: {_said(problem)}") from None
+        raise RubricError(f"`{where}` is not a pattern of RE2: {_said(problem)}") from None
     if ready.programsize > MAX_PROGRAM:
         raise RubricError(
             f"`{where}` is too large when its repetitions are written out; simplify it"
@@ -41,7 +41,7 @@ def compiled(pattern: str, where: str, *, ignore_case: bool = False) -> "re2._Re
 
 
 def readable(text: str) -> str:
-    """The text as RE2 can take it: half a surrogate pair is no character."""
+    """The text without lone surrogates, which RE2 does not accept."""
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 

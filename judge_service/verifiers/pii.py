@@ -1,6 +1,6 @@
-"""Personal data in a response: found by form and by checksum, counted, and never repeated.
+"""`pii`: counts personal data in a response, found by form and checksum, and never repeats it.
 
-Candidates are few and short before anything costly looks at them, so the time is linear.
+Cheap patterns leave few and short candidates for the expensive checks, so the time is linear.
 """
 
 import ipaddress
@@ -16,7 +16,7 @@ from judge_service.verifiers import Check, Pure
 Kind = Literal["email", "phone", "card", "iban", "ssn", "ip"]
 
 MAX_CHARS = 200_000
-"""A longer response scores 0: what was not looked at is not known to be clean."""
+"""Longest response; a longer one scores 0, because it was not checked."""
 
 EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,5}[A-Za-z]{2,24}(?![\w-])")
 DIGITS = re.compile(r"(?<![\w.,])\+?\(?\d(?:[ .()/-]{0,3}\d){6,20}(?![\w]|[.,]\d)")
@@ -38,22 +38,23 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Options of the verifier `pii`."""
 
     kinds: Annotated[
-        tuple[Kind, ...], Meta(min_length=1, max_length=6, description="What is looked for.")
+        tuple[Kind, ...],
+        Meta(min_length=1, max_length=6, description="The kinds of data to look for."),
     ] = get_args(Kind)
     score: Annotated[
         Literal["flag", "share"],
-        Meta(description="`flag`: 0 when there is any; `share`: the share of lines without."),
+        Meta(description="`flag`: 0 if there is any; `share`: the share of lines without any."),
     ] = "flag"
 
 
 def passes_luhn(digits: str) -> bool:
-    """The checksum of payment cards."""
+    """Whether digits have the checksum of payment cards."""
     doubled = (int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits)))
     return sum(value - 9 if value > 9 else value for value in doubled) % 10 == 0
 
 
 def passes_mod97(iban: str) -> bool:
-    """The checksum of bank accounts."""
+    """Whether an IBAN has the right checksum."""
     moved = iban[4:] + iban[:4]
     return int("".join(str(int(letter, 36)) for letter in moved)) % 97 == 1
 
@@ -64,7 +65,7 @@ def _is_card(found: str) -> bool:
 
 
 def _is_phone(found: str) -> bool:
-    """With a plus or in groups as numbers are written; a bare run of digits may be anything."""
+    """Whether a number has a plus or is written in groups; a bare run of digits may be anything."""
     if DATE.fullmatch(found) or SSN.fullmatch(found) or _is_card(found):
         return False
     return len(_digits(found)) in PHONE_LENGTHS and PHONE.fullmatch(found) is not None
@@ -102,13 +103,13 @@ FINDERS: Mapping[Kind, tuple[tuple[re.Pattern[str], ...], Callable[[str], bool]]
 
 
 def count(text: str, kind: Kind) -> int:
-    """How many there are of a kind."""
+    """Counts the data of a kind."""
     patterns, check = FINDERS[kind]
     return sum(check(found) for pattern in patterns for found in pattern.findall(text))
 
 
 def make(options: Options) -> Pure:
-    """The verifier."""
+    """Makes the verifier."""
 
     def check(sample: Sample) -> Check:
         if sample.response is None:

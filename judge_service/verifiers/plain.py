@@ -1,4 +1,4 @@
-"""Texts made comparable: what typing, case and layout may differ in without another meaning."""
+"""Normalises texts: removes differences in typing, case and layout that do not change the meaning."""
 
 import re
 import unicodedata
@@ -11,16 +11,16 @@ LAYOUT = re.compile(
 
 
 def unwrapped(text: str) -> str:
-    r"""A LaTeX answer without its layout: `\text{...}`, spacing, `\left`, dollar signs."""
+    r"""A LaTeX answer without layout: `\text{...}`, spacing, `\left`, dollar signs."""
     if "\\" not in text and "$" not in text and "~" not in text:
         return text
     return LAYOUT.sub(lambda mark: mark[1] or "", text)
 
 
 def plain(text: str, *, case: bool = False, punctuation: bool = False) -> str:
-    """The text in NFKC, white space single.
+    """The text in NFKC with single spaces.
 
-    case: keeps capital letters. punctuation: keeps it; signs before numbers and `%` always stay.
+    case: keep capital letters. punctuation: keep it; signs before numbers and `%` always stay.
     """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
@@ -32,7 +32,7 @@ def plain(text: str, *, case: bool = False, punctuation: bool = False) -> str:
 
 
 def _without_punctuation(text: str) -> str:
-    """Marks between digits (`3.14`, `1:30`, `2/3`) are part of the number and stay."""
+    """The text without punctuation; marks between digits (`3.14`, `1:30`, `2/3`) stay."""
     return PUNCTUATION.sub(
         lambda mark: mark[0] if _between_digits(text, mark.start()) else " ", text
     )

@@ -1,4 +1,4 @@
-"""The response has, is, or lacks what a regular expression describes."""
+"""`regex`: checks that the response contains, matches or lacks a regular expression."""
 
 from typing import Annotated, Literal
 
@@ -32,7 +32,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 def make(options: Options) -> Pure:
-    """The verifier. Raises RubricError for a pattern that RE2 refuses."""
+    """Makes the verifier. Raises RubricError for a pattern that RE2 refuses."""
     pattern = compiled(options.pattern, "pattern", ignore_case=options.ignore_case)
     search = pattern.fullmatch if options.must == "match" else pattern.search
 
@@ -43,7 +43,7 @@ def make(options: Options) -> Pure:
         if found is None:
             return Check(score=0.0, detail="the response has no such part")
         if len(found.text) > MAX_TEXT_CHARS:
-            detail = f"the text is longer than the {MAX_TEXT_CHARS} characters that are looked at"
+            detail = f"the text is longer than the limit of {MAX_TEXT_CHARS} characters"
             return Check(score=0.0, detail=detail)
         matches = search(readable(found.text)) is not None
         said = "fits" if matches else "does not fit"

@@ -1,4 +1,4 @@
-"""The former name of `sandbox.wasi`, for builds that run it with `python -m`; gone in the next version."""
+"""The former name of `sandbox.wasi`, for builds that run it with `python -m`; removed in the next version."""
 
 import runpy
 

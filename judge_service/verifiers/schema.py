@@ -1,7 +1,7 @@
-"""JSON Schemas of users, bounded: no network, no `re`, no recursion, and a size that is known.
+"""Users' JSON Schemas, bounded: without network, `re` and recursion, and of limited size.
 
-A schema that says the same in fewer words twice over again (`$ref` to `$ref` to `$ref`) can cost more
-than there is time; it is written out here as far as `MAX_STEPS`.
+Nested references (`$ref` to `$ref` to `$ref`) can make a small schema exponentially expensive, so references
+are written out up to `MAX_STEPS` nodes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ from judge_service.verifiers.json_text import MAX_JSON_CHARS, MAX_NODES, NOTHING
 from judge_service.verifiers.pattern import MAX_TEXT_CHARS, compiled
 
 MAX_STEPS = 5_000
-"""Nodes of the schema, each reference written out."""
+"""Most nodes of the schema with all references written out."""
 
 MAX_DEPTH = 60
 
@@ -34,11 +34,11 @@ REFUSED = (
     "unevaluatedProperties",
     "unevaluatedItems",
 )
-"""They point elsewhere, or run patterns on `re`, or cost more than the schema shows."""
+"""Keywords that are refused: they refer elsewhere, use `re`, or cost more than the schema's size shows."""
 
 
 def encoded(schema: Any, where: str) -> bytes:
-    """The schema as JSON. Raises RubricError for what is none."""
+    """The schema as JSON. Raises RubricError if it is not JSON."""
     try:
         return msgspec.json.encode(schema)
     except (TypeError, ValueError, ArithmeticError, RecursionError) as problem:
@@ -46,9 +46,9 @@ def encoded(schema: Any, where: str) -> bytes:
 
 
 def validator(schema: Mapping[str, Any], where: str) -> Validator:
-    """What checks values against the schema.
+    """Makes the validator of a schema.
 
-    Raises RubricError for a schema that is none, is too large, recursive, or refers elsewhere.
+    Raises RubricError for a schema that is invalid, too large, recursive, or refers elsewhere.
     """
     if read(encoded(schema, where).decode()) is NOTHING:
         raise RubricError(
@@ -64,7 +64,7 @@ def validator(schema: Mapping[str, Any], where: str) -> Validator:
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as problem:
-        raise RubricError(f"`{where}` is no JSON Schema: {problem.message[:200]}") from None
+        raise RubricError(f"`{where}` is not a JSON Schema: {problem.message[:200]}") from None
     return Bounded(schema, registry=Registry())
 
 
@@ -90,7 +90,7 @@ def _target(reference: str, root: Any, where: str) -> Any:
     for step in reference.removeprefix("#").split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
         if not isinstance(root, dict) or name not in root:
-            raise RubricError(f"`{where}` refers to `{reference[:100]}`, which is not there")
+            raise RubricError(f"`{where}` refers to `{reference[:100]}`, which does not exist")
         root = root[name]
     return root
 
@@ -104,7 +104,7 @@ def _refuse(node: Mapping[str, Any], where: str) -> None:
 
 
 def _is_a_property(node: Mapping[str, Any], name: str) -> bool:
-    """A table of properties may have one of that name, whose value is a schema and no keyword's."""
+    """Whether a name is a property's in a table of properties, not a keyword."""
     return name.startswith("$") and not isinstance(node[name], str)
 
 
@@ -121,11 +121,11 @@ def _on_re2(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[Validation
 
 
 def _unique(_: Any, wanted: Any, instance: Any, __: Any) -> Iterator[ValidationError]:
-    """By canonical text: the library's own comparison is quadratic for lists of objects."""
+    """Compares items by canonical text: the library's comparison is quadratic for lists of objects."""
     if wanted and isinstance(instance, list):
         texts = {msgspec.json.encode(item, order="sorted") for item in instance}
         if len(texts) < len(instance):
-            yield ValidationError("has items that are alike")
+            yield ValidationError("has equal items")
 
 
 Bounded = extend(Draft202012Validator, {"pattern": _on_re2, "uniqueItems": _unique})

@@ -1,7 +1,7 @@
-"""A label out of a fixed set: sentiment polarity, toxicity, topic.
+"""`sentiment`: checks a label out of a fixed set, such as polarity, toxicity or topic.
 
-The label is looked for in a box, then in the other marks, and at last as a word of the text; there
-it counts only when it is the only label named.
+The label is searched in a box, then in the other marks, and last as a word of the text, where it counts only
+if it is the only label.
 """
 
 import re
@@ -25,7 +25,7 @@ class Options(AnswerOptions, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Options of the verifier `sentiment`."""
 
     labels: Annotated[
-        tuple[Label, ...], Meta(min_length=2, max_length=100, description="The labels there are.")
+        tuple[Label, ...], Meta(min_length=2, max_length=100, description="The labels.")
     ] = ("positive", "negative", "neutral")
     synonyms: Annotated[
         dict[Label, Label],
@@ -45,7 +45,7 @@ class Labels:
         self._pattern = re.compile("|".join(map(_whole_word, words)))
 
     def named(self, text: str) -> str | None:
-        """The label that a text is, or the only one in it."""
+        """The label that equals a text, or the only label in it."""
         said = plain(unwrapped(text))
         if said in self._labels:
             return self._labels[said]
@@ -54,14 +54,14 @@ class Labels:
 
 
 def _whole_word(word: str) -> str:
-    """Scripts without spaces have no word ends."""
+    """The pattern of a whole word; scripts without spaces have no word boundaries."""
     return rf"\b{re.escape(word)}\b" if word.isascii() else re.escape(word)
 
 
 def make(options: Options) -> Pure:
-    """The verifier. Raises RubricError for a synonym of a label that there is not."""
+    """Makes the verifier. Raises RubricError for a synonym of an unknown label."""
     if strange := set(options.synonyms.values()) - set(options.labels):
-        raise RubricError(f"`synonyms` leads to {sorted(strange)}, which are none of the `labels`")
+        raise RubricError(f"`synonyms` names {sorted(strange)}, which are not among the `labels`")
     labels = Labels(options)
 
     def compare(answer: str, gold: str) -> Outcome:

@@ -1,4 +1,4 @@
-"""Texts in words and sentences, for every script; linear in the text."""
+"""Splits texts of any script into words and sentences; linear in the text."""
 
 import re
 import unicodedata
@@ -13,10 +13,10 @@ SENTENCE = re.compile(r"(?<=[.!?\u061f])[\"')\]\u201d]*\s+|(?<=[\u3002\uff01\uff
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, comparable."""
+    """The normalised words of a text."""
     return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text; a line's end ends one."""
+    """The sentences of a text; the end of a line ends a sentence."""
     return [piece for piece in SENTENCE.split(text) if piece.strip()]

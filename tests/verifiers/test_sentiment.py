@@ -56,5 +56,5 @@ def test_labels_and_their_synonyms_are_options() -> None:
 
 
 def test_a_synonym_of_no_label_is_refused() -> None:
-    with pytest.raises(RubricError, match="none of the `labels`"):
+    with pytest.raises(RubricError, match="not among the `labels`"):
         open_verifier("sentiment", {"synonyms": {"good": "great"}})

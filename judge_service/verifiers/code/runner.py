@@ -1,4 +1,4 @@
-"""One run of a suite: the candidate's code in one room, the tests in another, and what passed."""
+"""Runs a suite: the candidate's code in one sandboxed interpreter, the tests in another."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -12,16 +12,16 @@ from judge_service.verifiers.code.suite import Example, Program, Statement, Step
 from judge_service.verifiers.sandbox.sandbox import Failure, Limits, Room, Sandbox
 
 RELATIVE_TOLERANCE = 1e-9
-"""Of numbers that are compared with an expected JSON value; tests as asserts compare as they say."""
+"""Tolerance for numbers that are compared with an expected JSON value; asserts compare exactly."""
 
 ENDS_THE_ROOM = frozenset({"time", "memory", "output", "broken"})
 
 
 class Outcome(Struct, frozen=True):
-    """What one run showed.
+    """The result of one run.
 
-    passed: so many tests. spent_s: wall seconds, without those of opening the rooms.
-    failure: of the first test that did not pass. lacking: whose room may lack something.
+    passed: number of tests. spent_s: wall seconds, without opening the rooms (interpreters).
+    failure: that of the first test that did not pass. lacking: sides whose room may lack something.
     """
 
     passed: int
@@ -33,7 +33,7 @@ class Outcome(Struct, frozen=True):
 async def run(
     suite: Suite, source: str, tests_in: Sandbox, code_in: Sandbox, limits: Limits
 ) -> Outcome:
-    """Runs all steps; raises nothing but cancellation. After a limit was hit, the rest counts as failed."""
+    """Runs all steps; raises only cancellation. After a limit was hit, the rest counts as failed."""
     running = Running(suite, source)
     clock = asyncio.get_running_loop().time
     opened_s = ended_s = 0.0
@@ -55,7 +55,7 @@ async def run(
 
 
 class Running:
-    """What is known so far."""
+    """The state of a run."""
 
     def __init__(self, suite: Suite, source: str) -> None:
         self._suite = suite
@@ -65,7 +65,7 @@ class Running:
         self._lacking: Literal["tests", "code"] | None = None
 
     def note(self, failure: Failure) -> None:
-        """Keeps the first failure, unless a later one says that the room itself broke."""
+        """Keeps the first failure, or a later one if it says that the room itself broke."""
         if self._failure is None or failure.kind == "broken":
             self._failure = failure
 
@@ -134,7 +134,7 @@ class Running:
 
 
 class Questions:
-    """What one statement of a test asks of the candidate's room."""
+    """The calls that one statement of a test makes in the candidate's room."""
 
     def __init__(self, room: Room) -> None:
         self._room = room
@@ -142,13 +142,13 @@ class Questions:
 
     @property
     def unfit(self) -> bool:
-        """A value could not leave the room, which no test may take for an error it expected."""
+        """A value could not leave the room. A test must not take this for an error that it expects."""
         return any(failure.kind == "value" for failure in self.failures)
 
     async def ask(
         self, expression: str, args: Sequence[Any] | None, kwargs: Mapping[str, Any]
     ) -> Any:
-        """Raises Failure: `error`, so that the statement goes on to its end, or what ended the room."""
+        """Makes one call. Raises Failure: `error`, so that the statement goes on, or what ended the room."""
         try:
             return await self._room.ask(expression, args, kwargs)
         except Failure as failure:
@@ -164,12 +164,12 @@ def _compare(equal: bool) -> None:  # noqa: FBT001  the outcome of a comparison
 
 
 def _lines(text: str) -> list[str]:
-    """What counts of a program's output: its lines without trailing white space, and no empty end."""
+    """A program's output for comparison: without trailing white space and empty lines at the end."""
     return [line.rstrip() for line in text.rstrip().splitlines()]
 
 
 def same(value: Any, expected: Any) -> bool:
-    """Whether a value is what JSON says: tuples are lists, keys are text, numbers within tolerance."""
+    """Whether a value equals JSON's: tuples are lists, keys are text, numbers agree within the tolerance."""
     if isinstance(value, bool) or isinstance(expected, bool):
         return value is expected
     if isinstance(value, int | float) and isinstance(expected, int | float):

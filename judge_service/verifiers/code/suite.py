@@ -1,9 +1,9 @@
-"""Tests as text, made into steps for two rooms: whatever calls the candidate's code is asked of its room.
+"""Makes steps of tests: calls of the candidate's code run in its own sandboxed interpreter (room).
 
     assert f([3, 1]) == [1, 3]     becomes     assert _ask_("f([3, 1])") == [1, 3]
 
-The rewritten statement runs in the tests' room; only the text of the call goes to the candidate's. The
-text of tests is trusted (it comes with the data set); it is still bounded.
+The rewritten statement runs in the tests' room; only the text of the call goes to the candidate's room. The
+text of tests is trusted, because it comes with the data set, but it is bounded.
 """
 
 import ast
@@ -18,14 +18,14 @@ from judge_service.verifiers.sandbox.sandbox import ASK
 
 MAX_TESTS = 1000
 MAX_TEXT = 200_000
-"""Bounds of the tests of one row: how many, and characters in all."""
+"""Bounds of the tests of one row: their number and their characters in all."""
 
 CONVERTERS = frozenset({"dict", "list", "set", "sorted", "tuple"})
-"""Asked together with the call inside them: an iterator does not leave its room, a list does."""
+"""Functions that are called with the call inside them: a list can leave a room, an iterator cannot."""
 
 
 class Statement(Struct, frozen=True):
-    """Runs in the tests' room. is_test: it depends on the candidate, and it asserts something."""
+    """A statement for the tests' room. is_test: it calls the candidate and asserts something."""
 
     text: str
     is_test: bool
@@ -39,7 +39,7 @@ class Example(Struct, frozen=True):
 
 
 class Program(Struct, frozen=True):
-    """The whole code run as a program: its input, and what it must print."""
+    """A run of the whole code as a program: its input and its expected output."""
 
     stdin: str
     stdout: str
@@ -49,32 +49,32 @@ Step = Statement | Example | Program
 
 
 class Suite(Struct, frozen=True):
-    """setup: statements that run in both rooms, after the candidate's code in its own."""
+    """The steps of a row. setup: statements that run in both rooms, in the candidate's after its code."""
 
     setup: tuple[str, ...]
     steps: tuple[Step, ...]
 
     @property
     def total(self) -> int:
-        """How many of the steps are tests."""
+        """The number of tests among the steps."""
         return sum(not isinstance(step, Statement) or step.is_test for step in self.steps)
 
 
 def read_suite(tests: Any, setup: str = "", entry_point: str = "") -> Suite:
-    """Tests in any form they come in.
+    """Reads tests in any of their forms.
 
     tests: text with asserts (also HumanEval's `def check(candidate)` and `def test_...()`), a list of
         such texts, or a list of objects `{"call", "expected"}` or `{"stdin", "stdout"}`.
-    entry_point: what `candidate` stands for.
+    entry_point: the name for which `candidate` stands.
 
-    Raises ValueError, whose text says what is wrong, if there is no test in them.
+    Raises ValueError with the reason if there is no test.
     """
     try:
         suite = _read(tests, setup, entry_point)
     except (SyntaxError, RecursionError, MemoryError):
-        raise ValueError("they are no Python that can be read") from None
+        raise ValueError("they are not valid Python") from None
     if not suite.total:
-        raise ValueError("there is none among them that asks the code anything")
+        raise ValueError("none of them calls the code")
     if suite.total > MAX_TESTS:
         raise ValueError(f"there are {suite.total}, and at most {MAX_TESTS} are run")
     return suite
@@ -88,7 +88,7 @@ def _read(tests: Any, setup: str, entry_point: str) -> Suite:
             return _from_text(tuple(tests), setup, entry_point, split=False)
         if all(isinstance(one, Mapping) for one in tests):
             return Suite(_statements(setup), tuple(map(_from_object, tests)))
-    raise ValueError("they are neither text, nor a list of texts or of objects")
+    raise ValueError("they are neither text nor a list of texts or objects")
 
 
 def _from_object(test: Mapping[str, Any]) -> Step:
@@ -119,7 +119,7 @@ def _from_text(tests: tuple[str, ...], setup: str, entry_point: str, *, split: b
 
 
 def _unrolled(body: list[ast.stmt], entry_point: str, aliases: dict[str, str]) -> list[ast.stmt]:
-    """Statements of a module with those of its test functions in their place."""
+    """A module's statements, with test functions replaced by their statements."""
     statements: list[ast.stmt] = []
     for node in body:
         if isinstance(node, ast.FunctionDef) and node.name == "check" and len(node.args.args) == 1:
@@ -141,16 +141,16 @@ def _is_call_of_check(node: ast.stmt) -> bool:
 
 
 def _checked(body: list[ast.stmt]) -> str:
-    """The `f` of a module's `check(f)`."""
+    """The name `f` in a module's `check(f)`."""
     for node in body:
         match node:
             case ast.Expr(ast.Call(func=ast.Name(id="check"), args=[ast.Name(id=name)])):
                 return name
-    raise ValueError("`check` is not called, and nothing says which function it is for")
+    raise ValueError("`check` is not called, and no field names its function")
 
 
 def _bound(nodes: Iterable[ast.AST]) -> set[str]:
-    """Every name that is given a value anywhere in these."""
+    """Every name that gets a value in these statements."""
     names: set[str] = set()
     for node in (inner for outer in nodes for inner in ast.walk(outer)):
         match node:
@@ -166,11 +166,11 @@ def _bound(nodes: Iterable[ast.AST]) -> set[str]:
 
 
 class Asking(ast.NodeTransformer):
-    """Puts `_ask_(...)` where a test uses the candidate's code.
+    """Replaces uses of the candidate's code in a test by `_ask_(...)`.
 
-    A name that neither Python nor the tests define is the candidate's. trusted: names of the set-up, which
-    both rooms know. local: names of the tests, whose values travel as arguments. aliases: other
-    names of the candidate's, such as `candidate`.
+    A name that neither Python nor the tests define belongs to the candidate. trusted: names of the set-up,
+    which both rooms have. local: names of the tests, whose values are passed as arguments. aliases: other
+    names of the candidate, such as `candidate`.
     """
 
     def __init__(self, trusted: set[str], local: set[str], aliases: Mapping[str, str]) -> None:
@@ -181,7 +181,7 @@ class Asking(ast.NodeTransformer):
         self._depending: set[str] = set()
 
     def step(self, body: list[ast.stmt]) -> Statement:
-        """A statement, or several that are one test."""
+        """The step of a statement, or of several statements that are one test."""
         before = self._asked
         depends = any(name in self._depending for node in body for name in _read_names(node))
         asserts = any(isinstance(node, ast.Assert) for outer in body for node in ast.walk(outer))
@@ -233,7 +233,7 @@ class Asking(ast.NodeTransformer):
 
 
 class Renaming(ast.NodeTransformer):
-    """Puts the real names in the place of aliases."""
+    """Replaces aliases by the real names."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self._names = names

@@ -1,7 +1,7 @@
-"""`code`: Python against tests, in a sandbox; the score is the share of the tests that pass.
+"""`code`: runs Python against tests in a sandbox; the score is the share of tests that pass.
 
-Sandboxes are tried in this order: Monty, then CPython on WASI for what Monty lacks, then, only where the
-operator allowed it, a bare process. Without any of them nothing is run. docs/sandbox.md has the reasons.
+Sandboxes are tried in this order: Monty, CPython on WASI for what Monty lacks, and a bare process, only if
+the operator allows it. Without a sandbox nothing runs. docs/sandbox.md has the reasons.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from judge_service.verifiers.sandbox.sandbox import Failure, Limits, Sandbox
 from judge_service.verifiers.sandbox.wasi import Wasi, missing
 
 SUBPROCESS_VARIABLE = "JUDGE_SANDBOX_SUBPROCESS"
-"""Set to `1` by whoever runs the service: lets rubrics ask for the bare process. No rubric can set it."""
+"""The operator sets it to `1` to let rubrics use the bare process. A rubric cannot set it."""
 
 FEW_TESTS = 5
 FENCES = frozenset({"python", "python3", "py"})
@@ -34,7 +34,7 @@ Seconds = Annotated[float, Meta(gt=0, le=600)]
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What to run, and within which limits."""
+    """Options of the verifier `code`."""
 
     tests_field: Annotated[
         str,
@@ -79,7 +79,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 def make(options: Options) -> "Code":
-    """The verifier; starts nothing. Raises RubricError if there is no sandbox it may use."""
+    """Makes the verifier; starts nothing. Raises RubricError if there is no usable sandbox."""
     sandboxes = _sandboxes(options, os.environ)
     if not sandboxes:
         raise RubricError(
@@ -101,15 +101,15 @@ def _sandboxes(options: Options, environ: Mapping[str, str]) -> list[Sandbox]:
     if options.allow_subprocess:
         if environ.get(SUBPROCESS_VARIABLE) != "1":
             raise RubricError(
-                "`allow_subprocess` runs candidate code without isolation; whoever operates the service"
-                f" must allow it too, with {SUBPROCESS_VARIABLE}=1 in its environment"
+                "`allow_subprocess` runs candidate code without isolation; the operator of the service"
+                f" must allow it too, with {SUBPROCESS_VARIABLE}=1 in the environment"
             )
         sandboxes.append(ProcessSandbox("subprocess", bare_command))
     return sandboxes
 
 
 class Code:
-    """Runs answers, `options.processes` at once."""
+    """Runs answers, at most `options.processes` at once."""
 
     def __init__(self, options: Options, sandboxes: Sequence[Sandbox]) -> None:
         self._options = options
@@ -126,7 +126,7 @@ class Code:
         return f"<Code in {', '.join(sandbox.name for sandbox in self._sandboxes)}>"
 
     async def __call__(self, sample: Sample, /) -> Check:
-        """The share of the tests that pass; unscored without tests or when the sandbox fails."""
+        """Scores the share of tests that pass; no score without tests or if the sandbox fails."""
         if sample.response is None:
             return Check(score=None, reason="no_response", detail="The row has no answer to run.")
         try:
@@ -157,7 +157,7 @@ class Code:
         return read_suite(tests, str(setup), str(entry_point))
 
     async def _check(self, suite: Suite, source: str) -> Check:
-        """Each side starts in the first sandbox, and moves on from one that may not do it justice."""
+        """Runs the tests; each side starts in the first sandbox, and moves on if it may lack something."""
         code = tests = 0
         last = len(self._sandboxes) - 1
         limits = self._limits
@@ -194,13 +194,13 @@ def _told(outcome: Outcome, suite: Suite) -> Check:
 
 
 def _unscored(outcome: Outcome, failure: Failure) -> Check | None:
-    """What is no news about the answer: the sandbox broke, or no sandbox has what is needed."""
+    """The check if the run says nothing about the answer: a sandbox broke, or all lack what is needed."""
     if failure.kind == "broken":
         return Check(score=None, reason="grader_error", detail="The sandbox could not be started.")
     if failure.error not in CERTAINLY_LACKING:
         return None
     if outcome.lacking == "tests":
-        detail = f"The row's tests do not run in any sandbox there is ({failure.error})."
+        detail = f"The row's tests run in none of the sandboxes ({failure.error})."
         return Check(score=None, reason="cannot_judge", detail=detail)
     if outcome.lacking == "code":
         packages = " and ".join(missing()) or "another sandbox"
@@ -213,7 +213,7 @@ WHY: Mapping[str, str] = {
     "time": "it took too long",
     "memory": "it used or printed too much, or its process ended",
     "output": "it printed or returned too much",
-    "value": "it returned no plain value",
+    "value": "it returned a value that is not plain data",
 }
 
 

@@ -1,4 +1,4 @@
-"""Instructions about form: lists, sections, titles, marks, beginnings and ends."""
+"""Instructions about form: lists, sections, titles, markers, beginnings and ends."""
 
 import re
 
@@ -14,7 +14,7 @@ FENCE = re.compile(r"^```(?:json)?", re.IGNORECASE)
 
 
 class NumberPlaceholders(Struct, frozen=True):
-    """`detectable_content:number_placeholders`: at least so many in square brackets."""
+    """`detectable_content:number_placeholders`: at least that many placeholders in square brackets."""
 
     num_placeholders: Count
 
@@ -23,7 +23,7 @@ class NumberPlaceholders(Struct, frozen=True):
 
 
 def _placeholders(line: str) -> int:
-    """Brackets that are closed on their line; an open one within another is none."""
+    """Counts brackets that are closed on their line; an open bracket inside another does not count."""
     count, end = 0, 0
     while (start := line.find("[", end)) >= 0 and (end := line.find("]", start) + 1) > 0:
         count += 1
@@ -31,7 +31,7 @@ def _placeholders(line: str) -> int:
 
 
 class Postscript(Struct, frozen=True):
-    """`detectable_content:postscript`: the marker, with or without its spaces and last point."""
+    """`detectable_content:postscript`: the marker occurs, with or without its spaces and last full stop."""
 
     postscript_marker: Phrase
 
@@ -41,7 +41,7 @@ class Postscript(Struct, frozen=True):
 
 
 class NumberBulletLists(Struct, frozen=True):
-    """`detectable_format:number_bullet_lists`: exactly so many lines begin with `* ` or `-`."""
+    """`detectable_format:number_bullet_lists`: exactly that many lines begin with `* ` or `-`."""
 
     num_bullets: Count
 
@@ -62,7 +62,7 @@ class ConstrainedResponse(Struct, frozen=True):
 
 
 class NumberHighlightedSections(Struct, frozen=True):
-    """`detectable_format:number_highlighted_sections`: at least so many *highlighted* or **bold**."""
+    """`detectable_format:number_highlighted_sections`: at least that many *highlighted* or **bold** parts."""
 
     num_highlights: Count
 
@@ -72,7 +72,7 @@ class NumberHighlightedSections(Struct, frozen=True):
 
 
 class MultipleSections(Struct, frozen=True):
-    """`detectable_format:multiple_sections`: at least so many of the word with a number after it."""
+    """`detectable_format:multiple_sections`: the word followed by a number occurs at least that often."""
 
     section_spliter: Phrase  # spelled as the data set does
     num_sections: Count
@@ -83,7 +83,7 @@ class MultipleSections(Struct, frozen=True):
 
 
 class JsonFormat(Struct, frozen=True):
-    """`detectable_format:json_format`: all of it is JSON, fenced or not."""
+    """`detectable_format:json_format`: the whole response is JSON, fenced or not."""
 
     def followed(self, text: str) -> bool:
         bare = FENCE.sub("", text.strip()).removesuffix("```")
@@ -95,7 +95,7 @@ class JsonFormat(Struct, frozen=True):
 
 
 class Title(Struct, frozen=True):
-    """`detectable_format:title`: something stands in double angular brackets."""
+    """`detectable_format:title`: there is a title in double angular brackets."""
 
     def followed(self, text: str) -> bool:
         return any(_has_title(line) for line in text.split("\n"))
@@ -107,7 +107,7 @@ def _has_title(line: str) -> bool:
 
 
 class TwoResponses(Struct, frozen=True):
-    """`combination:two_responses`: two that differ, between them six asterisks."""
+    """`combination:two_responses`: two different responses, separated by six asterisks."""
 
     def followed(self, text: str) -> bool:
         responses = parted(text, "******")
@@ -115,7 +115,7 @@ class TwoResponses(Struct, frozen=True):
 
 
 class RepeatPrompt(Struct, frozen=True):
-    """`combination:repeat_prompt`: it begins with the prompt."""
+    """`combination:repeat_prompt`: the response begins with the prompt."""
 
     prompt_to_repeat: Phrase
 
@@ -124,7 +124,7 @@ class RepeatPrompt(Struct, frozen=True):
 
 
 class EndChecker(Struct, frozen=True):
-    """`startend:end_checker`: it ends with the phrase; quotes around all of it do not matter."""
+    """`startend:end_checker`: the response ends with the phrase; quotes around the response do not matter."""
 
     end_phrase: Phrase
 
@@ -134,7 +134,7 @@ class EndChecker(Struct, frozen=True):
 
 
 class Quotation(Struct, frozen=True):
-    """`startend:quotation`: all of it stands in double quotes."""
+    """`startend:quotation`: the whole response is in double quotes."""
 
     def followed(self, text: str) -> bool:
         said = text.strip()

@@ -1,4 +1,4 @@
-"""Instructions about the language and its case. The language is told by py3langid's model."""
+"""Instructions about language and case. py3langid's model identifies the language."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 from judge_service.verifiers.language import identifier
 
 LOOK_CHARS = 10_000
-"""So much of a text tells its language."""
+"""Characters of a text that are used to identify its language."""
 
 
 USUAL: tuple[str, ...] = (
@@ -16,17 +16,17 @@ USUAL: tuple[str, ...] = (
     "mr", "ne", "nl", "no", "pa", "pl", "pt", "ro", "ru", "sk", "sl", "so", "sq", "sv", "sw",
     "ta", "te", "th", "tl", "tr", "uk", "ur", "vi", "zh",
 )  # fmt: skip
-"""Languages that are usually asked for; a short text is told better among these."""
+"""The usual languages; among these a short text is identified better."""
 
 
 def language_of(text: str, among: tuple[str, ...] = USUAL) -> str:
-    """The ISO 639-1 code of the language, in small letters, for the model knows few capitals."""
+    """The ISO 639-1 code of a text's language; uses lower case, because the model knows few capitals."""
     said = text[:LOOK_CHARS].lower().encode("utf-8", "replace").decode()
     return identifier(among).classify(said)[0]
 
 
 class ResponseLanguage(Struct, frozen=True):
-    """`language:response_language`: all of it is in that language."""
+    """`language:response_language`: the response is in that language."""
 
     language: Annotated[str, Meta(min_length=2, max_length=8)]
 
@@ -36,14 +36,14 @@ class ResponseLanguage(Struct, frozen=True):
 
 
 class EnglishCapital(Struct, frozen=True):
-    """`change_case:english_capital`: English, without small letters."""
+    """`change_case:english_capital`: English without lower-case letters."""
 
     def followed(self, text: str) -> bool:
         return text.isupper() and language_of(text) == "en"
 
 
 class EnglishLowercase(Struct, frozen=True):
-    """`change_case:english_lowercase`: English, without capitals."""
+    """`change_case:english_lowercase`: English without capital letters."""
 
     def followed(self, text: str) -> bool:
         return text.islower() and language_of(text) == "en"

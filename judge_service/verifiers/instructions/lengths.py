@@ -1,4 +1,4 @@
-"""Instructions about how much there is: words, sentences, paragraphs."""
+"""Instructions about length: words, sentences, paragraphs."""
 
 import re
 from typing import Annotated
@@ -28,7 +28,7 @@ CJK_END = re.compile(r"[\u3002\uff01\uff1f]+")
 
 
 class NumberWords(Struct, frozen=True):
-    """`length_constraints:number_words`."""
+    """`length_constraints:number_words`: the number of words."""
 
     num_words: Count
     relation: Relation
@@ -38,7 +38,7 @@ class NumberWords(Struct, frozen=True):
 
 
 class NumberSentences(Struct, frozen=True):
-    """`length_constraints:number_sentences`."""
+    """`length_constraints:number_sentences`: the number of sentences."""
 
     num_sentences: Count
     relation: Relation
@@ -48,7 +48,7 @@ class NumberSentences(Struct, frozen=True):
 
 
 class NumberParagraphs(Struct, frozen=True):
-    """`length_constraints:number_paragraphs`: so many between dividers of three asterisks."""
+    """`length_constraints:number_paragraphs`: the number of paragraphs between three asterisks."""
 
     num_paragraphs: Count
 
@@ -58,7 +58,7 @@ class NumberParagraphs(Struct, frozen=True):
 
 
 class NthParagraphFirstWord(Struct, frozen=True):
-    """`length_constraints:nth_paragraph_first_word`: paragraphs are parted by empty lines."""
+    """`length_constraints:nth_paragraph_first_word`: empty lines separate paragraphs."""
 
     first_word: Phrase
     num_paragraphs: Count
@@ -73,12 +73,12 @@ class NthParagraphFirstWord(Struct, frozen=True):
 
 
 def _bare(word: str) -> str:
-    """The word up to its first punctuation, quotes before it aside."""
+    """The word without leading quotes, up to its first punctuation mark."""
     return re.split(r"[.,?!'\"]", word.lstrip("'\""), maxsplit=1)[0].casefold()
 
 
 def sentences(text: str) -> int:
-    """How many sentences there are: runs of text that end in a full stop, a question or an exclamation."""
+    """The number of sentences: runs of text that end with a full stop, a question or an exclamation mark."""
     count, end = 0, 0
     for mark in SENTENCE_END.finditer(text):
         if _ends_sentence(mark, text):
@@ -100,4 +100,4 @@ def _ends_sentence(mark: re.Match[str], text: str) -> bool:
     if word in ABBREVIATIONS or (len(word) == 1 and word.isalpha() and word != "i"):
         return False
     starts_line = text[max(0, before.start() - 1) : before.start()] in ("", "\n")
-    return not (word.isdigit() and starts_line)  # the number of an item
+    return not (word.isdigit() and starts_line)  # the number of a list item

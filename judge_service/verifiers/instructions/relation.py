@@ -1,4 +1,4 @@
-"""What all instructions share: comparing a count, and pieces of a text between marks."""
+"""Shared by instructions: comparing a count, and splitting a text at markers."""
 
 from typing import Annotated, Literal
 
@@ -14,12 +14,12 @@ Phrases = Annotated[tuple[Phrase, ...], Meta(min_length=1, max_length=64)]
 
 
 def holds(count: int, relation: Relation, wanted: int) -> bool:
-    """Whether a count is as wanted."""
+    """Whether a count fits the relation."""
     return count >= wanted if relation == "at least" else count < wanted
 
 
 def parted(text: str, mark: str) -> list[str] | None:
-    """The pieces between marks, stripped; `None` when one between two marks is empty."""
+    """The stripped pieces between markers; `None` if a piece between two markers is empty."""
     pieces = [piece.strip() for piece in text.split(mark)]
     inner = pieces[1:-1]
     return [piece for piece in pieces if piece] if all(inner) else None

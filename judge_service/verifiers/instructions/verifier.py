@@ -1,8 +1,8 @@
-"""Whether a response follows the instructions that a program can check: the 25 kinds of IFEval.
+"""`instructions`: checks whether a response follows instructions of the 25 kinds of IFEval.
 
-The row says which: `instruction_id_list` and, for each, `kwargs`. The rules are those of the IFEval
-paper (arXiv 2311.07911), written anew; `strict` reads the response as it is, `loose` forgives a line of
-introduction or closing and the asterisks of Markdown.
+The row holds `instruction_id_list` and `kwargs` for each. The rules are those of the IFEval paper (arXiv
+2311.07911), implemented anew. `strict` reads the response unchanged; `loose` ignores an introductory or
+closing line and the asterisks of Markdown.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,12 +17,12 @@ from judge_service.verifiers.instructions import forms, languages, lengths, word
 from judge_service.verifiers.language import identifier
 
 MAX_CHARS = 200_000
-"""A response longer than this is a bad one; nobody asks for so much."""
+"""Longest response; no instruction asks for more, so a longer one scores 0."""
 
 MAX_INSTRUCTIONS = 64
 
 PLACES = ("metadata", "extra_info")
-"""Columns in which the instructions may stand, if not in the row itself."""
+"""Columns that may hold the instructions, if the row itself does not."""
 
 
 class Instruction(Protocol):
@@ -68,12 +68,12 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Meta(description="Forgive a first or last line too many, and the asterisks of Markdown."),
     ] = False
     partial: Annotated[
-        bool, Meta(description="The share that is followed; else all of them or nothing.")
+        bool, Meta(description="Score the share that is followed; else all or nothing.")
     ] = True
 
 
 def make(options: Options) -> Pure:
-    """The verifier; reads the language model."""
+    """Makes the verifier; loads the language model."""
     identifier(languages.USUAL)
 
     def check(sample: Sample) -> Check:
@@ -86,7 +86,7 @@ def make(options: Options) -> Pure:
         try:
             asked = instructions(place)
         except (msgspec.ValidationError, ValueError):
-            detail = "`instruction_id_list` and `kwargs` are no instructions of IFEval"
+            detail = "`instruction_id_list` and `kwargs` are not instructions of IFEval"
             return Check(score=None, reason="unreadable", detail=detail)
         return _score(sample.response, asked, options)
 
@@ -113,7 +113,7 @@ def followed(response: str, asked: Sequence[Instruction], *, loose: bool) -> lis
 
 
 def instructions(row: Mapping[str, Any]) -> list[Instruction]:
-    """The instructions of a row. Raises ValueError, msgspec.ValidationError."""
+    """Reads the instructions of a row. Raises ValueError, msgspec.ValidationError."""
     ids, kwargs = row["instruction_id_list"], row.get("kwargs")
     if not isinstance(ids, list) or not 0 < len(ids) <= MAX_INSTRUCTIONS:
         raise ValueError(ids)
@@ -139,7 +139,7 @@ def _place(metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _forgiven(response: str) -> Iterator[str]:
-    """The response, without its first line, its last, both; each with and without asterisks."""
+    """The response without its first line, last line or both, each with and without asterisks."""
     lines = response.split("\n")
     for kept in (lines, lines[1:], lines[:-1], lines[1:-1]):
         text = "\n".join(kept).strip()

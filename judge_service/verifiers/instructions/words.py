@@ -1,4 +1,4 @@
-"""Instructions about single words, letters and signs."""
+"""Instructions about words, letters and punctuation."""
 
 import re
 from typing import Annotated
@@ -19,7 +19,7 @@ POSSESSIVE = re.compile(r"['\u2019]s$")
 
 
 class Existence(Struct, frozen=True):
-    """`keywords:existence`: all of them occur, also within longer words."""
+    """`keywords:existence`: all keywords occur, possibly within longer words."""
 
     keywords: Phrases
 
@@ -29,7 +29,7 @@ class Existence(Struct, frozen=True):
 
 
 class Frequency(Struct, frozen=True):
-    """`keywords:frequency`: it occurs so often, also within longer words."""
+    """`keywords:frequency`: the keyword occurs that often, possibly within longer words."""
 
     keyword: Phrase
     frequency: Count
@@ -41,7 +41,7 @@ class Frequency(Struct, frozen=True):
 
 
 class ForbiddenWords(Struct, frozen=True):
-    """`keywords:forbidden_words`: none occurs as a word of its own."""
+    """`keywords:forbidden_words`: none of the words occurs as a whole word."""
 
     forbidden_words: Phrases
 
@@ -51,7 +51,7 @@ class ForbiddenWords(Struct, frozen=True):
 
 
 class LetterFrequency(Struct, frozen=True):
-    """`keywords:letter_frequency`: the letter, large or small, occurs so often."""
+    """`keywords:letter_frequency`: the letter occurs that often, in either case."""
 
     letter: Annotated[str, Meta(min_length=1, max_length=1)]
     let_frequency: Count
@@ -63,7 +63,7 @@ class LetterFrequency(Struct, frozen=True):
 
 
 class CapitalWordFrequency(Struct, frozen=True):
-    """`change_case:capital_word_frequency`: so many words are all in capitals."""
+    """`change_case:capital_word_frequency`: that many words are all in capitals."""
 
     capital_frequency: Count
     capital_relation: Relation
@@ -75,7 +75,7 @@ class CapitalWordFrequency(Struct, frozen=True):
 
 
 class NoComma(Struct, frozen=True):
-    """`punctuation:no_comma`."""
+    """`punctuation:no_comma`: the response has no comma."""
 
     def followed(self, text: str) -> bool:
         return "," not in text

@@ -1,1 +1,1 @@
-"""The verifier of mathematics, and the worker processes that it asks."""
+"""The verifier of mathematics and its worker processes."""

@@ -1,4 +1,4 @@
-"""What the worker asks of the libraries: reading mathematics, and whether two readings are equal."""
+"""Uses math-verify in a worker: parses mathematics and compares two parsed texts."""
 
 import contextlib
 from functools import lru_cache
@@ -8,11 +8,11 @@ from typing import Any
 from zlib import crc32
 
 APART = 1e-3
-"""Values that differ by more than this, relatively, need no algebra to be told apart: a tenth of its time."""
+"""Values with a larger relative difference are unequal without algebra, in a tenth of its time."""
 
 
 class Mathematics:
-    """math-verify and what it stands on. Raises ImportError when it is missing."""
+    """math-verify and its dependencies. Raises ImportError if it is missing."""
 
     def __init__(self) -> None:
         self._verify: Any = import_module("math_verify")
@@ -22,28 +22,28 @@ class Mathematics:
 
     @lru_cache(maxsize=1024)  # noqa: B019  one object, which lives as long as its process
     def read(self, text: str) -> Any:
-        """What a text means: a list, empty when there is no mathematics in it.
+        """Parses a text: a list, empty if there is no mathematics in it.
 
         The rollouts of a group share their reference and often their answers.
         """
         return self._verify.parse(text, parsing_timeout=None)
 
     def equal(self, answer: str, reference: str, tolerance: float) -> bool | None:
-        """Whether the texts mean the same, `None` when there is no mathematics in the answer.
+        """Whether the texts are equivalent, `None` if there is no mathematics in the answer.
 
         tolerance: relative, of numbers.
         """
         said, gold = self.read(answer), self.read(reference)
         if not said:
             return None
-        if "%" not in answer + reference:  # which can mean two numbers
+        if "%" not in answer + reference:  # a percentage can mean two numbers
             by_value = self._equal_by_value(said[0], gold[0], tolerance)
             if by_value is not None:
                 return by_value
         return bool(self._verify.verify(gold, said, timeout_seconds=None))
 
     def _equal_by_value(self, said: Any, gold: Any, tolerance: float) -> bool | None:
-        """Whether they are equal where values tell it: numbers within the tolerance, anything far apart."""
+        """Compares by value: numbers within the tolerance are equal, distant values unequal; else `None`."""
         value, wanted = self._value(said), self._value(gold)
         apart = abs(value - wanted)  # compares as false with everything where one has no value
         if 0 < tolerance >= apart / (abs(wanted) or 1.0) and not gold.free_symbols:
@@ -51,7 +51,7 @@ class Mathematics:
         return False if apart > APART * max(1.0, abs(wanted)) else None
 
     def _value(self, read: Any) -> complex:
-        """The value of an expression where each unknown has one of its own; not a number without one."""
+        """The value of an expression with a fixed value for each unknown; NaN if it has none."""
         if isinstance(read, self._expression) and not self._latex.is_expr_of_only_symbols(read):
             unknowns = {unknown: _point(unknown.name) for unknown in read.free_symbols}
             with contextlib.suppress(TypeError, ValueError, AttributeError, ArithmeticError):
@@ -60,15 +60,15 @@ class Mathematics:
 
 
 def _point(name: str) -> float:
-    """A number between 0.5 and 1.5 by which the unknown of that name is tried."""
+    """The fixed value, between 0.5 and 1.5, for the unknown of that name."""
     return 0.5 + crc32(name.encode()) / 2**32
 
 
 def parse_in_two_stages() -> None:
-    """Makes the parser of LaTeX try ANTLR's quick prediction first, in a third of the time.
+    """Makes the LaTeX parser try ANTLR's fast prediction first, which takes a third of the time.
 
-    It finds the same tree as the full one or reports an error, says ANTLR's documentation, and after an
-    error the full one has its turn. The library has no setting for it.
+    By ANTLR's documentation it finds the same tree as full prediction or reports an error; after an error
+    full prediction follows. The library has no setting for it.
     """
     library: Any = import_module("latex2sympy2_extended.latex2sympy2")
     modes: Any = import_module("antlr4.atn.PredictionMode").PredictionMode

@@ -1,30 +1,30 @@
-"""The comparisons that need no algebra: texts that are the same but for layout, and plain numbers.
+"""Compares without algebra: texts that differ in layout only, and plain numbers.
 
-They answer most rows without a worker, and only where the library would answer the same.
+This decides most rows without a worker, and always as the library would.
 """
 
 import re
 from fractions import Fraction
 
 MAX_CHARS = 200
-"""Longer texts are left to the library."""
+"""Longest text that is compared here; the library compares longer ones."""
 
 ROUNDING = Fraction(1, 100_000)
-"""The library takes decimals as equal that round to the same; closer than this is left to it."""
+"""Closer numbers are left to the library, which treats decimals as equal if they round to the same."""
 
 NUMBER = re.compile(r"([+-]?)(\d{1,3}(?:,\d{3}){1,9}|\d{1,40})?(\.\d{1,40})?")
 FRACTION = re.compile(r"([+-]?)(?:\\frac\{(\d{1,40})\}\{(\d{1,40})\}|(\d{1,40})/(\d{1,40}))")
 BASED = re.compile(r"([0-9A-Fa-f]{1,40})_(?:\{(\d{1,2})\}|(\d{1,2}))")
-"""A number with its base, which the library does not look at."""
+"""A number with its base, which the library ignores."""
 
 LAYOUT = re.compile(r"\\(?:left|right)(?![a-zA-Z])|\\[!,;:]|\$|(?<!\d)\s+|\s+(?!\d)")
-"""What a text can have or lack without another meaning; a space between digits is kept."""
+"""Parts of a text that do not change its meaning; a space between digits does."""
 
 SYNONYMS = ((r"\dfrac", r"\frac"), (r"\tfrac", r"\frac"))
 
 
 def compare(answer: str, reference: str, tolerance: float) -> bool | None:
-    """Whether they are equal, `None` when that takes algebra. tolerance: relative, of numbers."""
+    """Whether the texts are equal, `None` if that needs algebra. tolerance: relative, of numbers."""
     if len(answer) > MAX_CHARS or len(reference) > MAX_CHARS:
         return None
     said, gold = _bare(answer), _bare(reference)

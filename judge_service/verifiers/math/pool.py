@@ -1,4 +1,4 @@
-"""Worker processes for mathematics, each with one task at a time, replaced when the task ends it."""
+"""A pool of worker processes for mathematics. A worker whose task ends it is replaced."""
 
 import asyncio
 import contextlib
@@ -19,36 +19,36 @@ from judge_service.verifiers.math.worker import (
 )
 
 WORKER = "judge_service.verifiers.math.worker"
-"""The module that a worker runs."""
+"""The module that workers run."""
 
 START_S = 60.0
-"""A worker that is not ready by then is given up. The library's import takes 1 s, 10 s on a busy machine."""
+"""How long a worker may take to start. The library's import takes 1 s, 10 s on a busy machine."""
 
 PAUSE_S = 10.0
-"""After a worker that did not start, tasks are refused at once for so long, instead of each trying anew."""
+"""How long tasks are refused at once after a worker that did not start."""
 
 ENDING_S = 1.0
-"""A worker whose output has ended is killed when it has not ended itself after this."""
+"""A worker that has closed its output is killed if it has not ended after this time."""
 
 WALL_FACTOR = 20.0
-"""The clock may run so many times longer than the CPU time allowed, because the machine may be busy."""
+"""Ratio of the wall time to the CPU time that a task may take, because the machine may be busy."""
 
 MAX_TASKS = 10_000
-"""More than these, waiting and running, are refused at once; each holds its texts."""
+"""Most tasks, waiting and running; further ones are refused at once, because each holds its texts."""
 
 MAX_FOUND_BYTES = 64
-"""What a worker says is shorter."""
+"""Longest message of a worker."""
 
 Outcome = Verdict | Literal["no_worker", "starved", "closed", "crowded"]
-"""What became of a task. `starved`: the machine gave it no CPU. `crowded`: too many wait already."""
+"""The outcome of a task. `starved`: the machine gave it no CPU. `crowded`: too many tasks wait."""
 
 
 class WorkerEnded(Exception):
-    """The process ended, or never was ready; what it was doing decides what that means."""
+    """The process ended or never became ready."""
 
 
 class Worker:
-    """One process."""
+    """A worker process."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -60,7 +60,7 @@ class Worker:
 
     @classmethod
     async def spawn(cls, cpu_s: float, memory_mb: int) -> "Worker":
-        """A worker that is not ready yet. Raises OSError."""
+        """Starts a worker, which is not ready yet. Raises OSError."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", WORKER),
             *(str(cpu_s), str(memory_mb)),
@@ -76,17 +76,17 @@ class Worker:
         return not self._ending and self._process.returncode is None
 
     async def ready(self) -> None:
-        """Waits until it can take tasks. Raises WorkerEnded, TimeoutError."""
+        """Waits until the worker can take tasks. Raises WorkerEnded, TimeoutError."""
         if not self._ready:
             async with asyncio.timeout(START_S):
                 await self._read()
             self._ready = True
 
     async def find(self, task: Task) -> Verdict:
-        """The verdict on one task. Raises WorkerEnded."""
+        """Runs one task and returns its verdict. Raises WorkerEnded."""
         self.reference_read = False
         assert self._process.stdin is not None  # noqa: S101  it is a PIPE
-        with contextlib.suppress(ConnectionError):  # reading says what happened
+        with contextlib.suppress(ConnectionError):  # reading will tell what happened
             self._process.stdin.write(frame(task))
             await self._process.stdin.drain()
         while (found := await self._read()).verdict is None:
@@ -106,7 +106,7 @@ class Worker:
         return found
 
     async def end(self) -> None:
-        """Kills it, unless it is ending by itself, and waits for its end."""
+        """Kills the worker unless it is ending already, and waits for its end."""
         if not self._ending:
             self.kill()
         try:
@@ -122,7 +122,7 @@ class Worker:
 
 
 class Pool:
-    """As many workers as are needed, at most `size`; started when there is something to do."""
+    """Starts as many workers as are needed, at most `size`."""
 
     def __init__(self, size: int, cpu_s: float, memory_mb: int) -> None:
         self._size = size
@@ -137,7 +137,7 @@ class Pool:
         self._refused_until = 0.0  # loop seconds
 
     async def ask(self, task: Task) -> Outcome:
-        """What became of the task; waits for a free worker, in the order of asking."""
+        """Runs a task and returns its outcome; waits for a free worker in the order of calls."""
         if self._tasks >= MAX_TASKS:
             return "crowded"
         self._tasks += 1
@@ -165,7 +165,7 @@ class Pool:
             self._busy.discard(worker)
             if keep and not self._closed:
                 self._idle.append(worker)
-            else:  # also after a cancellation: it is in the middle of something nobody wants
+            else:  # also after a cancellation: the worker still runs a task that is not wanted
                 await worker.end()
         return outcome
 
@@ -196,18 +196,18 @@ class Pool:
         return "no_worker"
 
     async def aclose(self) -> None:
-        """Ends all workers; what they were doing, and what waits, is answered with `closed`."""
+        """Ends all workers; running and waiting tasks end with `closed`."""
         self._closed = True
         for worker in [*self._idle, *self._busy]:
             await worker.end()
         self._idle.clear()
-        for _ in range(self._size):  # whoever was in the middle of something is done after this
+        for _ in range(self._size):  # running tasks have ended after this
             await self._turns.acquire()
         for _ in range(self._size):
             self._turns.release()
 
     def statistics(self) -> Mapping[str, int]:
-        """How many workers were ever started, are idle and busy, and the tasks in them and waiting."""
+        """Counts of workers started, idle and busy, and of tasks running and waiting."""
         return {
             "started": self._started,
             "idle": len(self._idle),

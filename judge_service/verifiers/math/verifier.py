@@ -1,9 +1,8 @@
-"""Mathematical equivalence with the reference, by the library math-verify, whatever the notation.
+"""`math`: checks mathematical equivalence with the reference, in any notation, with math-verify.
 
-What needs no algebra is compared here; the rest goes to worker processes (`pool`), because the
-library refuses to run off the main thread and cannot bound what hostile expressions cost. An answer
-that uses up its CPU time or memory is a bad answer, score 0, when the reference alone could be read:
-nobody needs a tower of powers to say the same as the reference.
+Texts that need no algebra are compared here. Others go to worker processes (`pool`), because the library runs
+only in a main thread and cannot bound the cost of hostile expressions. An answer that exhausts its CPU time
+or memory scores 0 if the reference alone could be read: an equal answer never needs a tower of powers.
 """
 
 import os
@@ -27,13 +26,13 @@ if find_spec("math_verify") is None:  # imported by the workers only
 MARKED: Strategies = ("boxed", "hashes", "answer_tag")
 
 SAID_WHERE = re.compile(r"\\f?boxed|(?<!\\)\$")
-"""What tells the library where the mathematics is."""
+"""Marks of mathematics that the library looks for."""
 
 TAIL_CHARS = 4_000
-"""Where no answer is marked as such, the library looks for one in so much of the response's end."""
+"""Characters of a response's end in which the library looks for an unmarked answer."""
 
 SPACED_UNIT = re.compile(r"(?<=\d)\s{1,9}(?=i(?![A-Za-z]))")
-"""The library takes `9i` as imaginary, but not `9 i`."""
+"""The library reads `9i` as imaginary, but not `9 i`."""
 
 MAX_REFERENCE_CHARS = 20_000
 """A reference may be a whole solution."""
@@ -46,7 +45,7 @@ UNVERIFIED: Mapping[str, str] = {
     "starved": "deadline",
     "closed": "interrupted",
 }
-"""The outcomes that say nothing of the answer, and the reason of each."""
+"""Outcomes that do not concern the answer, with the reason of each."""
 
 DETAILS: Mapping[str, str] = {
     "equal": "the answer equals the reference",
@@ -75,7 +74,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     strategies: Annotated[
         Strategies,
         Meta(
-            description="Where the answer may stand, in order; where none finds one, math-verify looks."
+            description="Where the answer may stand, in order; without a match math-verify searches."
         ),
     ] = MARKED
     max_values: Annotated[
@@ -140,7 +139,7 @@ class Mathematics:
         await self._pool.aclose()
 
     def statistics(self) -> Mapping[str, int]:
-        """Of the worker processes."""
+        """Statistics of the worker processes."""
         return self._pool.statistics()
 
     def __repr__(self) -> str:
@@ -153,16 +152,16 @@ def _gold(reference: str) -> str:
 
 
 def _boxed(text: str) -> str:
-    """The text in the form in which the library finds it whole."""
+    """The text in a box, so that the library reads all of it."""
     text = SPACED_UNIT.sub("", _in_unicode(text))
     return text if SAID_WHERE.search(text) else rf"\boxed{{{text}}}"
 
 
 def _in_unicode(text: str) -> str:
-    """The text without lone surrogates, which no message can carry."""
+    """The text without lone surrogates, which a message cannot hold."""
     return text.encode("utf-8", "replace").decode()
 
 
 def make(options: Options) -> Mathematics:
-    """The verifier; it starts no process before there is something to compare."""
+    """Makes the verifier; it starts no process before the first comparison."""
     return Mathematics(options)

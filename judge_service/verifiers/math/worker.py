@@ -1,12 +1,12 @@
-"""The process in which mathematics is compared: `python -m ...math.worker CPU_S MEMORY_MB`.
+"""The worker process that compares mathematics: `python -m ...math.worker CPU_S MEMORY_MB`.
 
-Comparing what a model wrote can take for ever and all memory, so it happens here, where the kernel
-stops it: the memory by RLIMIT_AS, the CPU time of one task by a timer whose signal ends the process.
-It reads tasks from its standard input and answers each twice on its standard output: once when the
-reference has been read, so that whose fault an early end is can be told, and once with the verdict.
+A comparison can take unbounded time and memory, so the kernel limits it: RLIMIT_AS bounds the memory, and a
+timer whose signal ends the process bounds the CPU time of a task. The worker reads tasks from standard input
+and answers each twice on standard output: once when the reference has been read, so that an early end can be
+attributed to reference or answer, and once with the verdict.
 
-Nothing is evaluated as Python: the library reads LaTeX with a grammar, and plain expressions only
-where a pattern found nothing but digits and operators.
+Nothing is evaluated as Python: the library parses LaTeX with a grammar, and plain expressions only if a
+pattern found digits and operators alone.
 """
 
 import resource
@@ -25,14 +25,14 @@ LENGTH_BYTES = 4
 Verdict = Literal[
     "equal", "different", "no_answer", "no_reference", "answer_exhausts", "reference_exhausts"
 ]
-"""The last two: what was being read needs more memory than there is; that is how a task also ends
-whose worker was ended for it."""
+"""The last two mean that the text needs more memory than there is; a task whose worker was killed ends with
+the same outcome."""
 
 EXHAUSTED = (MemoryError, RecursionError)
 
 
 class Task(Struct, frozen=True, array_like=True):
-    """answer, reference: texts with the mathematics in them. tolerance: relative, of numbers."""
+    """A comparison. answer, reference: texts with mathematics. tolerance: relative, of numbers."""
 
     answer: str
     reference: str
@@ -40,9 +40,9 @@ class Task(Struct, frozen=True, array_like=True):
 
 
 class Found(Struct, frozen=True, array_like=True):
-    """verdict: `None` means that only the reference has been read so far.
+    """An answer to a task. verdict: `None` means that only the reference has been read so far.
 
-    worn: this process has used so much memory that it should be replaced.
+    worn: whether this process has used so much memory that it should be replaced.
     """
 
     verdict: Verdict | None
@@ -50,19 +50,19 @@ class Found(Struct, frozen=True, array_like=True):
 
 
 def frame(message: Struct) -> bytes:
-    """A message as it goes through a pipe: its length, then its MessagePack."""
+    """A message in the form of the pipe: its length, then its MessagePack."""
     body = msgspec.msgpack.encode(message)
     return len(body).to_bytes(LENGTH_BYTES, "big") + body
 
 
 def _resident_bytes() -> int:
-    """Memory in use now; the peak that `getrusage` tells is inherited from whoever started us."""
+    """Memory in use now; the peak of `getrusage` would include that of the parent process."""
     with open("/proc/self/statm", "rb") as statm:  # noqa: PTH123  read for every task
         return int(statm.read().split()[1]) * resource.getpagesize()
 
 
 def find(task: Task, mathematics: Mathematics, tell: Callable[[Verdict | None], None]) -> None:
-    """One task: says when the reference has been read, then the verdict."""
+    """Runs one task: reports when the reference has been read, then the verdict."""
     try:
         reference = mathematics.read(task.reference)
     except EXHAUSTED:
@@ -83,7 +83,7 @@ def find(task: Task, mathematics: Mathematics, tell: Callable[[Verdict | None], 
 def serve(
     tasks: BinaryIO, answers: BinaryIO, mathematics: Mathematics, cpu_s: float, memory_bytes: int
 ) -> None:
-    """Answers until there are no more tasks."""
+    """Answers tasks until the input ends."""
     decoder = msgspec.msgpack.Decoder(Task)
 
     def tell(verdict: Verdict | None) -> None:
@@ -99,11 +99,14 @@ def serve(
 
 
 def main(cpu_s: float, memory_mb: int, library: type[Mathematics] = Mathematics) -> None:
-    """Puts the limits in force and serves."""
+    """Sets the limits and serves."""
     memory_bytes = memory_mb << 20
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    answers, sys.stdout = sys.stdout.buffer, sys.stderr  # a library that prints must not be heard
+    answers, sys.stdout = (
+        sys.stdout.buffer,
+        sys.stderr,
+    )  # output of a library must not reach the pipe
     serve(sys.stdin.buffer, answers, library(), cpu_s, memory_bytes)
 
 

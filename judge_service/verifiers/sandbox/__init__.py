@@ -1,1 +1,1 @@
-"""Sandboxes: where code of candidates runs."""
+"""Sandboxes that run candidates' code."""

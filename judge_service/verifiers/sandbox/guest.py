@@ -1,9 +1,9 @@
-"""The program inside a CPython room (WASI, bare process): answers requests, one line of JSON each.
+"""The program inside a sandboxed CPython (WASI, bare process): answers requests, one line of JSON each.
 
-It is sent to the room as text and must import nothing of ours. `pack` and `unpack` are used on both sides.
+It is sent to the interpreter as text and must import nothing of ours. Both sides use `pack` and `unpack`.
 
-Every line it writes begins with the session's nonce; what the code under test prints goes nowhere or into
-a string of bounded length. A line that the code forges can only be a value it might have returned anyway.
+Every line that it writes begins with the session's nonce; output of the code under test is dropped or goes to
+a string of bounded length. A line that the code forges can only be a value that it could have returned.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ DEPTH = 60
 
 
 class Unfit(Exception):
-    """The value is unfit to leave."""
+    """The value cannot leave the interpreter."""
 
 
 def pack(value: Any, depth: int = DEPTH) -> Any:  # noqa: PLR0911  one line per type
-    """A value as JSON, with the types that JSON lacks in objects of one key."""
+    """A value as JSON; types that JSON lacks become objects with one key."""
     if value is None or isinstance(value, (bool, str)):
         return value if type(value) in (type(None), bool) else str.__str__(value)
     if depth < 0:
@@ -49,7 +49,7 @@ def pack(value: Any, depth: int = DEPTH) -> Any:  # noqa: PLR0911  one line per 
 
 
 def unpack(value: Any) -> Any:
-    """What was packed; raises ValueError, TypeError, RecursionError for anything else."""
+    """The value of packed JSON; raises ValueError, TypeError, RecursionError for anything else."""
     if not isinstance(value, dict):
         if value is None or isinstance(value, (bool, str, int)):
             return value
@@ -78,7 +78,7 @@ CONTAINERS: dict[str, Callable[[Any], Any]] = {
 
 
 class Output(io.StringIO):
-    """What is printed; more than `room` characters raise MemoryError."""
+    """Collects printed text; more than `room` characters raise MemoryError."""
 
     def __init__(self, room: int) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class Output(io.StringIO):
 
 
 def serve(nonce: str, output_bytes: int) -> None:
-    """Answers until the other side closes."""
+    """Answers requests until the input ends."""
     requests, replies = sys.stdin, sys.stdout
 
     def say(line: dict[str, Any]) -> None:
@@ -116,14 +116,14 @@ def serve(nonce: str, output_bytes: int) -> None:
             say({"value": pack(answer(request, room))})
         except Unfit:
             say({"unfit": True})
-        except BaseException as problem:  # noqa: BLE001  `SystemExit` too is only news here
+        except BaseException as problem:  # noqa: BLE001  the code's `SystemExit` is an error too
             say({"error": type(problem).__name__})
 
 
 def answer(request: dict[str, Any], room: dict[str, Any]) -> Any:
-    """One request: statements to run, a program to run, or an expression."""
+    """Answers one request: statements to run, a program to run, or an expression."""
     if "load" in request:
-        exec(compile(request["load"], "<code>", "exec"), room)  # noqa: S102  it is what the room is for
+        exec(compile(request["load"], "<code>", "exec"), room)  # noqa: S102  the purpose of the sandbox
         return None
     if "run" in request:
         printed = sys.stdout
@@ -140,7 +140,7 @@ def answer(request: dict[str, Any], room: dict[str, Any]) -> Any:
 
 
 def limit(memory_bytes: int, cpu_s: float) -> None:
-    """Bounds of a bare process; a room of WASI has its own."""
+    """Sets the limits of a bare process; WASI has its own."""
     import resource  # noqa: PLC0415  WASI has none
 
     for what, most in (

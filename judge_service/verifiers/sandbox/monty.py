@@ -1,7 +1,7 @@
-"""Rooms of Monty: a Python interpreter of its own, in worker processes, that has no files, sockets or system.
+"""The Monty sandbox: its own Python interpreter in worker processes, without files, sockets or system calls.
 
-Half a millisecond for a session; what it lacks of Python (`yield`, `heapq`, most of the library) is a
-failure of kind `lacking`.
+A session takes half a millisecond. Code that needs Python which Monty lacks (`yield`, `heapq`, most of the
+library) fails with the kind `lacking`.
 """
 
 import asyncio
@@ -36,22 +36,22 @@ LACKING = frozenset(
         "TypeError",
     }
 )
-"""What Monty raises where CPython might have gone on. The code may have meant it: CPython will tell."""
+"""Errors that Monty raises where CPython may not. CPython then decides whether the code meant them."""
 
 DIFFERENT = re.compile(r"\b(set|frozenset|re)\b")
 
 LIMITED: Mapping[str, FailureKind] = {"TimeoutError": "time", "MemoryError": "memory"}
 MAX_RECURSION = 400
 MAX_CALLS = 10_000
-"""Frames deep, and calls from one test run into the other room."""
+"""Limits: depth of frames, and calls of one test into the other interpreter."""
 
 SESSIONS_PER_WORKER = 1000
 
 
 class MontySandbox:
-    """A pool of workers, started when first needed.
+    """A pool of Monty workers, started on first use.
 
-    rooms: so many at once; others wait.
+    rooms: most interpreters at once; further ones wait.
     """
 
     name = "monty"
@@ -66,7 +66,7 @@ class MontySandbox:
 
     @asynccontextmanager
     async def room(self, limits: Limits) -> AsyncIterator[Room]:
-        """A fresh session; its worker ends with a block that is left by an error or a cancellation."""
+        """Opens a new session; an error or a cancellation in the block ends its worker."""
         pool = await self._open()
         allowed: monty.ResourceLimits = {
             "max_feed_duration_secs": limits.call_s,
@@ -99,7 +99,7 @@ class MontySandbox:
             return self._pool
 
     def differs(self, source: str) -> bool:
-        """Sets have another order, and a replacement in a regular expression is read otherwise."""
+        """Whether the code uses sets, whose order differs, or replacements of regular expressions."""
         return DIFFERENT.search(source) is not None
 
     def _make(self) -> monty.AsyncMonty:
@@ -138,12 +138,11 @@ def _pack_(value):
             return {kind.__name__: [_pack_(one) for one in value]}
     raise TypeError
 """
-"""What every session begins with.
+"""The first statements of every session.
 
-A value, or an error's message, that Monty hands over itself is converted on the event loop, whatever its
-size: a list of a million numbers stops the service for a second. So the session packs its values
-as `guest.py` does, and prints them, which is bounded. If the code redefines any of this, it can
-only forge a value that it might have returned.
+Monty converts values and messages that it returns on the event loop, whatever their size: a list of a million
+numbers blocks the service for a second. So the session packs its values as `guest.py` does and prints them,
+which is bounded. Code that redefines these functions can only forge a value that it could have returned.
 """
 
 CALL = """
@@ -178,7 +177,7 @@ def _run_():
 
 
 class MontyRoom:
-    """One session."""
+    """A Monty session."""
 
     def __init__(self, session: monty.AsyncMontySession, output_bytes: int) -> None:
         self._session = session
@@ -218,7 +217,7 @@ class MontyRoom:
             raise failure from None
 
     async def _call(self, expression: str, **inputs: Any) -> tuple[Any, str]:
-        """The value of an expression, and what was printed meanwhile."""
+        """The value of an expression and the text printed meanwhile."""
         text = await self._feed(CALL.format(expression=expression), **inputs)
         printed, _, line = text.removesuffix("\n").rpartition("\n")
         reply = decoded(line)
@@ -227,7 +226,7 @@ class MontyRoom:
         return value_of(reply, self._output_bytes), printed
 
     async def _feed(self, code: str, **inputs: Any) -> str:
-        """What a statement prints."""
+        """The text that a statement prints."""
         printed = self._silence()
         try:
             await self._session.feed_run(code, inputs=inputs, print_callback=printed)
@@ -240,14 +239,14 @@ class MontyRoom:
 
 
 class Asking:
-    """Answers a test wherever it stops. in_vain: the other room once had an error for an answer."""
+    """Answers a test's calls. in_vain: whether the other interpreter once answered with an error."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
         self.in_vain = False
 
     async def resume(self, snapshot: Any) -> Any:
-        """Goes on to where the test stops next."""
+        """Continues the test to its next call."""
         if isinstance(snapshot, monty.AsyncNameLookupSnapshot):
             return await snapshot.resume()  # there is no such name
         if not isinstance(snapshot, monty.AsyncFunctionSnapshot):

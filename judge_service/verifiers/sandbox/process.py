@@ -1,8 +1,7 @@
-"""Rooms that are a process with a CPython in it, spoken to over its pipes (`guest.py`).
+"""Sandboxes that are a process with CPython, which communicates over pipes (`guest.py`).
 
-The process serves one sample and is killed afterwards, whatever it says. Two commands make one: the
-WASI worker (`wasi.py`), and a bare interpreter, which keeps nothing out and is for operators who
-know what they run.
+A process serves one sample and is killed afterwards. There are two commands: the WASI worker (`wasi.py`), and
+a bare interpreter, which isolates nothing and is for operators who trust the code that they run.
 """
 
 import asyncio
@@ -29,23 +28,23 @@ from judge_service.verifiers.sandbox.sandbox import (
 
 GUEST = Path(__file__).with_name("guest.py")
 START_S = 30.0
-"""Bound of a room's start, seconds: a tenth of one on an idle machine. It is no time of the code's."""
+"""Limit of a start, seconds; it takes a tenth of one on an idle machine. It is not the code's time."""
 
 GRACE_S = 5.0
-"""Seconds after which a process ends by itself, should nobody be left to kill it."""
+"""Seconds after which a process ends by itself if the parent has died."""
 
 
 def script_command(script: Path, *arguments: str) -> tuple[Sequence[str], Mapping[str, str]]:
-    """The command of a script of ours and its environment: nothing but where packages are found.
+    """The command of one of our scripts, and its environment, which holds only the path of packages.
 
-    `-S -P`: they are where this process finds them, also on Lambda, and nowhere else.
+    `-S -P`: packages are found where this process finds them, also on Lambda, and nowhere else.
     """
     path = os.pathsep.join(entry for entry in sys.path if entry)
     return (sys.executable, "-S", "-P", "-B", "-s", str(script), *arguments), {"PYTHONPATH": path}
 
 
 class Started:
-    """Processes that are running, so that each can be ended."""
+    """The running processes, so that each can be ended."""
 
     def __init__(self) -> None:
         self.running: set[Process] = set()
@@ -54,7 +53,7 @@ class Started:
     async def process(
         self, command: Sequence[str], environ: Mapping[str, str], line_bytes: int
     ) -> AsyncIterator[Process]:
-        """A process with pipes, in a group of its own that is killed at the end of the block."""
+        """Starts a process with pipes, in a process group that is killed at the end of the block."""
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -82,17 +81,17 @@ class Started:
 
 
 def kill(process: Process) -> None:
-    """Ends a process and what it started."""
+    """Kills a process and its children."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 
 
 class ProcessSandbox:
-    """Rooms of one command.
+    """Interpreters started by one command.
 
-    command: for a nonce and limits, the command and its environment; may take long the first time
-        (compiling), and raises Failure when there can be no room.
+    command: gives the command and its environment for a nonce and limits; may take long the first time
+        (compiling), and raises Failure if no interpreter can be started.
     """
 
     def __init__(
@@ -111,7 +110,7 @@ class ProcessSandbox:
 
     @asynccontextmanager
     async def room(self, limits: Limits) -> AsyncIterator[Room]:
-        """A fresh process, ready to be asked."""
+        """Starts a process that is ready for requests."""
         nonce = secrets.token_hex(16)
         command, environ = await self._command(nonce, limits)
         line_bytes = 8 * limits.output_bytes + 4096  # JSON of a value is longer than the value
@@ -121,18 +120,18 @@ class ProcessSandbox:
             yield room
 
     def differs(self, source: str) -> bool:  # noqa: ARG002  it is CPython, whatever the code
-        """Never."""
+        """Never: it is CPython."""
         return False
 
     async def aclose(self) -> None:
-        """Kills what runs."""
+        """Kills running processes."""
         self._started.kill()
         if self._aclose is not None:
             await self._aclose()
 
 
 class ProcessRoom:
-    """One process. After a failure other than `error` and `value` it can only be left."""
+    """A process. After a failure other than `error` and `value` it cannot be used again."""
 
     def __init__(self, process: Process, nonce: bytes, limits: Limits) -> None:
         if process.stdin is None or process.stdout is None:
@@ -184,13 +183,13 @@ class ProcessRoom:
         return await self._reply(within_s)
 
     async def _reply(self, within_s: float) -> dict[str, Any]:
-        """The next line with the nonce; others were written by the code, past its own output."""
+        """The next line with the nonce; other lines were written by the code around its captured output."""
         try:
             async with asyncio.timeout(within_s):
                 while not (line := await self._replies.readline()).startswith(self._nonce):
                     self._noise_bytes += len(line)
                     if not line:
-                        raise Failure("memory")  # it died
+                        raise Failure("memory")  # the process died
                     if self._noise_bytes > self._limits.output_bytes:
                         raise Failure("output")
         except TimeoutError:
@@ -210,7 +209,7 @@ def _packed(value: Any) -> Any:
 
 
 async def bare_command(nonce: str, limits: Limits) -> tuple[Sequence[str], Mapping[str, str]]:
-    """This interpreter, without isolation but for its limits of memory, CPU, files and descriptors."""
+    """The command of this interpreter, limited in memory, CPU, files and descriptors, but not isolated."""
     source = await asyncio.to_thread(GUEST.read_text)
     bounds = (str(limits.output_bytes), str(limits.memory_bytes), str(limits.total_s + GRACE_S))
     return (sys.executable, "-I", "-S", "-B", "-c", source, nonce, *bounds), {}

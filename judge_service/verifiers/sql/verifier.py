@@ -1,10 +1,10 @@
-"""`sql`: a query against the reference query, by their results on several throwaway databases.
+"""`sql`: compares a query with the reference query by their results on several temporary databases.
 
-Rows are compared as a multiset, in order only where the reference orders them; columns go by position, their
-names do not count. One database is too few: on it a wrong query may happen to give the same rows.
-A reference that finds nothing anywhere proves nothing, and the row is then unscored.
+Rows are compared as a multiset, or in order if the reference orders them; columns are compared by position,
+not by name. One database is too few: a wrong query may give the same rows on it. If the reference finds no
+rows in any database, the row is unscored.
 
-Each query runs in a process of its own (`worker.py`), which can only read and is killed when it is late.
+Each query runs in its own process (`worker.py`), which can only read and is killed when its time is over.
 """
 
 import asyncio
@@ -29,14 +29,14 @@ FENCES = frozenset({"sql", "sqlite", "duckdb"})
 MAX_DATABASES = 20
 MAX_SCRIPT = 4_000_000
 MAX_QUERY = 20_000
-"""Bounds: databases of a row; characters of all their scripts, and of a query."""
+"""Limits: databases of a row, characters of all their scripts, characters of a query."""
 
 REMEMBERED = 32
-"""References whose results are kept, because the rollouts of one prompt share one."""
+"""References whose results are cached, because the rollouts of a prompt share one."""
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where the databases are, and how results are compared."""
+    """Options of the verifier `sql`."""
 
     dialect: Annotated[
         Literal["sqlite", "duckdb"], Meta(description="which database runs the queries")
@@ -78,7 +78,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 def make(options: Options) -> "Sql":
-    """The verifier; starts nothing. Raises RubricError if the database is not installed."""
+    """Makes the verifier; starts nothing. Raises RubricError if the database is not installed."""
     if options.dialect == "duckdb" and find_spec("duckdb") is None:
         raise RubricError(
             f"the verifier `sql` needs the package duckdb for its dialect: pip install"
@@ -88,11 +88,11 @@ def make(options: Options) -> "Sql":
 
 
 class Unusable(Exception):
-    """The row gives nothing to compare with; the text says why."""
+    """The row has nothing to compare with; the text says why."""
 
 
 class Sql:
-    """Runs queries, `options.processes` at once."""
+    """Runs queries, at most `options.processes` at once."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -104,7 +104,7 @@ class Sql:
         return f"<Sql on {self._options.dialect}, {len(self._started.running)} running>"
 
     async def __call__(self, sample: Sample, /) -> Check:
-        """How far the results agree; unscored without a reference that runs and finds something."""
+        """Scores how far the results agree; no score without a reference that runs and finds rows."""
         if sample.response is None:
             return Check(score=None, reason="no_response", detail="The row has no query to run.")
         try:
@@ -125,7 +125,7 @@ class Sql:
         return self._compared(results, expected, ordered=ordered)
 
     async def aclose(self) -> None:
-        """Kills what runs."""
+        """Kills running processes."""
         self._started.kill()
 
     def _scripts(self, sample: Sample) -> tuple[str, ...]:
@@ -135,7 +135,7 @@ class Sql:
         if not isinstance(schema, str) or not isinstance(databases, Sequence) or not databases:
             raise Unusable("The row has no schema, or no list of databases.")
         if isinstance(databases, str) or not all(isinstance(one, str) for one in databases):
-            raise Unusable("The row's databases are no list of texts.")
+            raise Unusable("The row's databases are not a list of texts.")
         scripts = tuple(f"{schema}\n;\n{one}" for one in databases)
         if len(scripts) > MAX_DATABASES or sum(map(len, scripts)) > MAX_SCRIPT:
             raise Unusable(
@@ -153,7 +153,7 @@ class Sql:
             if len(rows) < len(results):
                 raise Unusable("The reference query or its database fails.")
             if not any(rows):
-                raise Unusable("The reference query finds nothing in any database.")
+                raise Unusable("The reference query finds no rows in any database.")
             while len(self._known) >= REMEMBERED:
                 del self._known[next(iter(self._known))]
             self._known[key] = rows
@@ -196,7 +196,7 @@ WHY: Mapping[str, str] = {
     "refused": "The query does more than read.",
     "error": "The query fails.",
     "time": "The query took too long.",
-    "size": "The query's result, or what it takes, is too large.",
+    "size": "The query's result or its memory is too large.",
     "script": "The database cannot be made.",
 }
 
@@ -224,7 +224,7 @@ async def _answer(
 
 
 def _results(line: bytes, wanted: int) -> list[Mapping[str, Any]]:
-    """What the process said, which is believed only if it has the right form."""
+    """The results in the process's output, if it has the right form."""
     try:
         results = json.loads(line)["results"]
         if len(results) == wanted and all(isinstance(one, dict) for one in results):

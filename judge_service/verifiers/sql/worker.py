@@ -1,11 +1,11 @@
-"""The program of one query's process: throwaway databases in memory, one query on each, rows as JSON.
+"""The program of a query's process: runs one query on several in-memory databases, and writes JSON.
 
-It is run by its path and imports nothing of ours. One line of JSON comes in, one goes out:
+It is run by its path and imports nothing of ours. It reads one line of JSON and writes one:
 
     {"dialect", "scripts": [text, ...], "query", "max_rows", "max_bytes", "timeout_s", "memory_bytes"}
     {"results": [{"rows": [...]} or {"failure": "refused" | "error" | "time" | "size" | "script"}, ...]}
 
-The scripts (schema and rows) are trusted; the query is not. It may read, and nothing else.
+The scripts (schema and rows) are trusted. The query is not; it may only read.
 """
 
 import json
@@ -27,15 +27,15 @@ READING = frozenset(
 )
 REFUSED_FUNCTIONS = frozenset({"fts3_tokenizer", "load_extension", "readfile", "writefile", "edit"})
 STEPS = 10_000
-"""Instructions of SQLite's machine between two looks at the clock: well under a millisecond."""
+"""Instructions of SQLite's virtual machine between two checks of the clock: well under a millisecond."""
 
 AT_ONCE = 500
 LIBRARY_BYTES = 2 * 2**30
-"""Address space of the interpreter and of DuckDB, beside what a query may use."""
+"""Address space of the interpreter and DuckDB, in addition to a query's memory."""
 
 
 class Failed(Exception):
-    """kind: the word that goes out."""
+    """A query failed. kind: the word in the output."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind)
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def limit(memory_bytes: int, cpu_s: float) -> None:
-    """No file can be written, and the kernel ends what uses too much memory or CPU."""
+    """Sets the kernel's limits: no file can be written, and memory and CPU are bounded."""
     for what, most in (
         (resource.RLIMIT_AS, memory_bytes + LIBRARY_BYTES),
         (resource.RLIMIT_CPU, int(cpu_s) + 2),
@@ -69,7 +69,7 @@ def limit(memory_bytes: int, cpu_s: float) -> None:
 
 
 def on_sqlite(script: str, request: dict[str, Any]) -> list[Any]:
-    """The query's rows in a database that the script made."""
+    """Runs the query on a SQLite database that the script makes."""
     connection = sqlite3.connect(":memory:")
     try:
         connection.executescript(script)
@@ -105,8 +105,8 @@ def _kind(problem: Exception) -> str:
 
 
 def on_duckdb(script: str, request: dict[str, Any]) -> list[Any]:
-    """The same in DuckDB, without access to files, network, extensions or Python's variables."""
-    import duckdb  # noqa: PLC0415  only when it is asked for; it takes a tenth of a second
+    """Runs the query on DuckDB, without access to files, network, extensions or Python's variables."""
+    import duckdb  # noqa: PLC0415  only if it is used; it takes a tenth of a second
 
     memory = f"{request['memory_bytes'] // 2**20}MB"
     connection = duckdb.connect(":memory:", config={"threads": 1, "memory_limit": memory})
@@ -145,7 +145,7 @@ def on_duckdb(script: str, request: dict[str, Any]) -> list[Any]:
 
 
 def fetched(cursor: Any, request: dict[str, Any]) -> list[Any]:
-    """All rows, as values of JSON; more than there may be are a failure."""
+    """All rows as JSON values; too many are a failure."""
     rows: list[Any] = []
     left = request["max_bytes"]
     for row in _rows(cursor):
@@ -163,7 +163,7 @@ def _rows(cursor: Any) -> Iterator[Sequence[Any]]:
 
 
 def portable(value: Any) -> Any:
-    """Numbers and text as they are; a truth value is a number; all else as text of its own kind."""
+    """A value as JSON: numbers and text unchanged, truth values as numbers, all others as typed text."""
     if value is None or type(value) in (int, float, str):
         return value
     if isinstance(value, bool):

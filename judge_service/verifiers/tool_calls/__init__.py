@@ -1,1 +1,1 @@
-"""The verifier of tool calls: reads them and matches them with those expected."""
+"""The verifier of tool calls: reads calls and matches them with the expected ones."""

@@ -1,4 +1,4 @@
-"""How well calls match the expected ones: arguments in any order, calls in the best pairing."""
+"""Matches calls with the expected ones: arguments in any order, calls in the best pairing."""
 
 import re
 import unicodedata
@@ -10,16 +10,17 @@ from msgspec import Struct
 from judge_service.verifiers.tool_calls.reading import Call
 
 Types = Literal["exact", "numbers", "text"]
-"""Which values of different types are equal: none, 1 and 1.0, or also "1" and 1, "true" and true."""
+"""Values of different types that are equal: none, 1 and 1.0, or also "1" and 1, "true" and true."""
 
 PUNCTUATION = re.compile(r"[,./_*^'\"\s-]+")
-"""What does not tell texts apart, unless it stands by a number."""
+"""Characters that are ignored in a comparison of texts, except next to a number."""
 
 
 class Expected(Struct, frozen=True):
-    """A call to be made. allowed: the values that each argument may have; `""` among them says that
-    the argument may be left out. nested: allowed values that are objects hold lists of allowed values
-    in their turn.
+    """An expected call.
+
+    allowed: the values that each argument may have; `""` among them means that it may be omitted.
+    nested: whether allowed values that are objects hold lists of allowed values themselves.
     """
 
     name: str
@@ -28,13 +29,13 @@ class Expected(Struct, frozen=True):
 
 
 class Comparison(Struct, frozen=True):
-    """How values are compared. exact_text: upper and lower case and punctuation matter."""
+    """Compares values. exact_text: whether case and punctuation matter."""
 
     types: Types
     exact_text: bool
 
     def credit(self, call: Call, expected: Expected) -> float:
-        """In [0, 1]: the share of name and arguments that are right; 0 for another name."""
+        """The share of name and arguments that are right, in [0, 1]; 0 for another name."""
         if _plain_name(call.name) != _plain_name(expected.name):
             return 0.0
         wanted = {
@@ -52,7 +53,7 @@ class Comparison(Struct, frozen=True):
         )
 
     def equal(self, value: Any, allowed: Any, *, nested: bool) -> bool:
-        """Whether the value is the allowed one."""
+        """Whether a value equals an allowed one."""
         if isinstance(allowed, dict):
             return isinstance(value, dict) and self._objects(value, allowed, nested=nested)
         if isinstance(allowed, list):
@@ -95,7 +96,7 @@ def plain(text: str) -> str:
 
 
 def _kept(run: re.Match[str]) -> str:
-    """What stays of punctuation: what parts two numbers, and the sign or point before one."""
+    """The punctuation that stays: separators between two numbers, and the sign or point before a number."""
     text, said = run.string, run[0]
     if not text[run.end() : run.end() + 1].isdigit():
         return ""
@@ -105,12 +106,12 @@ def _kept(run: re.Match[str]) -> str:
 
 
 def _plain_name(name: str) -> str:
-    """OpenAI allows no dots in names, so they arrive as underscores."""
+    """A function's name with underscores for dots, because OpenAI allows no dots."""
     return name.strip().replace(".", "_")
 
 
 def _spelled(value: Any) -> Any:
-    """A number or a truth value that may be written as text, as what it says."""
+    """The number or truth value that a text spells."""
     text = str(value).strip().casefold()
     try:
         return float(text)
@@ -119,7 +120,7 @@ def _spelled(value: Any) -> Any:
 
 
 def best_total(credits_: Sequence[Sequence[float]]) -> float:
-    """The largest sum of credits when every row is given a column of its own, as far as they go.
+    """The largest sum of credits when each row is assigned a different column, as far as columns suffice.
 
     The Hungarian method with shortest augmenting paths; at most 32 x 32.
     """
@@ -139,7 +140,7 @@ def _augment(
     columns: list[float],
     row_of: list[int],
 ) -> None:
-    """Gives row `start` a column, moving others along the cheapest path; keeps the potentials."""
+    """Assigns row `start` a column along the cheapest augmenting path and updates the potentials."""
     size = len(costs)
     distance, previous, done = [float("inf")] * size, [-1] * size, [False] * size
     row, column, reached = start, -1, 0.0

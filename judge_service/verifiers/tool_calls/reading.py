@@ -1,7 +1,7 @@
-"""Tool calls as models and data sets write them: JSON of the usual forms, or Python call syntax.
+"""Reads tool calls in the forms of models and data sets: JSON, or Python call syntax.
 
-Python syntax is parsed, never run, and only literals are taken as arguments. Everything is bounded:
-text beyond `MAX_CHARS`, more calls than `MAX_CALLS` and deep nesting are not read.
+Python syntax is parsed, never run, and arguments must be literals. Text beyond `MAX_CHARS`, more calls than
+`MAX_CALLS` and deep nesting are not read.
 """
 
 import ast
@@ -14,10 +14,10 @@ import msgspec
 from msgspec import Struct
 
 MAX_CHARS = 20_000
-"""Tool calls stand at a response's end, where the wire puts them; so much of it is looked at."""
+"""Characters of a response's end that are read; the wire puts tool calls there."""
 
 MAX_PYTHON_CHARS = 4_000
-"""Python's parser takes up to 5 us a character, and stack for depth; JSON's takes neither."""
+"""Limits of Python syntax: its parser takes up to 5 us a character, and stack for depth."""
 
 MAX_CALLS = 32
 
@@ -30,18 +30,18 @@ UNREADABLE = (ValueError, SyntaxError, RecursionError, MemoryError)
 
 
 class Call(Struct, frozen=True):
-    """One call; arguments without a name are named by their place, `#0`, `#1`."""
+    """A call; arguments without a name are named by their position, `#0`, `#1`."""
 
     name: str
     arguments: Mapping[str, Any]
 
 
 class TooManyCalls(ValueError):
-    """There are more than `MAX_CALLS`."""
+    """There are more calls than `MAX_CALLS`."""
 
 
 def calls_in(text: str) -> list[Call]:
-    """The calls of a response, wherever they stand: in tags, as all of it, in fences, on lines.
+    """The calls of a response: in tags, as the whole text, in fences, or on lines.
 
     Empty when there are none. Raises TooManyCalls.
     """
@@ -58,9 +58,9 @@ def calls_in(text: str) -> list[Call]:
 
 
 def calls_of(value: Any) -> list[Call] | None:
-    """The calls in a JSON value, `None` when it is something else.
+    """The calls in a JSON value, `None` if it holds something else.
 
-    One call or a list of them, in the form of OpenAI, Bedrock, Anthropic, or `{name: arguments}`.
+    It is one call or a list, in the form of OpenAI, Bedrock, Anthropic, or `{name: arguments}`.
     """
     items = value if isinstance(value, list) else [value]
     calls = [call for item in items if (call := _call(item)) is not None]
@@ -107,8 +107,10 @@ def _decoded(text: str) -> Any:
 
 
 def _python_calls(text: str) -> Iterator[Call]:
-    """Raises one of UNREADABLE for anything but calls with literal arguments."""
-    with warnings.catch_warnings(action="ignore"):  # of escapes in strings: it is not our program
+    """The calls in Python syntax. Raises one of UNREADABLE unless they are calls with literal arguments."""
+    with warnings.catch_warnings(
+        action="ignore"
+    ):  # about escapes in strings: it is not our program
         statements = ast.parse(text).body
     for statement in statements:
         if not isinstance(statement, ast.Expr):

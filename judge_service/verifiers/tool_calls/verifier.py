@@ -1,7 +1,7 @@
-"""Whether a response makes the tool calls it should, with credit for each name and argument.
+"""`tool_calls`: checks whether a response makes the expected tool calls; credits names and arguments.
 
-The expected calls come from the reference: BFCL's form, where every argument has a list of allowed
-values, or calls as OpenAI, Bedrock and Anthropic write them.
+The reference holds the expected calls, in BFCL's form, where every argument has a list of allowed values, or
+in the forms of OpenAI, Bedrock and Anthropic.
 """
 
 from collections.abc import Sequence
@@ -42,12 +42,12 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         bool, Meta(description="Upper and lower case and punctuation matter in text arguments.")
     ] = False
     partial: Annotated[
-        bool, Meta(description="Credit for each name and argument; else all right or nothing.")
+        bool, Meta(description="Credit for each name and argument; else all or nothing.")
     ] = True
 
 
 def make(options: Options) -> Pure:
-    """The verifier."""
+    """Makes the verifier."""
     comparison = Comparison(options.types, options.exact_text)
 
     def check(sample: Sample) -> Check:
@@ -70,7 +70,7 @@ def make(options: Options) -> Pure:
 
 
 def _score(calls: Sequence[Call], expected: Sequence[Expected], comparison: Comparison) -> float:
-    """The credit of the best pairing; a call too many costs as much as one that is missing."""
+    """The credit of the best pairing; a surplus call costs as much as a missing one."""
     if not calls or not expected:
         return float(not calls and not expected)
     credits_ = [[comparison.credit(call, wanted) for wanted in expected] for call in calls]
@@ -78,7 +78,7 @@ def _score(calls: Sequence[Call], expected: Sequence[Expected], comparison: Comp
 
 
 def _gold(sample: Sample, field: str) -> Any:
-    """The expected calls as a JSON value or as text, `None` when there are none."""
+    """The expected calls as a JSON value or text, `None` if there are none."""
     gold = sample.metadata.get(field) if field else sample.reference
     if not isinstance(gold, str):
         return gold
@@ -89,7 +89,7 @@ def _gold(sample: Sample, field: str) -> Any:
 
 
 def _expected(gold: Any) -> list[Expected] | None:
-    """`None` when it is no list of calls. An empty list expects that nothing is called."""
+    """Reads the expected calls; `None` if they are not a list of calls. An empty list expects no call."""
     try:
         calls = calls_in(gold) or None if isinstance(gold, str) else calls_of(gold)
     except TooManyCalls:

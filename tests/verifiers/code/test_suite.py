@@ -106,12 +106,12 @@ def test_objects_are_examples_or_programs() -> None:
         ([], "neither text"),
         (["assert f(1)", {}], "neither text"),
         ([{"call": 1, "expected": 2}], "an object has neither"),
-        ("assert", "no Python"),
+        ("assert", "not valid Python"),
         ("assert f(1)\n" * 1001, "at most 1000"),
         ("#" * 200_001, "more than 200000 characters"),
-        ("assert 1 == 1", "none among them"),
-        ("f(1)", "none among them"),
-        ("def check(candidate):\n    assert candidate(1)", "which function"),
+        ("assert 1 == 1", "none of them calls"),
+        ("f(1)", "none of them calls"),
+        ("def check(candidate):\n    assert candidate(1)", "no field names"),
     ],
 )
 def test_what_is_no_test_is_said(tests: Any, problem: str) -> None:

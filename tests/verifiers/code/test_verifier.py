@@ -144,7 +144,7 @@ async def test_set_up_is_known_to_code_and_tests(verifier: Verifier) -> None:
         ("def add(a, b):\n    return 1 / 0", "it raised ZeroDivisionError"),
         ("def add(a, b):\n    return c", "it raised NameError"),
         ("def add(a, b) return a", "it raised SyntaxError"),
-        ("def add(a, b):\n    return object()", "it returned no plain value"),
+        ("def add(a, b):\n    return object()", "it returned a value that is not plain data"),
         ("def add(a, b):\n    while True: pass", "it took too long"),
         (
             "def add(a, b):\n    return 'x' * 10**9",

@@ -198,7 +198,7 @@ def test_a_query_can_only_read_and_ends_in_time(
 async def test_hostile_queries_are_bad_answers_with_a_reason(verifier: Verifier) -> None:
     for name, detail in (
         ("write", "The query does more than read."),
-        ("many rows", "The query's result, or what it takes, is too large."),
+        ("many rows", "The query's result or its memory is too large."),
         ("no query", "The query fails."),
     ):
         check = await verifier(row(HOSTILE[name]))
