@@ -294,7 +294,13 @@ class Gate(Generic[B, R]):
         turn: Turn[Permit] = Turn()
         waiter = Waiter(costs, self._buckets.size(costs), request.arrived_at, turn)
         self._join(waiter, request)
-        return await turn.wait(leave=partial(self._leave, waiter), give_back=self._give_back)
+        permit = await turn.wait(leave=partial(self._leave, waiter), give_back=self._give_back)
+        if self._breaker.state == "open":  # another call has opened it since the permit was given
+            refusal = self._breaker.refusal(_now_s())
+            if refusal is not None:
+                self._give_back(permit)
+                raise refusal
+        return permit
 
     def _refuse_if_too_late(self, costs: tuple[int, ...], request: Request[B]) -> None:
         share = self._queue.share_ahead(request.lane, request.job, request.arrived_at)
@@ -321,7 +327,7 @@ class Gate(Generic[B, R]):
             self._let_in()
 
     def _give_back(self, permit: Permit) -> None:
-        """A caller was cancelled in the moment of its turn: nothing was sent."""
+        """A caller was cancelled, or the breaker opened, in the moment of its turn: nothing was sent."""
         self._cancel(permit, sent=False)
 
     def _let_in(self) -> None:
