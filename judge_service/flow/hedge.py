@@ -22,6 +22,10 @@ MAX_SAVED = 10.0
 """Most copies that the budget saves up. More would leave together when a judge becomes slow."""
 
 
+HAIR_S = 1e-6
+"""Timers may be early by less."""
+
+
 class HedgeStatistics(Struct, frozen=True, kw_only=True):
     """calls: all. copies: second copies sent. won: those that answered first.
 
@@ -83,7 +87,7 @@ class Hedge:
             return await call_next(request)
         copies = [_Copy(request, call_next)]
         try:
-            await self._wait_for_room(copies[0].task, after_s)
+            await self._wait_for_room(copies[0], after_s)
             if copies[0].task.done():
                 return copies[0].task.result()
             copies.append(_Copy(request, call_next))
@@ -93,13 +97,29 @@ class Hedge:
             if ending:
                 await asyncio.wait(ending)
 
-    async def _wait_for_room(self, first: asyncio.Task[R], after_s: float) -> None:
-        """Until the call has ended, or a copy is due and there is room for it."""
+    async def _wait_for_room(self, first: "_Copy[B, R]", after_s: float) -> None:
+        """Until the call has ended, or a copy is due and there is room for it.
+
+        A call that waits in the gate's queue is not slow, and a copy would only wait behind it: its time
+        counts from when it was sent. Until then it is looked at after 1, 2, 4, ... times `after_s`, because
+        thousands may wait.
+        """
+        wait_s = after_s
         while True:
-            await asyncio.wait((first,), timeout=after_s)
-            if first.done() or self._take():
+            await asyncio.wait((first.task,), timeout=wait_s)
+            if first.task.done():
+                return
+            sent_at = first.request.sent_at
+            if not sent_at:
+                wait_s *= 2
+                continue
+            wait_s = sent_at + after_s - asyncio.get_running_loop().time()
+            if wait_s > HAIR_S:
+                continue
+            if self._take():
                 return
             self._refused += 1
+            wait_s = after_s
 
     def _take(self) -> bool:
         if self._saved < 1 or not self._may_hedge():

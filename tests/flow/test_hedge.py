@@ -2,6 +2,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from statistics import median
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,8 @@ class Judge:
 
     async def __call__(self, request: Request[str]) -> int:
         number = len(self.begun_s)
-        self.begun_s.append(asyncio.get_running_loop().time() - START_S)
+        request.sent_at = asyncio.get_running_loop().time()
+        self.begun_s.append(request.sent_at - START_S)
         self.envelopes.append(request)
         latency_s, error = self.ends[number]
         try:
@@ -67,8 +69,10 @@ class Judge:
 def run(hedge: Hedge, judge: Judge) -> tuple[int, float]:
     async def scenario() -> tuple[int, float]:
         answer = await hedge(Request("q", arrived_at=7.0), judge)
+        took_s = asyncio.get_running_loop().time() - START_S
+        await hedge._detached.abandon()  # the copy that lost was sent, so it goes on
         assert len(asyncio.all_tasks()) == 1
-        return answer, asyncio.get_running_loop().time() - START_S
+        return answer, took_s
 
     return run_virtual(scenario())
 
@@ -183,13 +187,57 @@ def test_a_quiet_time_saves_up_ten_copies_and_no_more() -> None:
 @pytest.mark.parametrize("moment_s", [0.0, 0.5, 1.0, 1.2, 1.5])
 def test_cancelled_at_any_await_both_copies_end(moment_s: float) -> None:
     async def scenario() -> None:
-        judge = Judge((8, None), (0.5, None))
-        task = asyncio.create_task(new()(Request("q"), judge))
+        judge, detached = Judge((8, None), (0.5, None)), Detached()
+        task = asyncio.create_task(new(detached=detached)(Request("q"), judge))
         asyncio.get_running_loop().call_later(moment_s, task.cancel)
         await asyncio.wait((task,))
+        assert detached.statistics().abandoned + 1 == len(asyncio.all_tasks())
+        await detached.abandon()
         assert len(asyncio.all_tasks()) == 1
 
     run_virtual(scenario())
+
+
+def test_the_time_in_a_queue_is_not_held_against_a_call() -> None:
+    """Sent after 30 s, answered 0.9 s later: no copy. Sent after 30 s and slow: a copy 1 s later."""
+
+    async def took(latency_s: float) -> tuple[list[float], int]:
+        judge, hedge = Judge((latency_s, None), (0.5, None)), new()
+
+        async def queued(request: Request[str]) -> int:
+            if not judge.begun_s:
+                await asyncio.sleep(30)
+            return await judge(request)
+
+        await hedge(Request("q"), queued)
+        await hedge._detached.abandon()
+        return judge.begun_s, hedge.statistics().refused
+
+    assert run_virtual(took(0.9)) == ([30], 0)
+    begun_s, _ = run_virtual(took(8))
+    assert begun_s == pytest.approx([30, 31])
+
+
+def test_a_call_that_waits_in_a_queue_is_seldom_looked_at() -> None:
+    async def scenario() -> int:
+        async def queued(_request: Request[str]) -> int:
+            await asyncio.sleep(1000)
+            return 1
+
+        looks = 0
+        loop = asyncio.get_running_loop()
+        call_later = loop.call_later
+
+        def counted(*arguments: Any, **options: Any) -> asyncio.TimerHandle:
+            nonlocal looks
+            looks += 1
+            return call_later(*arguments, **options)
+
+        loop.call_later = counted  # type: ignore[method-assign] # a spy
+        await new()(Request("q"), queued)
+        return looks
+
+    assert run_virtual(scenario()) <= 12  # and not one a second
 
 
 def test_a_second_cancellation_leaves_copies_that_are_slow_to_end() -> None:
