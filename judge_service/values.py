@@ -273,7 +273,8 @@ class Wait(Struct, frozen=True, kw_only=True):
     """A run waits for its judge, or has stopped waiting.
 
     reason: a word of `UNSCORED_REASONS`. detail: the same in a sentence for a person.
-    waited_s: since the wait began, seconds. next_s: until the judge is asked again, seconds.
+    waited_s: since the wait began, seconds. next_s: until the judge is asked again, seconds; 0 while it is
+        being asked.
     is_over: the run goes on.
     """
 

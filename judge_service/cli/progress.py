@@ -81,9 +81,13 @@ def wait_line(wait: Wait) -> str:
         return f"the judge answers again after {wait.waited_s:,.0f} s, the run goes on"
     why = wait.detail or UNSCORED_REASONS.get(wait.reason, "")
     return (
-        f"waiting for the judge for {wait.waited_s:,.0f} s, no row is lost; it is asked again in"
-        f" {wait.next_s:,.0f} s ({wait.reason}: {why}); Ctrl-C keeps what was judged"
+        f"waiting for the judge for {wait.waited_s:,.0f} s, no row is lost; it is {_asked(wait)}"
+        f" ({wait.reason}: {why}); Ctrl-C keeps what was judged"
     )
+
+
+def _asked(wait: Wait) -> str:
+    return f"asked again in {wait.next_s:,.0f} s" if wait.next_s else "being asked again"
 
 
 class Bar:
@@ -113,7 +117,7 @@ class Bar:
         )
 
     def wait(self, wait: Wait) -> None:
-        waiting = f"waiting ({wait.reason}), asked again in {wait.next_s:,.0f} s"
+        waiting = f"waiting ({wait.reason}), {_asked(wait)}"
         self._bar.update(self._task, description="judging" if wait.is_over else waiting)
 
 

@@ -27,6 +27,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from math import inf
+from typing import NoReturn
 
 from judge_service.errors import JudgeOut
 from judge_service.flow import Handler, Request
@@ -47,6 +48,9 @@ LONGEST_WAIT_S = 60.0
 LONGEST_DAY_WAIT_S = 900.0
 """The same while the day's quota is gone; as long as the breaker asks nobody (`breaker.DAY_OPEN_S`)."""
 
+SOON_S = 5.0
+"""A question that is not answered by then is told of: most are, and end a wait that nobody need hear of."""
+
 QUESTION = Sample(
     id="is the judge back",
     messages=(Message("user", "What is two plus two?"),),
@@ -65,7 +69,7 @@ class Outage:
     """A layer around the grader of one run. Rows without a deadline only: it retries without end.
 
     ask: asks the judge `QUESTION`, past every cache.
-    tell: is told when the run waits, after each question in vain, and when the run goes on.
+    tell: is told when the run waits, as often as that changes, and when the run goes on.
     max_wait_s: of one wait, seconds.
 
     Raises JudgeOut after that time; what `tell` raises.
@@ -140,45 +144,99 @@ class Outage:
 
     async def _lead(self, found: Reward) -> None:
         """Waits for all rows of the run. One at a time does: the row that noticed."""
-        loop = asyncio.get_running_loop()
-        began, wait_s, is_told = loop.time(), FIRST_WAIT_S, False
+        pause, wait_s = _Pause(found, self._tell, self._max_wait_s), FIRST_WAIT_S
         self._is_led = True
         try:
             while not self._going.is_set():
                 begun = self._begin()
-                answer = await self._put_question()
+                answer = await self._put_question(pause)
                 if answer is None:
                     continue
                 if not self._is_blocked(answer):
                     self._note_answer(begun)
                     continue
-                if answer.reason != found.reason:  # otherwise the first sentence says more
-                    found = answer
-                left_s = began + self._max_wait_s - loop.time()
-                if left_s <= 0:
-                    raise JudgeOut(_too_long(found, loop.time() - began))
-                next_s = min(wait_s, left_s)
-                is_told = True
-                await self._tell(_wait(found, loop.time() - began, next_s))
+                await pause.note(answer, wait_s)
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(next_s):
+                    async with asyncio.timeout(pause.bounded(wait_s)):
                         await self._going.wait()
-                wait_s = min(2 * wait_s, _longest(found))
+                wait_s = min(2 * wait_s, _longest(answer))
         finally:
             self._is_led = False
-        if is_told:
-            await self._tell(_wait(found, loop.time() - began, is_over=True))
+        await pause.end()
 
-    async def _put_question(self) -> Reward | None:
+    async def _put_question(self, pause: "_Pause") -> Reward | None:
         """What came of our question; `None` when a row was answered before it."""
         question = self._question = asyncio.ensure_future(self._ask())
         try:
-            await asyncio.wait([question])
+            await asyncio.wait([question], timeout=SOON_S)
+            if not question.done():
+                await pause.tell_of_question()
+                await asyncio.wait([question], timeout=pause.left_s())
+            if not question.done():
+                pause.give_up()
         finally:
             self._question = None
             question.cancel()
             await asyncio.gather(question, return_exceptions=True)
         return None if question.cancelled() else question.result()
+
+
+class _Pause:
+    """One wait: since when, why, and who is told. found: the reward that began it."""
+
+    def __init__(self, found: Reward, tell: Tell, max_wait_s: float) -> None:
+        self._found = found
+        self._tell = tell
+        self._max_wait_s = max_wait_s
+        self._began_s = _now_s()
+        self._is_told = False
+
+    def left_s(self) -> float | None:
+        """Until the run gives up, seconds; `None` for never."""
+        left_s = self._began_s + self._max_wait_s - _now_s()
+        return None if left_s == inf else max(0.0, left_s)
+
+    def bounded(self, wait_s: float) -> float:
+        """So long, or until the run gives up."""
+        left_s = self.left_s()
+        return wait_s if left_s is None else min(wait_s, left_s)
+
+    async def note(self, answer: Reward, next_s: float) -> None:
+        """Our question was asked in vain, and is asked again in `next_s` seconds. Raises JudgeOut."""
+        if answer.reason != self._found.reason:  # otherwise the first sentence says more
+            self._found = answer
+        if self.left_s() == 0.0:
+            self.give_up()
+        await self._say(next_s=self.bounded(next_s))
+
+    async def tell_of_question(self) -> None:
+        """Our question is on its way, and no answer came soon."""
+        await self._say()
+
+    async def end(self) -> None:
+        """The run goes on."""
+        if self._is_told:
+            await self._say(is_over=True)
+
+    def give_up(self) -> NoReturn:
+        """Raises JudgeOut."""
+        waited_s = _now_s() - self._began_s
+        raise JudgeOut(
+            f"the judge could not be asked for {waited_s:,.0f} s"
+            f" ({self._found.reason}: {self._found.detail}); what was judged so far is kept"
+        )
+
+    async def _say(self, *, next_s: float = 0.0, is_over: bool = False) -> None:
+        self._is_told = True
+        await self._tell(
+            Wait(
+                reason=self._found.reason or "unavailable",
+                detail=self._found.detail,
+                waited_s=_now_s() - self._began_s,
+                next_s=next_s,
+                is_over=is_over,
+            )
+        )
 
 
 def _was_asked(reward: Reward) -> bool:
@@ -190,18 +248,5 @@ def _longest(found: Reward) -> float:
     return LONGEST_DAY_WAIT_S if found.reason == "quota_exhausted" else LONGEST_WAIT_S
 
 
-def _wait(found: Reward, waited_s: float, next_s: float = 0.0, *, is_over: bool = False) -> Wait:
-    return Wait(
-        reason=found.reason or "unavailable",
-        detail=found.detail,
-        waited_s=waited_s,
-        next_s=next_s,
-        is_over=is_over,
-    )
-
-
-def _too_long(found: Reward, waited_s: float) -> str:
-    return (
-        f"the judge could not be asked for {waited_s:,.0f} s ({found.reason}: {found.detail});"
-        " what was judged so far is kept"
-    )
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -52,7 +52,7 @@ class Intake:
     def open(self) -> None:
         """Makes the file. Raises HttpError 429 or 503 if there may be no more jobs; JobFileError."""
         with self._store.exclusive():
-            _refuse_excess(self._store.counts(self._caller.tenant), self._caller, self._bounds)
+            refuse_excess(self._store.counts(self._caller.tenant), self._caller, self._bounds)
             self._lock = self._store.take(self._facts.id)
             self._job = self._store.open(self._facts.id, create=self._facts)
 
@@ -129,15 +129,16 @@ def _refuse_length(position: int) -> NoReturn:
     raise HttpError(413, "body_too_large", f"row {position} is longer than {MAX_ROW_BYTES:,} bytes")
 
 
-def _refuse_excess(seen: JobCounts, caller: Caller, bounds: Bounds) -> None:
+def refuse_excess(seen: JobCounts, caller: Caller, bounds: Bounds, *, is_new: bool = True) -> None:
+    """Raises HttpError 429 or 503 if there may be no unfinished job more; is_new: none kept either."""
     theirs = max(1, int(caller.share * bounds.max_jobs))
     if caller.share < 1 and seen.unfinished_of_tenant >= theirs:
         raise _refusal(429, "over_share", f"this caller has {theirs} unfinished jobs already")
-    if caller.share < 1 and seen.kept_of_tenant >= KEPT_FOR_ONE * theirs:
+    if is_new and caller.share < 1 and seen.kept_of_tenant >= KEPT_FOR_ONE * theirs:
         raise _refusal(429, "over_share", "this caller has too many jobs; delete finished ones")
     if seen.unfinished >= bounds.max_jobs:
         raise _refusal(503, "overloaded", f"there are {bounds.max_jobs} unfinished jobs already")
-    if seen.kept >= KEPT_FOR_ONE * bounds.max_jobs:
+    if is_new and seen.kept >= KEPT_FOR_ONE * bounds.max_jobs:
         raise _refusal(503, "overloaded", "too many jobs are kept; delete finished ones")
 
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from judge_service.errors import JudgeServiceError
 
-State = Literal["receiving", "queued", "running", "done", "cancelled", "failed"]
+State = Literal["receiving", "queued", "running", "waiting", "done", "cancelled", "failed"]
 FINISHED = frozenset({"done", "cancelled", "failed"})
 
 WAIT_S = 10.0
@@ -33,6 +33,7 @@ _UNDONE = (
     "SELECT rows.position, row FROM rows LEFT JOIN results USING (position)"
     " WHERE results.position IS NULL AND rows.position > ? ORDER BY rows.position LIMIT ?"
 )
+_FORGET_UNSCORED = "DELETE FROM results WHERE json_extract(CAST(line AS TEXT), '$.score') IS NULL"
 _RESULTS = "SELECT position, line FROM results WHERE position > ? ORDER BY position LIMIT ?"
 
 
@@ -53,7 +54,9 @@ class Facts(Struct, frozen=True, kw_only=True):
     created_at, started_at, finished_at: seconds since 1970, 0 when that has not happened.
     done_before: rows done when its present run began, for the rate.
     judge: what judges it; a run under another judge would mix two measuring instruments.
-    detail: why it failed.
+    reason, until: while it waits for the judge, why (a word of `values.UNSCORED_REASONS`), and when the
+        judge is asked again, seconds since 1970.
+    detail: why it failed, or waits.
     """
 
     id: str
@@ -68,6 +71,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     finished_at: float = 0.0
     done_before: int = 0
     judge: str = ""
+    reason: str = ""
+    until: float = 0.0
     detail: str = ""
 
     @property
@@ -168,6 +173,16 @@ class JobFile:
                     if result.reason is not None:
                         unscored[result.reason] = unscored.get(result.reason, 0) + 1
             return self._write(replace(facts, done=done, unscored=unscored))
+
+    def forget_unscored(self, changed: Callable[[Facts], Facts]) -> Facts:
+        """Drops results without a score, so that their rows are judged again.
+
+        changed: what the facts become in the same transaction, after these rows were taken off them.
+        """
+        with self._transaction():
+            facts = self.facts()
+            forgotten = self._database.execute(_FORGET_UNSCORED).rowcount
+            return self._write(changed(replace(facts, done=facts.done - forgotten, unscored={})))
 
     def undone(self, after: int, limit: int) -> list[tuple[int, bytes]]:
         """At most `limit` rows behind position `after` that have no result, in order."""

@@ -16,7 +16,7 @@ from judge_service.api.jobs.store import JobLock, JobStore
 from judge_service.api.json_response import encode
 from judge_service.service import JudgeService
 from judge_service.telemetry.trace import carry
-from judge_service.values import Reward, Sample
+from judge_service.values import Reward, Sample, Wait
 from judge_service.wire import decode_row, read_json
 from judge_service.wire.native import native_reward
 
@@ -54,7 +54,8 @@ class JobRunner:
         self._reasons = facts.reasons
         self._offload = offload
         self._finished = finished
-        self._is_stopping = False
+        self._is_stopping = self._is_waiting = False
+        self._task: asyncio.Task[None] | None = None
         self._lock: JobLock | None = None
         self._job: JobFile | None = None
 
@@ -62,8 +63,10 @@ class JobRunner:
         return f"<JobRunner {self.id}>"
 
     def stop(self) -> None:
-        """Begins no more rows; those at work are finished."""
+        """Begins no more rows; those at work are finished, unless they wait for a judge that is down."""
         self._is_stopping = True
+        if self._is_waiting and self._task is not None:
+            self._task.cancel()
 
     def take(self) -> bool:
         """Whether the job is ours now; `False` when another worker has it or it has ended. Blocks."""
@@ -102,6 +105,7 @@ class JobRunner:
 
         Raises JobFileError if the disk fails; what was committed is kept. Any other error fails the job.
         """
+        self._task = asyncio.current_task()
         try:
             with carry(request_id=self.id):
                 await self._judge_rows()
@@ -119,7 +123,9 @@ class JobRunner:
 
     async def _judge_rows(self) -> None:
         async with ResultWriter(self._commit) as writer:
-            stream = self._judge.stream(self._rows(), lane="bulk", job=self.tenant)
+            stream = self._judge.stream(
+                self._rows(), lane="bulk", job=self.tenant, tell=self._note_wait
+            )
             async with aclosing(stream) as ready:
                 async for (position, sample), reward in ready:
                     await writer.add(self._result(position, sample, reward))
@@ -133,6 +139,17 @@ class JobRunner:
                 sample = decode_row(read_json(row, max_bytes=len(row)), f"row {position}")
                 yield (position, sample), sample
             after = rows[-1][0]
+
+    async def _note_wait(self, wait: Wait) -> None:
+        """Puts into the job's facts that it waits for the judge, or that it goes on."""
+        if wait.is_over or not self._is_waiting:
+            LOG.warning(
+                "job %s %s", self.id, "goes on" if wait.is_over else f"waits: {wait.reason}"
+            )
+        self._is_waiting = not wait.is_over
+        if self._is_stopping:
+            self.stop()
+        await self._offload(self._file.change, partial(_waited, wait=wait, now=time.time()))
 
     def _result(self, position: int, sample: Sample, reward: Reward) -> Result:
         line = native_reward(
@@ -172,16 +189,39 @@ def _began(facts: Facts, *, judge: str, now: float) -> Facts:
     if facts.judge not in ("", judge):
         detail = f"it was begun by {facts.judge}, and the judge is now {judge}; send the rest again"
         return _failed(facts, detail=detail, now=now)
-    return replace(facts, state="running", started_at=now, done_before=facts.done, judge=judge)
+    return _running(replace(facts, judge=judge), now)
+
+
+def _running(facts: Facts, now: float) -> Facts:
+    return replace(
+        facts,
+        state="running",
+        started_at=now,
+        done_before=facts.done,
+        reason="",
+        until=0.0,
+        detail="",
+    )
+
+
+def _waited(facts: Facts, *, wait: Wait, now: float) -> Facts:
+    if facts.is_finished:  # cancelled meanwhile
+        return facts
+    if wait.is_over:
+        return _running(facts, now)
+    return replace(
+        facts, state="waiting", reason=wait.reason, until=now + wait.next_s, detail=wait.detail
+    )
 
 
 def _failed(facts: Facts, *, detail: str, now: float) -> Facts:
-    return replace(facts, state="failed", finished_at=now, detail=detail)
+    return replace(facts, state="failed", finished_at=now, reason="", until=0.0, detail=detail)
 
 
 def _left(facts: Facts, *, now: float) -> Facts:
-    if facts.state != "running":
+    if facts.is_finished:
         return facts
+    left = replace(facts, reason="", until=0.0, detail="")
     if facts.done == facts.total:
-        return replace(facts, state="done", finished_at=now)
-    return replace(facts, state="queued")
+        return replace(left, state="done", finished_at=now)
+    return replace(left, state="queued")

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from judge_service.api.access import Caller
 from judge_service.api.errors import HttpError
-from judge_service.api.jobs.intake import COME_BACK_S, Bounds, Intake
+from judge_service.api.jobs.intake import COME_BACK_S, Bounds, Intake, refuse_excess
 from judge_service.api.jobs.job_file import Facts, JobFileError
 from judge_service.api.jobs.scheduler import JobScheduler
 from judge_service.api.jobs.store import JobStore
@@ -122,6 +122,25 @@ class JobService:
         self._scheduler.wake()
         return facts
 
+    async def retry(self, job_id: str, caller: Caller) -> Facts:
+        """Has the rows of an ended job judged that have no score; they lose the result they have.
+
+        Raises HttpError 404; 409 if the job has not ended; 429 or 503 if there may be no more jobs at work.
+        """
+        facts = await self.facts(job_id, caller.tenant)
+        if not facts.is_finished:
+            raise HttpError(
+                409,
+                "not_ended",
+                f"the job is {facts.state}; only one that has ended can be retried",
+            )
+        try:
+            facts = await self._ask(self._put_back, job_id, caller)
+        except FileNotFoundError:
+            raise _no_such_job() from None
+        self._scheduler.wake()
+        return facts
+
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Counts an event stream. Raises HttpError 503 if there are too many."""
@@ -157,13 +176,28 @@ class JobService:
             return job.change(partial(_cancelled, now=time.time()))
 
     def _forget(self, job_id: str) -> None:
+        with self._held(job_id):
+            self._store.remove(job_id)
+
+    def _put_back(self, job_id: str, caller: Caller) -> Facts:
+        with self._store.exclusive(), self._held(job_id), self._store.open(job_id) as job:
+            refuse_excess(self._store.counts(caller.tenant), caller, self._bounds, is_new=False)
+            facts = job.forget_unscored(_put_back)
+            self._store.touch(job_id)
+        return facts
+
+    @contextmanager
+    def _held(self, job_id: str) -> Iterator[None]:
+        """Keeps workers off a job that has ended. Raises HttpError 503 while one has it still."""
         lock = self._store.take(job_id)
         if lock is None:
             raise HttpError(
                 503, "overloaded", "the job is just ending; try again in 1 s", retry_after_s=1
             )
-        self._store.remove(job_id)
-        lock.release()
+        try:
+            yield
+        finally:
+            lock.release()
 
     async def _offload(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs what blocks on the jobs' thread; it runs to its end even if its caller is cancelled."""
@@ -207,7 +241,13 @@ async def open_job_service(
 def _cancelled(facts: Facts, *, now: float) -> Facts:
     if facts.is_finished:
         return facts
-    return replace(facts, state="cancelled", finished_at=now)
+    return replace(facts, state="cancelled", finished_at=now, reason="", until=0.0, detail="")
+
+
+def _put_back(facts: Facts) -> Facts:
+    if facts.done == facts.total:
+        return facts
+    return replace(facts, state="queued", finished_at=0.0, detail="")
 
 
 def _disk_fails(message: str) -> HttpError:

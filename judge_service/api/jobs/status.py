@@ -11,7 +11,9 @@ class JobStatus(Struct, frozen=True, kw_only=True):
     done: of `total` samples have a result; `unscored` of these have no score, by reason.
     per_s: of its present run. eta_s: seconds until it is done at that rate; null when not at work.
     created_at, finished_at: seconds since 1970; null when it has not ended.
-    judge: what judges it, null before it began. detail: why it failed.
+    judge: what judges it, null before it began. detail: why it failed, or waits.
+    reason, until: why a job waits that is `waiting`, as for a row without a score, and when its judge is
+        asked again, seconds since 1970; null for all others.
     """
 
     id: str
@@ -24,6 +26,8 @@ class JobStatus(Struct, frozen=True, kw_only=True):
     created_at: float
     finished_at: float | None
     judge: str | None
+    reason: str | None
+    until: float | None
     detail: str
 
 
@@ -41,6 +45,8 @@ def status_of(facts: Facts, now: float) -> JobStatus:
         created_at=facts.created_at,
         finished_at=facts.finished_at or None,
         judge=facts.judge or None,
+        reason=facts.reason or None,
+        until=facts.until or None,
         detail=facts.detail,
     )
 

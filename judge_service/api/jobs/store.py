@@ -9,6 +9,7 @@ import fcntl
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -58,7 +59,7 @@ class JobStore:
     def __init__(self, directory: Path, *, kept_s: float) -> None:
         self._directory = directory
         self._kept_s = kept_s
-        self._finished: dict[str, Facts] = {}
+        self._finished: dict[str, tuple[int, Facts]] = {}
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as problem:
@@ -99,7 +100,7 @@ class JobStore:
             unfinished=len(unfinished),
             kept=len(unfinished) + len(self._finished),
             unfinished_of_tenant=theirs,
-            kept_of_tenant=theirs + sum(f.tenant == tenant for f in self._finished.values()),
+            kept_of_tenant=theirs + sum(f.tenant == tenant for _, f in self._finished.values()),
         )
 
     @contextmanager
@@ -128,7 +129,7 @@ class JobStore:
         now: seconds since 1970.
         """
         incomplete = [facts.id for facts in self._unfinished() if facts.state == "receiving"]
-        old = [f.id for f in self._finished.values() if f.finished_at + self._kept_s <= now]
+        old = [f.id for _, f in self._finished.values() if f.finished_at + self._kept_s <= now]
         for job_id in [*incomplete, *old, *self._not_whole()]:
             lock = self.take(job_id)
             if lock is not None:  # nobody receives it, nobody works on it
@@ -161,28 +162,41 @@ class JobStore:
         finally:
             os.close(descriptor)
 
-    def _ids(self) -> set[str]:
-        return {path.stem for path in self._directory.glob("*.sqlite") if _ID.fullmatch(path.stem)}
+    def touch(self, job_id: str) -> None:
+        """Tells all workers that a finished job is one no more."""
+        now_ns = time.time_ns()
+        os.utime(self._directory / f"{job_id}.sqlite", ns=(now_ns, now_ns))
+
+    def _changed_ns(self) -> dict[str, int]:
+        """When the file of each job was changed last, nanoseconds since 1970."""
+        found = {}
+        for path in self._directory.glob("*.sqlite"):
+            with suppress(FileNotFoundError):  # forgotten meanwhile
+                if _ID.fullmatch(path.stem):
+                    found[path.stem] = path.stat().st_mtime_ns
+        return found
 
     def _unfinished(self) -> list[Facts]:
-        """Reads the jobs that were not finished when they were last looked at."""
-        ids = self._ids()
-        self._finished = {one: facts for one, facts in self._finished.items() if one in ids}
+        """Reads the jobs whose files have changed since they were seen finished."""
+        changed_ns = self._changed_ns()
+        self._finished = {
+            one: seen for one, seen in self._finished.items() if changed_ns.get(one) == seen[0]
+        }
         found = []
-        for job_id in ids - self._finished.keys():
+        for job_id in changed_ns.keys() - self._finished.keys():
             with suppress(
                 FileNotFoundError, JobFileError
             ):  # one that cannot be read harms no other
                 facts = self.facts(job_id)
                 if facts.is_finished:
-                    self._finished[job_id] = facts
+                    self._finished[job_id] = changed_ns[job_id], facts
                 else:
                     found.append(facts)
         return found
 
     def _not_whole(self) -> list[str]:
         found = []
-        for job_id in self._ids() - self._finished.keys():
+        for job_id in self._changed_ns().keys() - self._finished.keys():
             try:
                 self.facts(job_id)
             except NotWhole:

@@ -16,7 +16,28 @@ JOB: dict[str, Any] = {
     "created_at": 1790000000.0,
     "finished_at": None,
     "judge": "us.amazon.nova-lite-v1:0 with quality@0123456789abcdef",
+    "reason": None,
+    "until": None,
     "detail": "",
+}
+
+WAITING: dict[str, Any] = {
+    **JOB,
+    "state": "waiting",
+    "per_s": None,
+    "eta_s": None,
+    "reason": "quota_exhausted",
+    "until": 1790000900.0,
+    "detail": "the quota of tokens per day is used up",
+}
+
+PUT_BACK: dict[str, Any] = {
+    **JOB,
+    "state": "queued",
+    "done": 4997,
+    "unscored": {},
+    "per_s": None,
+    "eta_s": None,
 }
 
 JOB_ID: dict[str, Any] = {

@@ -52,7 +52,7 @@ async def submit(request: Request) -> Response:
 
 @ROUTER.get(
     "/v1/jobs/{job_id}",
-    responses=documented(404) | json_reply("How far it is.", JobStatus, examples_jobs.JOB),
+    responses=documented(404) | json_reply("How far it is.", JobStatus, examples_jobs.WAITING),
     openapi_extra={"parameters": [examples_jobs.JOB_ID]},
 )
 async def look_up(request: Request) -> Response:
@@ -87,6 +87,25 @@ async def events(request: Request) -> Response:
     return ProgressResponse(
         await _facts(request), lambda: _facts(request), jobs.watching(), lambda: jobs.is_stopping
     )
+
+
+@ROUTER.post(
+    "/v1/jobs/{job_id}/retry",
+    status_code=202,
+    responses=documented(404, 409, 429)
+    | json_reply("The rows are put back.", JobStatus, examples_jobs.PUT_BACK, status=202),
+    openapi_extra={"parameters": [examples_jobs.JOB_ID]},
+)
+async def retry(request: Request) -> Response:
+    """Judges again the rows of an ended job that have no score, and those without any result.
+
+    The job is `queued` again. Results with a score stay, and a job that has no others stays as it is.
+    """
+    jobs = _jobs(request)
+    if jobs.is_stopping:
+        raise request.app.state.capacity.draining()
+    facts = await jobs.retry(_id(request), context_of(request).caller)
+    return Response(_status(facts), 202, media_type="application/json")
 
 
 @ROUTER.delete(

@@ -320,7 +320,7 @@ async def test_work_goes_into_the_lane_bulk_under_the_tenants_name(
         job = await jobs.submit(row())
         await jobs.ended(job["id"])
 
-    assert seen == [{"lane": "bulk", "job": ""}]
+    assert [(one["lane"], one["job"]) for one in seen] == [("bulk", "")]
 
 
 @pytest.fixture
