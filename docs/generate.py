@@ -1,4 +1,4 @@
-"""Writes what documentation repeats from elsewhere: settings from the code, figures from result files.
+"""Generates parts of the documentation: settings and options from the code, figures from result files.
 
 python docs/generate.py            # rewrite
 python docs/generate.py --check    # exit 1 and name the file if one is stale
@@ -29,8 +29,8 @@ INTRODUCTION = """# Settings
 <!-- Written by `make docs` from judge_service/settings/; edit those. -->
 
 Defaults first, then the TOML file (`--config`, or the variable `JUDGE_CONFIG`), then the environment.
-An unknown key is refused with the nearest known one. In the environment `-` stands for "not set".
-`judge check` validates all of it, `judge explain` shows what was made of it.
+An unknown key is an error that names the nearest known one. In the environment `-` means "not set".
+`judge check` validates the settings, `judge explain` shows what they result in.
 """
 
 

@@ -1,6 +1,6 @@
-"""Where the settings come from, and how they change while the judge is at work.
+"""Reads the configuration from files, S3 or Parameter Store, and renews it while the judge runs.
 
-Whoever serves callers opens its judge through a `Renewal`:
+The function and the service open their judge through a `Renewal`:
 
     places = Places(environ)
     renewal = Renewal(partial(read_configuration, place, environ, places), open_judge, ttl_s=60.0)

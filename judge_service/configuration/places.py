@@ -1,4 +1,4 @@
-"""Texts by the name of their place: a file, `s3://bucket/key`, or `ssm:/parameter/name`."""
+"""Reads texts from a file, `s3://bucket/key`, or `ssm:/parameter/name`."""
 
 import asyncio
 import re
@@ -13,13 +13,13 @@ from judge_service.http.json_body import read_object
 from judge_service.settings import is_remote, read_file
 
 ATTEMPTS = 2
-"""A cold start is not to fail because one packet was lost."""
+"""Attempts, so that a cold start does not fail because of one lost packet."""
 
 
 class Places:
-    """Reads texts. Opens its client when first asked for a remote one.
+    """Reads texts. It opens its client for the first remote text.
 
-    environ: where the client finds credentials, region and endpoints.
+    environ: holds the client's credentials, region and endpoints.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -36,7 +36,7 @@ class Places:
             self._client = None
 
     async def read(self, place: str) -> str:
-        """The text. Raises SettingsError, one sentence that names the place and what to do."""
+        """Reads a text. Raises SettingsError with one sentence that names the place and the remedy."""
         if not is_remote(place):
             return await asyncio.to_thread(read_file, Path(place))
         if self._client is None:
@@ -47,7 +47,7 @@ class Places:
             raise SettingsError(f"{place}: {problem}") from None
         except CallError as problem:
             raise SettingsError(
-                f"{place}: nobody answered; check the region and the network (inside a VPC S3 and SSM"
+                f"{place}: no answer; check the region and the network (inside a VPC S3 and SSM"
                 " need an endpoint each)"
             ) from problem
 
@@ -70,7 +70,7 @@ async def _read(client: AwsClient, place: str) -> str:
 async def _read_object(client: AwsClient, place: str) -> str:
     bucket, _, key = place.removeprefix("s3://").partition("/")
     if not re.fullmatch(r"[A-Za-z0-9._-]{3,255}", bucket) or not key:
-        raise SettingsError(f"{place}: is no object; write s3://bucket/key")
+        raise SettingsError(f"{place}: is not an object; write s3://bucket/key")
     reply = await client.object(bucket, key)
     if reply.status != 200:
         action = f"s3:GetObject on arn:aws:s3:::{bucket}/{key}"
@@ -89,14 +89,14 @@ async def _read_parameter(client: AwsClient, place: str) -> str:
         raise _refused(place, reply.status, code, action)
     text: Any = body.get("Parameter", {}).get("Value")
     if not isinstance(text, str):
-        raise SettingsError(f"{place}: what came back is no parameter; check AWS_ENDPOINT_URL_SSM")
+        raise SettingsError(f"{place}: the reply is not a parameter; check AWS_ENDPOINT_URL_SSM")
     return text
 
 
 def _refused(place: str, status: int, code: str, action: str) -> SettingsError:
     said = f"{status} {code}".strip()
     if status == 404 or "NotFound" in code or code == "NoSuchKey":
-        return SettingsError(f"{place}: there is no such thing ({said}); put it there")
+        return SettingsError(f"{place}: does not exist ({said}); create it")
     if status == 403 or code.startswith("AccessDenied"):
         return SettingsError(f"{place}: access is denied ({said}); allow {action}")
     if status == 301:
@@ -112,6 +112,6 @@ def _decoded(place: str, data: bytes) -> str:
 
 
 def _xml(body: bytes, element: str) -> str:
-    """The text of an element that has no others inside, `""` without one."""
+    """The text of an XML element without child elements, `""` if there is none."""
     found = re.search(rf"<{element}>([^<]*)</{element}>", body[:4096].decode("utf-8", "replace"))
     return printable(found[1]) if found else ""

@@ -1,4 +1,4 @@
-"""The settings of one moment, gathered from wherever `JUDGE_CONFIG` and `rubric` say."""
+"""Reads the present settings and rubric from the places that `JUDGE_CONFIG` and `rubric` name."""
 
 from collections.abc import Mapping
 
@@ -11,15 +11,15 @@ from judge_service.settings import Settings, is_remote, parse_settings
 
 TTL_VARIABLE = "JUDGE_CONFIG_TTL_S"
 TTL_S = 60.0
-"""A changed rubric should count soon, and a read a minute costs nothing."""
+"""Default time to live: a changed rubric is used soon, and a read a minute costs little."""
 
 
 class Configured(Struct, frozen=True):
-    """What to open a judge with. Equal for equal texts.
+    """The configuration of a judge. Equal for equal texts.
 
-    settings: a remote rubric is in them as its text.
+    settings: a remote rubric is included as its text.
     origin: the places that were read, for messages; `""` for the environment alone.
-    is_remote: it may change while the process lives.
+    is_remote: whether it may change while the process runs.
     """
 
     settings: Settings
@@ -33,7 +33,7 @@ async def read_configuration(
     """Reads the settings, and the rubric if it is remote.
 
     place: of the TOML file, as in `JUDGE_CONFIG`; `None` reads the environment alone.
-    environ: `JUDGE_...` variables, which go before the file.
+    environ: `JUDGE_...` variables, which have precedence over the file.
 
     Raises SettingsError.
     """
@@ -47,12 +47,12 @@ async def read_configuration(
 
 
 def ttl_s(environ: Mapping[str, str]) -> float:
-    """Seconds for which a remote configuration is good, 1 to 86,400. Raises SettingsError."""
+    """Seconds for which a remote configuration is valid, 1 to 86,400. Raises SettingsError."""
     text = environ.get(TTL_VARIABLE, "")
     try:
         seconds = float(text) if text else TTL_S
     except ValueError:
         seconds = 0.0
     if not 1 <= seconds <= 86_400:
-        raise SettingsError(f"{TTL_VARIABLE}: `{text}` is no number of seconds from 1 to 86400")
+        raise SettingsError(f"{TTL_VARIABLE}: `{text}` is not a number of seconds from 1 to 86400")
     return seconds

@@ -1,4 +1,4 @@
-"""Something opened from a configuration, kept while it is good, replaced when a new one works."""
+"""Keeps an object opened from a configuration, and replaces it when the configuration changes."""
 
 import asyncio
 import logging
@@ -18,8 +18,8 @@ _log = logging.getLogger("judge_service")
 
 
 class RenewalStatistics(Struct, frozen=True, kw_only=True):
-    """reads: of the configuration. opened: versions that worked. refused: reads and versions that
-    did not. closing: old versions that are still in use or being closed.
+    """reads: of the configuration. opened: versions that worked. refused: reads and versions that failed.
+    closing: old versions that are in use or being closed.
     """
 
     reads: int
@@ -29,7 +29,7 @@ class RenewalStatistics(Struct, frozen=True, kw_only=True):
 
 
 class _Edition(Generic[T]):
-    """One version, opened. It closes when it is retired and nobody uses it any more."""
+    """An open version. It is closed when it is retired and no longer in use."""
 
     def __init__(self, configured: Configured, value: T, closing: AsyncExitStack) -> None:
         self.configured = configured
@@ -40,16 +40,16 @@ class _Edition(Generic[T]):
 
 
 class Renewal(Generic[T]):
-    """Lends what was opened from the newest configuration that works.
+    """Lends the object opened from the newest configuration that works.
 
-    read: gives the configuration of the moment.
-    open_: opens something from it (a judge), to be closed when it is out of use.
-    ttl_s: how long a remote configuration is good. The first use after it starts a renewal in the
-        background and does not wait for it. One without remote parts is read once.
-    wall_s: clock, seconds; the wall's, because a frozen process's own may have stood still.
+    read: reads the present configuration.
+    open_: opens an object (a judge) from it, which is closed when it is no longer in use.
+    ttl_s: how long a remote configuration is valid. The first use after that starts a renewal in the
+        background and does not wait for it. A configuration without remote parts is read once.
+    wall_s: wall clock, seconds, because the loop's clock may stand still while a process is frozen.
 
-    The first use waits, and raises what went wrong; the next one tries again. Later failures (not
-    reachable, not readable, refused) only leave a line in the log, once for each version or reason.
+    The first use waits and raises its errors; the next one tries again. Later failures (not reachable, not
+    readable, refused) are only logged, once for each version or reason.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Renewal(Generic[T]):
         return f"<Renewal of {origin or 'the environment'}, {self.statistics()}>"
 
     def statistics(self) -> RenewalStatistics:
-        """What happened so far."""
+        """Counts since the start."""
         return RenewalStatistics(
             reads=self._reads,
             opened=self._opened,
@@ -88,7 +88,7 @@ class Renewal(Generic[T]):
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[T]:
-        """The newest that works, which stays open until the block ends. Raises SettingsError."""
+        """Lends the newest working object, which stays open until the block ends. Raises SettingsError."""
         edition = self._edition
         if edition is None:
             edition = await self._first()
@@ -117,7 +117,7 @@ class Renewal(Generic[T]):
         await asyncio.gather(*self._closings)
 
     async def _first(self) -> _Edition[T]:
-        """Opened once, also when several come at the same time."""
+        """Opens the first version, once for all concurrent callers."""
         if self._opening is None or self._opening.done():
             self._opening = asyncio.create_task(self._open_first())
         await asyncio.shield(self._opening)
@@ -152,11 +152,11 @@ class Renewal(Generic[T]):
             self._reads += 1
             configured = await self._read()
             if configured == old.configured:
-                self._told = None  # a bad version was taken back
+                self._told = None  # a bad version was withdrawn
             if configured in (old.configured, self._told):
                 return
             new = await self._open_edition(configured)
-        except Exception as problem:  # noqa: BLE001 - whatever it is, the good version goes on
+        except Exception as problem:  # noqa: BLE001 - any error: the good version stays in use
             self._refuse(configured or str(problem), problem)
             return
         self._edition, self._told = new, None
@@ -164,12 +164,12 @@ class Renewal(Generic[T]):
         _log.info("a new version of the configuration (%s) is in use", configured.origin)
 
     def _refuse(self, what: object, problem: Exception) -> None:
-        """Tells of a version, or of a reason without one, when it differs from the last."""
+        """Logs a refused version, or a reason without a version, if it differs from the last."""
         self._refused += 1
         if what != self._told:
             self._told = what
             expected = isinstance(problem, JudgeServiceError)
-            text = "the new configuration is not used, the last good one goes on: %s"
+            text = "the new configuration is not used, the last good one stays: %s"
             _log.warning(text, problem, exc_info=None if expected else problem)
 
     def _retire(self, edition: _Edition[T]) -> None:
@@ -187,10 +187,10 @@ class Renewal(Generic[T]):
         task.add_done_callback(self._closings.discard)
 
     async def _close(self, edition: _Edition[T]) -> None:
-        """In the background: closing waits for the store and for calls on the wire."""
+        """Closes a version in the background, because that waits for the store and calls on the wire."""
         if edition in self._retired:
             self._retired.discard(edition)
             try:
                 await edition.closing.aclose()
-            except Exception:  # noqa: BLE001 - the new version is at work already
+            except Exception:  # noqa: BLE001 - the new version is in use already
                 _log.exception("an old version of the judge did not close well")

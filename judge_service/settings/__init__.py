@@ -1,4 +1,4 @@
-"""Settings: everything an operator can set, read once from TOML and the environment.
+"""Settings: the operator's configuration, read once from TOML and the environment.
 
 `reading` puts the sections together and reads them; `judging`, `serving`, `guards` and `logs` hold the
 sections, one record each.

@@ -1,4 +1,4 @@
-"""Settings of what keeps a reward honest: guards, and canaries that watch the judge."""
+"""Settings against reward hacking: guards, and canaries that monitor the judge."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from msgspec import Meta, Struct
 
 
 class GuardSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Against reward hacking (docs/guards.md). The first four give the lowest score without a judge call."""
+    """Guards against reward hacking (docs/guards.md). The first four score 0 without a judge call."""
 
     degenerate: Annotated[
         bool,
@@ -14,36 +14,32 @@ class GuardSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             description="answers of punctuation or of an opener only (`Thought process:`) score 0"
         ),
     ] = True
-    copies: Annotated[bool, Meta(description="answers that only say the prompt again score 0")] = (
-        True
-    )
+    copies: Annotated[bool, Meta(description="answers that only repeat the prompt score 0")] = True
     repetition: Annotated[
-        bool, Meta(description="answers that are mostly one phrase again and again score 0")
+        bool, Meta(description="answers that mostly repeat one phrase score 0")
     ] = True
     guesses: Annotated[
         bool, Meta(description="many boxed answers, or a bare list of the options, score 0")
     ] = True
     forgeries: Annotated[
-        bool, Meta(description="forged fences, verdicts and orders are told of; no score changes")
+        bool, Meta(description="forged fences, verdicts and orders are reported; no score changes")
     ] = True
     invisible: Annotated[
         bool,
-        Meta(
-            description="what cannot be seen, and control tokens of chats, do not reach the judge"
-        ),
+        Meta(description="remove invisible characters and chat control tokens before judging"),
     ] = True
     watch: Annotated[
         bool,
         Meta(
             description=(
-                "tells when judged and verified criteria part, and when rewards and lengths rise together"
+                "report when judged and verified criteria diverge, or rewards and lengths rise together"
             )
         ),
     ] = True
 
 
 class CanarySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Samples whose score is known, judged among the others, to see whether the judge changes."""
+    """Canaries: samples with a known score that are judged with the others, to detect a changed judge."""
 
     file: Annotated[
         str,
@@ -52,10 +48,11 @@ class CanarySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         ),
     ] = ""
     every_batches: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="a batch of so many carries canaries")
+        int,
+        Meta(ge=1, le=1_000_000, description="a batch of at least this many samples gets canaries"),
     ] = 50
     per_batch: Annotated[
-        int, Meta(ge=1, le=100, description="canaries in it, each at the price of a sample")
+        int, Meta(ge=1, le=100, description="canaries in such a batch; each costs a judge call")
     ] = 4
     max_error: Annotated[
         float,

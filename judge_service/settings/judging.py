@@ -1,4 +1,4 @@
-"""Settings of the judge itself: who judges, through what, within which limits."""
+"""Settings of the judge: backend, transport, limits, retries and others."""
 
 from typing import Annotated, Literal
 
@@ -13,8 +13,8 @@ Logprobs = Annotated[
         ge=0,
         le=20,
         description=(
-            "above 0 the judge is asked for so many alternatives of each token (20, or what the server"
-            " allows), and a criterion with `levels` scores the expected level; 0 takes the written one"
+            "number of alternatives of each token to request (20, or what the server allows); above 0 a"
+            " criterion with `levels` scores the expected level, at 0 the written one"
         ),
     ),
 ]
@@ -35,12 +35,14 @@ class BedrockSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = None
     transport: Annotated[
         Literal["direct", "aioboto3"],
-        Meta(description="`direct` signs and sends by itself; `aioboto3` is the reference path"),
+        Meta(
+            description="`direct` uses our own client; `aioboto3` is the reference implementation"
+        ),
     ] = "direct"
 
 
 class OpenAISettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Any endpoint that speaks OpenAI chat completions (vLLM, SGLang, TGI, Bedrock's own)."""
+    """An endpoint with the OpenAI chat completions API (vLLM, SGLang, TGI, Bedrock's own)."""
 
     base_url: Annotated[str, Meta(description="up to and including `/v1`")] = (
         "http://localhost:8000/v1"
@@ -52,7 +54,7 @@ class OpenAISettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class SageMakerSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A SageMaker endpoint that speaks OpenAI chat (LMI, vLLM, TGI, Nova); `model` is its name."""
+    """A SageMaker endpoint with the OpenAI chat API (LMI, vLLM, TGI, Nova); `model` is its name."""
 
     region: Annotated[
         str | None, Meta(description="AWS region; by default from the AWS environment or profile")
@@ -77,14 +79,14 @@ class SageMakerSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
         str,
         Meta(
             pattern=r"^([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)?\Z",
-            description="which component of the endpoint answers; empty where it has none",
+            description="inference component of the endpoint; empty if it has none",
         ),
     ] = ""
     model_name: Annotated[
         str,
         Meta(
             max_length=256,
-            description="sent as `model` to a container that wants one (an adapter's name); `chat` only",
+            description="sent as `model` to a container that needs one (an adapter's name); `chat` only",
         ),
     ] = ""
     reasoning_effort: Annotated[
@@ -95,7 +97,7 @@ class SageMakerSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class HttpSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The transport under the HTTP backends."""
+    """The HTTP transport of the backends."""
 
     connect_timeout_s: Annotated[
         float, Meta(gt=0, le=60, description="TCP and TLS set-up, seconds")
@@ -105,7 +107,7 @@ class HttpSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         Meta(
             gt=0,
             le=900,
-            description="one judge call, seconds, also when the deadline is further away",
+            description="limit of one judge call, seconds, also when the deadline is later",
         ),
     ] = 60.0
     idle_timeout_s: Annotated[
@@ -114,15 +116,15 @@ class HttpSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             gt=0,
             le=600,
             description=(
-                "an idle connection is dropped after so many seconds; less than the 5 s after which"
-                " many servers drop theirs, so that none is used while it is being closed"
+                "an idle connection is closed after this time, seconds; less than the 5 s of many servers,"
+                " so that no connection is used while the server closes it"
             ),
         ),
     ] = 4.0
     ca_file: Annotated[
         str | None,
         Meta(
-            description="PEM file of authorities to trust besides the system's (`aioboto3`: instead)"
+            description="PEM file of further trusted authorities (`aioboto3`: instead of the system's)"
         ),
     ] = None
     proxy_url: Annotated[
@@ -130,7 +132,7 @@ class HttpSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         Meta(description="the only proxy used, `http://host:port`; the environment's are ignored"),
     ] = None
     max_reply_bytes: Annotated[
-        int, Meta(ge=1024, le=100_000_000, description="a longer reply is a broken one")
+        int, Meta(ge=1024, le=100_000_000, description="a longer reply counts as broken")
     ] = 4_000_000
 
 
@@ -153,7 +155,7 @@ class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         Meta(
             ge=1,
             le=100,
-            description="quota tokens one output token costs; 5 for Claude 3.7 to 4.x, see your model",
+            description="quota tokens that one output token costs; 5 for Claude 3.7 to 4.x, see your model",
         ),
     ] = 1.0
     burst_s: Annotated[
@@ -162,7 +164,7 @@ class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             gt=0,
             le=60,
             description=(
-                "how many seconds of quota may go at once; 0.5 keeps any 60 s window within +1 %"
+                "seconds of quota that may be sent at once; 0.5 keeps any 60 s within +1 %"
             ),
         ),
     ] = 0.5
@@ -181,7 +183,7 @@ class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         Meta(
             ge=1,
             le=10_000,
-            description="processes that share the quota; each takes its part while there is no store",
+            description="processes that share the quota; without a store each takes its part",
         ),
     ] = 1
     store: Annotated[
@@ -217,33 +219,34 @@ class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class RetrySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Retries of one judge call. Throttling is bounded apart, because it is not a failure."""
+    """Retries of a judge call. Throttled attempts have their own limit, because they are not failures."""
 
     max_attempts: Annotated[
-        int, Meta(ge=1, le=10, description="attempts at one question, throttled ones not counted")
+        int, Meta(ge=1, le=10, description="attempts of one call, without throttled ones")
     ] = 3
     max_throttled: Annotated[
-        int, Meta(ge=0, le=100, description="throttled attempts after which a question is given up")
+        int, Meta(ge=0, le=100, description="throttled attempts after which a call fails")
     ] = 8
     base_s: Annotated[
-        float, Meta(gt=0, le=60, description="the first wait is random between 0 and this, seconds")
+        float, Meta(gt=0, le=60, description="upper bound of the first random wait, seconds")
     ] = 0.05
     throttled_base_s: Annotated[
         float, Meta(gt=0, le=60, description="the same after throttling, seconds")
     ] = 1.0
     cap_s: Annotated[
-        float, Meta(gt=0, le=300, description="no wait is longer, except one the judge asked for")
+        float,
+        Meta(gt=0, le=300, description="longest wait, seconds, except one that the judge asks for"),
     ] = 5.0
     budget_ratio: Annotated[
-        float, Meta(ge=0, le=1, description="retries may be this share of the calls, over 10 s")
+        float, Meta(ge=0, le=1, description="retries as a share of the calls of 10 s")
     ] = 0.2
-    budget_per_s: Annotated[
-        float, Meta(ge=0, le=1e6, description="and so many retries a second besides")
-    ] = 10.0
+    budget_per_s: Annotated[float, Meta(ge=0, le=1e6, description="further retries a second")] = (
+        10.0
+    )
 
 
 class FailoverSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where a question goes that the first target could not answer. Each has a quota of its own size."""
+    """Targets for calls that the first target could not answer. Each has its own quota."""
 
     regions: Annotated[
         tuple[str, ...], Meta(max_length=8, description="the same model in these regions, in order")
@@ -253,27 +256,26 @@ class FailoverSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Meta(
             max_length=8,
             description=(
-                "other inference profiles of the same model, in order; another *model* changes the"
-                " measuring instrument and is refused unless `allow_other_model`"
+                "other inference profiles of the same model, in order; another *model* changes what is"
+                " measured and is refused without `allow_other_model`"
             ),
         ),
     ] = ()
     allow_other_model: Annotated[
-        bool, Meta(description="let `models` name other models; every reward says which one judged")
+        bool,
+        Meta(description="allow other models in `models`; every reward names the one that judged"),
     ] = False
 
 
 class HedgeSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A second copy of a slow call. Costs what it costs, so it is off by default."""
+    """A second copy of a slow call. Off by default, because the copy costs as much as a call."""
 
     enabled: Annotated[
         bool,
-        Meta(
-            description="for batches that wait for their slowest call and quotas with room to spare"
-        ),
+        Meta(description="useful if batches wait for their slowest call and the quota has room"),
     ] = False
     budget: Annotated[
-        float, Meta(gt=0, le=0.5, description="second copies may be this share of the calls")
+        float, Meta(gt=0, le=0.5, description="second copies as a share of the calls")
     ] = 0.05
 
 
@@ -287,26 +289,27 @@ class PackSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class VoteSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Several draws of one judgement. Needs a `temperature` above 0."""
+    """Several draws of each judgement. Needs a `temperature` above 0."""
 
-    draws: Annotated[int, Meta(ge=1, le=15, description="1 asks once; 3 is most of the gain")] = 1
+    draws: Annotated[int, Meta(ge=1, le=15, description="1 asks once; 3 give most of the gain")] = 1
     reduce: Annotated[
-        Literal["mean", "median"], Meta(description="how the draws become one score per criterion")
+        Literal["mean", "median"],
+        Meta(description="how to combine the draws to one score per criterion"),
     ] = "mean"
 
 
 class CacheSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Judgements kept in memory. Only complete ones are kept."""
+    """The cache of judgements, in memory. It holds complete judgements only."""
 
     max_entries: Annotated[int, Meta(ge=0, le=10_000_000, description="0 keeps none")] = 10_000
     ttl_s: Annotated[float, Meta(gt=0, le=2_592_000, description="seconds")] = 3600.0
     redis_url: Annotated[
-        str, Meta(description="`redis://host:6379/0`: judgements are shared there as well")
+        str, Meta(description="`redis://host:6379/0`: also share judgements there")
     ] = ""
 
 
 class UnscoredSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a caller that needs a number gets for a sample that could not be judged."""
+    """The substitute score of a sample that could not be judged, for callers that need a number."""
 
     policy: Annotated[
         str,
@@ -323,24 +326,24 @@ class UnscoredSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Meta(
             ge=0,
             le=1,
-            description="above this share of failed judgements the whole batch fails, to be retried",
+            description="above this share of failed judgements the whole batch fails and can be retried",
         ),
     ] = 0.25
     memory_s: Annotated[
-        float, Meta(ge=0, le=86_400, description="how long group means are remembered, seconds")
+        float, Meta(ge=0, le=86_400, description="how long group means are kept, seconds")
     ] = 600.0
 
 
 class WireSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How rewards leave."""
+    """The form of rewards on the wire."""
 
     score_range: Annotated[
-        Literal["0..1", "-1..1"], Meta(description="range of every score that leaves the house")
+        Literal["0..1", "-1..1"], Meta(description="range of all scores in replies")
     ] = "0..1"
     envelope: Annotated[
         Literal["auto", "list", "http"],
         Meta(
-            description="`http` is `{statusCode, headers, body}`; `auto` answers the way it was called"
+            description="`http` is `{statusCode, headers, body}`; `auto` answers in the form of the call"
         ),
     ] = "auto"
     max_event_bytes: Annotated[
@@ -349,7 +352,7 @@ class WireSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class PriceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the judge costs. Without these no cost is shown; prices are not guessed."""
+    """The judge's prices. Without them no cost is shown."""
 
     input_usd_per_million_tokens: Annotated[Price | None, Meta(description="US dollars")] = None
     output_usd_per_million_tokens: Annotated[Price | None, Meta(description="US dollars")] = None

@@ -1,4 +1,4 @@
-"""Settings of what is written about each sample."""
+"""Settings of log lines and CloudWatch metrics."""
 
 from typing import Annotated, Literal
 
@@ -16,7 +16,7 @@ class LogSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         Meta(
             ge=0,
             le=1,
-            description="share of the samples that get a line; unscored and slow ones always do",
+            description="share of the samples with a line; unscored and slow ones always have one",
         ),
     ] = 1.0
     slow_s: Annotated[
@@ -24,13 +24,13 @@ class LogSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     ] = 5.0
     candidate_text: Annotated[
         bool,
-        Meta(description="put the first 2,000 characters of the response into its line"),
+        Meta(description="add the first 2,000 characters of the response to its line"),
     ] = False
     service_name: Annotated[
         str,
         Meta(
             pattern=r"^[A-Za-z0-9_.-]{1,64}\Z",
-            description="`service` in the lines; the dimension of the metrics outside of Lambda",
+            description="`service` in the lines; the metrics' dimension outside Lambda",
         ),
     ] = "judge-service"
     emf: Annotated[

@@ -1,8 +1,9 @@
-"""Everything an operator can set, as one frozen object, read once from TOML and the environment.
+"""Reads all settings from TOML and the environment as one frozen object.
 
-Order: defaults, then the TOML file, then `JUDGE_...` variables (`[limits] tokens_per_minute` is
-`JUDGE_LIMITS_TOKENS_PER_MINUTE`, a key at the top is `JUDGE_MODEL`, a list is `a,b`). An unknown key is
-refused with the nearest known one. Units are in the names. `docs/settings.md` is written from these records.
+Defaults come first, then the TOML file, then `JUDGE_...` variables (`[limits] tokens_per_minute` is
+`JUDGE_LIMITS_TOKENS_PER_MINUTE`, a top-level key is `JUDGE_MODEL`, a list is `a,b`). An unknown key is an
+error that names the nearest known one. Units are in the names. `make docs` writes `docs/settings.md` from
+these records.
 """
 
 import math
@@ -40,7 +41,7 @@ ENVIRONMENT_PREFIX = "JUDGE_"
 NOT_SETTINGS = frozenset(
     {"JUDGE_CONFIG", "JUDGE_CONFIG_TTL_S", "JUDGE_SANDBOX_CACHE_DIR", "JUDGE_SANDBOX_SUBPROCESS"}
 )
-"""Variables with the prefix that say where the TOML file lies and how long a copy of it is good."""
+"""Variables with the prefix that are not settings: the TOML file's place, and how long a copy is valid."""
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -48,7 +49,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     backend: Annotated[
         Literal["local", "bedrock", "sagemaker", "openai"],
-        Meta(description="who judges; `local` is the embedded judge, which needs no network"),
+        Meta(
+            description="the kind of judge; `local` is the embedded judge, which needs no network"
+        ),
     ] = "local"
     model: Annotated[
         str,
@@ -72,21 +75,21 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Meta(
             max_length=2048,
             description=(
-                "`module:function` or `path/to/file.py:function` of your own, used in place of"
-                " rubric and judge (docs/custom-grader.md)"
+                "a custom grader, `module:function` or `path/to/file.py:function`, used instead of rubric"
+                " and judge (docs/custom-grader.md)"
             ),
         ),
     ] = ""
     grader_timeout_s: Annotated[
         float,
-        Meta(gt=0, le=86_400, description="one call of your `grader`, seconds"),
+        Meta(gt=0, le=86_400, description="limit of one call of `grader`, seconds"),
     ] = 30.0
     answer: Annotated[
         Literal["auto", "schema", "tool", "text"],
         Meta(
             description=(
-                "how the judge is made to answer; `auto` takes the rubric's choice, then the best the"
-                " model can do, and steps down when the model refuses"
+                "the form of the judge's answer; `auto` uses the rubric's choice, then the best form that"
+                " the model supports, and the next one if the model refuses"
             )
         ),
     ] = "auto"
@@ -95,7 +98,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Meta(description="set it to `-` in the environment for models that refuse it"),
     ] = 0.0
     max_reasks: Annotated[
-        int, Meta(ge=0, le=5, description="how often an unusable answer is asked for again")
+        int, Meta(ge=0, le=5, description="repetitions of a call after an unusable answer")
     ] = 1
     max_sample_chars: Annotated[
         int,
@@ -103,9 +106,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = 400_000
     deadline_s: Annotated[
         float,
-        Meta(
-            gt=0, le=86_400, description="time for one batch, seconds, where the caller sets none"
-        ),
+        Meta(gt=0, le=86_400, description="time for one batch, seconds, if the caller sets none"),
     ] = 55.0
     bedrock: BedrockSettings = BedrockSettings()
     sagemaker: SageMakerSettings = SageMakerSettings()
@@ -143,7 +144,7 @@ class Key(Struct, frozen=True):
 
 
 def keys(struct: type[Struct] = Settings, prefix: str = "") -> Iterator[Key]:
-    """Every setting there is, sections in order."""
+    """All settings, sections in order."""
     for field in msgspec.structs.fields(struct):
         if isinstance(field.type, type) and issubclass(field.type, Struct):
             yield from keys(field.type, f"{prefix}{field.name}.")
@@ -162,16 +163,16 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
     path: the file; `None` reads none.
     environ: usually `os.environ`; `None` reads none.
 
-    Raises SettingsError with one sentence that names the key, and the file or variable it came from.
+    Raises SettingsError with one sentence that names the key and its file or variable.
     """
     text, place = ("", "") if path is None else (read_file(path), str(path))
     return parse_settings(text, place, environ)
 
 
 def parse_settings(text: str, place: str, environ: Mapping[str, str] | None = None) -> Settings:
-    """As `load_settings`, from the text of a file that was read already.
+    """As `load_settings`, from the text of a file.
 
-    place: where the text came from, for errors and for what is named relative to it; may be remote.
+    place: the file's place, for errors and relative paths; may be remote.
     """
     table = _read_toml(text, place)
     _refuse_unknown(table, place)
@@ -198,12 +199,12 @@ def parse_settings(text: str, place: str, environ: Mapping[str, str] | None = No
 
 
 def is_remote(place: str) -> bool:
-    """Whether a text lies outside this machine: `s3://bucket/key` or `ssm:/parameter/name`."""
+    """Whether a place is outside this machine: `s3://bucket/key` or `ssm:/parameter/name`."""
     return place.startswith(("s3://", "ssm:"))
 
 
 def beside(place: str, name: str) -> str:
-    """The place of what is named relative to the folder of another; a full name stays as it is."""
+    """Resolves a name relative to the folder of a place; an absolute name stays unchanged."""
     if is_remote(name) or name.startswith("/"):
         return name
     ends_at = max(place.rfind("/"), place.rfind(":") if is_remote(place) else -1)
@@ -290,7 +291,7 @@ def _choices(annotation: Any) -> tuple[str, ...]:
 def _refuse_contradictions(settings: Settings) -> None:
     if settings.backend != "local" and not settings.model and not settings.grader:
         raise SettingsError(
-            f"`model` is empty: the {settings.backend} backend needs to know which model judges"
+            f"`model` is empty: the {settings.backend} backend needs the name of the model"
         )
     several = [
         name
@@ -306,22 +307,22 @@ def _refuse_contradictions(settings: Settings) -> None:
             f"`grader`: `{settings.grader}` is neither `module:function` nor `path/to/file.py:function`"
         )
     if several and settings.grader:
-        raise SettingsError(f"`{several[0]}` is for a judge; `grader` names a function of your own")
+        raise SettingsError(f"`{several[0]}` is for a judge; `grader` names a custom grader")
     if several and settings.backend == "local":
         raise SettingsError(
-            f"`{several[0]}` is for language models; the embedded judge is always of one opinion"
+            f"`{several[0]}` is for language models; the embedded judge always gives the same answer"
         )
     if settings.pack.max_samples > 1 and logprobs_of(settings):
         raise SettingsError(
-            f"`{settings.backend}.logprobs` weighs the answer about one sample; set"
+            f"`{settings.backend}.logprobs` works for calls about one sample; set"
             " `pack.max_samples = 1` or turn it off"
         )
     if settings.vote.draws > 1 and settings.temperature == 0:
         raise SettingsError(
-            "`vote.draws` needs a `temperature` above 0, because at 0 all draws are alike"
+            "`vote.draws` needs a `temperature` above 0, because at 0 all draws are equal"
         )
     if settings.limits.store != "none" and not settings.limits.store_url:
-        raise SettingsError(f"`limits.store_url` is empty: `{settings.limits.store}` is not found")
+        raise SettingsError(f"`limits.store_url` is empty: `{settings.limits.store}` needs it")
     if any(isinstance(value, float) and not math.isfinite(value) for value in _values(settings)):
         raise SettingsError("a number in the settings is not finite; use a finite one")
     policy, _, value = settings.unscored.policy.partition(":")
@@ -333,13 +334,13 @@ def _refuse_contradictions(settings: Settings) -> None:
 
 
 def workers_share(settings: Settings) -> bool:
-    """Whether several workers share a quota through a file of theirs, because no store is configured."""
+    """Whether several workers share a quota through a file, because no store is configured."""
     limits = settings.limits
     return settings.service.workers > 1 and limits.store == "none" and bool(limits.quota())
 
 
 def logprobs_of(settings: Settings) -> int:
-    """Alternatives of each token that the chosen backend is asked for, 0 for none."""
+    """Alternatives of each token to request from the backend, 0 for none."""
     asked = {"openai": settings.openai.logprobs, "sagemaker": settings.sagemaker.logprobs}
     return asked.get(settings.backend, 0)
 

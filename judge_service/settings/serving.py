@@ -1,4 +1,4 @@
-"""Settings of what waits for callers: the Lambda function and the HTTP service."""
+"""Settings of the Lambda function and the HTTP service."""
 
 from typing import Annotated, Literal
 
@@ -15,15 +15,15 @@ class FunctionSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Meta(
             ge=0.1,
             le=60,
-            description="seconds before the function's timeout at which the answer is made",
+            description="seconds before the function's timeout at which it answers",
         ),
     ] = 1.0
     at_deadline: Annotated[
         Literal["answer", "fail"],
         Meta(
             description=(
-                "at the margin, `answer` returns what is judged and lets the rest follow"
-                " `unscored`; `fail` fails the batch, to be sent again"
+                "at that time `answer` returns the judged rows and treats the rest by `unscored`;"
+                " `fail` fails the batch, which can be sent again"
             )
         ),
     ] = "answer"
@@ -32,14 +32,14 @@ class FunctionSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Meta(
             ge=10_000,
             le=20_000_000,
-            description="a longer reply loses its explanations, then fails; Lambda carries 6 MB",
+            description="a longer reply loses its explanations, then fails; Lambda's limit is 6 MB",
         ),
     ] = 6_000_000
     reply_queue_url: Annotated[
         str,
         Meta(
             max_length=2048,
-            description="SQS queue that answers to queued rollouts go to (docs/contracts.md)",
+            description="SQS queue of the answers to queued rollouts (docs/contracts.md)",
         ),
     ] = ""
     rollout_table: Annotated[
@@ -47,8 +47,8 @@ class FunctionSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Meta(
             max_length=1024,
             description=(
-                "DynamoDB table that remembers queued rollouts until they are generated; partition"
-                " key `sample_id` (string), time to live on `expires_at`"
+                "DynamoDB table of queued rollouts that wait for their generation; partition key"
+                " `sample_id` (string), time to live on `expires_at`"
             ),
         ),
     ] = ""
@@ -65,7 +65,7 @@ class ServiceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         ),
     ] = 8080
     workers: Annotated[
-        int, Meta(ge=1, le=64, description="processes on the one port; they share the quota")
+        int, Meta(ge=1, le=64, description="worker processes of the port; they share the quota")
     ] = 1
     max_body_bytes: Annotated[
         int,
@@ -73,8 +73,8 @@ class ServiceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             ge=1024,
             le=100_000_000,
             description=(
-                "a larger body is refused while it arrives; reading 6 MB of JSON holds up every"
-                " caller of the worker for about 50 ms"
+                "a larger body is refused while it arrives; reading 6 MB of JSON blocks the worker for"
+                " about 50 ms"
             ),
         ),
     ] = 6_000_000
@@ -86,26 +86,27 @@ class ServiceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         Meta(gt=0, le=600, description="a request whose headers take longer to arrive is dropped"),
     ] = 10.0
     max_connections: Annotated[
-        int, Meta(ge=1, le=100_000, description="open connections of one worker; more are refused")
+        int,
+        Meta(ge=1, le=100_000, description="most open connections of a worker; more are refused"),
     ] = 4096
     max_held_samples: Annotated[
         int,
         Meta(
             ge=1,
             le=10_000_000,
-            description="samples admitted and not finished, of one worker; more are refused",
+            description="most unfinished samples of a worker; more are refused",
         ),
     ] = 20_000
     max_held_bytes: Annotated[
         int,
-        Meta(ge=1024, le=100_000_000_000, description="the same for the bytes of their bodies"),
+        Meta(ge=1024, le=100_000_000_000, description="most bytes of their bodies"),
     ] = 256_000_000
     unready_s: Annotated[
         float,
         Meta(
             ge=0,
             le=60,
-            description="on SIGTERM, how long it listens after it said that it is not ready",
+            description="on SIGTERM, seconds of listening after readiness ends",
         ),
     ] = 1.0
     drain_s: Annotated[
@@ -113,23 +114,23 @@ class ServiceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         Meta(
             ge=0,
             le=3600,
-            description="on SIGTERM, time for what is in flight; the rest is told to come again",
+            description="on SIGTERM, seconds for requests in flight; the rest is told to retry",
         ),
     ] = 20.0
     api_keys_file: Annotated[
         str,
-        Meta(description="TOML file of API keys (`judge keys new`); empty lets everybody in"),
+        Meta(description="TOML file of API keys (`judge keys new`); empty allows every caller"),
     ] = ""
     admin_port: Annotated[
         Port | None,
         Meta(
             description=(
-                "port of `/metrics`, `/dashboard` and `/openapi.json`, without API keys; not set leaves"
-                " them on the one port"
+                "port of `/metrics`, `/dashboard` and `/openapi.json`, without API keys; by default they"
+                " are on `port`"
             )
         ),
     ] = None
-    admin_pages: Annotated[bool, Meta(description="whether these pages are there at all")] = True
+    admin_pages: Annotated[bool, Meta(description="whether to serve these pages")] = True
     jobs_dir: Annotated[
         str,
         Meta(
@@ -150,11 +151,11 @@ class ServiceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             ge=1,
             le=10_000,
             description=(
-                "unfinished jobs at once, a tenant may have its share of them; ten times as many are kept"
+                "most unfinished jobs, of which a tenant may have its share; ten times as many are kept"
             ),
         ),
     ] = 100
     jobs_kept_s: Annotated[
         float,
-        Meta(gt=0, le=31_536_000, description="a finished job is forgotten after so many seconds"),
+        Meta(gt=0, le=31_536_000, description="a finished job is deleted after this time, seconds"),
     ] = 604_800.0

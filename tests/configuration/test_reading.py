@@ -90,9 +90,9 @@ async def test_equal_texts_are_equal_versions(aws: Aws, environ: dict[str, str])
 @pytest.mark.parametrize(
     ("place", "says"),
     [
-        ("s3://settings-of-ours/none.toml", r"none.toml: there is no such thing \(404 NoSuchKey\)"),
-        ("s3://no-such-bucket-here/x.toml", r"there is no such thing \(404 NoSuchBucket\)"),
-        ("ssm:/no/such", r"there is no such thing \(400 ParameterNotFound\)"),
+        ("s3://settings-of-ours/none.toml", r"none.toml: does not exist \(404 NoSuchKey\)"),
+        ("s3://no-such-bucket-here/x.toml", r"does not exist \(404 NoSuchBucket\)"),
+        ("ssm:/no/such", r"does not exist \(400 ParameterNotFound\)"),
         ("s3://bucket", "write s3://bucket/key"),
         ("no-such-file.toml", "there is no such file"),
     ],
@@ -144,7 +144,7 @@ async def test_a_service_that_is_not_reached_is_told_after_two_attempts(
 ) -> None:
     nobody = {**environ, "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}
 
-    with pytest.raises(SettingsError, match=r"^s3://bucket/k: nobody answered; check the region"):
+    with pytest.raises(SettingsError, match=r"^s3://bucket/k: no answer; check the region"):
         await read("s3://bucket/k", nobody)
 
 

@@ -124,7 +124,7 @@ def test_what_is_wrong_at_the_start_is_told_at_every_invocation(
     place = f"s3://{aws.bucket}/not-yet.toml"
     environment = open_with({**environ, "JUDGE_CONFIG": place})
     for _ in range(2):
-        with pytest.raises(SettingsError, match=r"not-yet.toml: there is no such thing"):
+        with pytest.raises(SettingsError, match=r"not-yet.toml: does not exist"):
             environment.answer([row(1)])
 
     aws.put("not-yet.toml", "max_reasks = 0\n")
