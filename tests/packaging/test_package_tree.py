@@ -137,5 +137,7 @@ def test_there_is_no_interpreter_of_a_python_nobody_has() -> None:
 
 
 def test_an_architecture_that_lambda_has_not_is_refused() -> None:
-    with pytest.raises(SettingsError, match="Lambda has no architecture `riscv`; use one of x86_64"):
+    with pytest.raises(
+        SettingsError, match="Lambda has no architecture `riscv`; use one of x86_64"
+    ):
         Target(architecture="riscv")
