@@ -127,7 +127,7 @@ class ShareController(Struct, kw_only=True):
         self.level = level
         self.n1 = self.sent
         self._restart(now_s + SETTLE_S)
-        if share <= HEAVY:
+        if share <= HEAVY and not failed:
             self.before, self.after, self.share, self.trial_n = before, level, share, self.n1
             self.level = level * (1 - DEPTH * share)
             self.since_s = self.counts_from_s
