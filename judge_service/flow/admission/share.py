@@ -42,6 +42,7 @@ class ShareController(Struct, kw_only=True):
     after: float = 0.0
     n1: float = 0.0
     trial_n: float = 0.0
+    pace: float = 0.0
     share: float = 0.0
     forget_at_s: float = inf
 
@@ -116,6 +117,7 @@ class ShareController(Struct, kw_only=True):
 
     def _cut(self, now_s: float, allowed: float) -> None:
         share = self.refused / self.sent
+        pace = self.sent / (now_s - self.since_s)
         accepted = self.level * (1 - share)
         before = self.level
         level = min(
@@ -129,6 +131,7 @@ class ShareController(Struct, kw_only=True):
         self._restart(now_s + SETTLE_S)
         if share <= HEAVY and not failed:
             self.before, self.after, self.share, self.trial_n = before, level, share, self.n1
+            self.pace = pace
             self.level = level * (1 - DEPTH * share)
             self.since_s = self.counts_from_s
         else:
@@ -151,6 +154,13 @@ class ShareController(Struct, kw_only=True):
             if share > 1.3 * self.share + 3 * sqrt(self.share / self.sent):
                 self._cut(now_s, allowed)
                 self.last += " rises"
+                return True
+            pace = self.sent / (now_s - self.since_s)
+            if share > HEAVY / 2 and pace > self.pace * (1 + self.level / self.before) / 2:
+                before = self.before
+                self._cut(now_s, allowed)
+                self.before = before
+                self.last += " not slowed"
                 return True
             pooled = (self.share * self.trial_n + self.refused) / (self.trial_n + self.sent)
             self.background = min(pooled, HEAVY)
