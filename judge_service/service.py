@@ -337,16 +337,15 @@ class JudgeService:
         started = loop.time()
         self._monitor.guards.look(request.body)
         reward = await (grader or self._grader)(request)
-        duration_s = loop.time() - started
-        self._sink(
-            SampleGraded(
+        if self._sink is not ignore:
+            graded = SampleGraded(
                 id=request.body.id,
                 reward=reward,
-                duration_s=duration_s,
+                duration_s=loop.time() - started,
                 rubric=self._rubric_version,
                 response=request.body.response,
             )
-        )
+            self._sink(graded)
         self._monitor.note(request.body, reward)
         return reward
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, Generic
 
@@ -42,9 +42,10 @@ class _Flight(Generic[R]):
 
     def result(self) -> R:
         """What came back. Each of several waiters gets an error object of its own to add to."""
-        error = None if self.task.cancelled() else self.task.exception()
-        if self.shared and isinstance(error, CallError):
-            raise copy.copy(error) from error
+        if self.shared:
+            error = None if self.task.cancelled() else self.task.exception()
+            if isinstance(error, CallError):
+                raise copy.copy(error) from error
         return self.task.result()
 
 
@@ -94,34 +95,6 @@ class Coalesce(Generic[B, R]):
         else:
             flight.shared = True
             self._joined += 1
-        await self._wait(key, flight)
-        return flight.result()
-
-    def _find(self, key: str, deadline: float, weight: int) -> _Flight[R] | None:
-        for flight in self._flights.get(key, ()):
-            if flight.request.deadline >= deadline and flight.weight >= weight:
-                return flight
-        return None
-
-    def _take_off(self, key: str, flight: _Flight[R], call_next: Handler[B, R]) -> _Flight[R]:
-        flight.task = asyncio.get_running_loop().create_task(self._fly(key, flight, call_next))
-        not_outdone = [
-            other
-            for other in self._flights.get(key, ())
-            if other.weight > flight.weight or other.request.deadline > flight.request.deadline
-        ]
-        self._flights[key] = sorted([flight, *not_outdone], key=attrgetter("weight"), reverse=True)
-        return flight
-
-    async def _fly(self, key: str, flight: _Flight[R], call_next: Handler[B, R]) -> R:
-        """Says by itself that it has landed: callbacks of the task would cost turns of the loop."""
-        try:
-            return await call_next(flight.request)
-        finally:
-            self._forget(key, flight)
-            flight.land()
-
-    async def _wait(self, key: str, flight: _Flight[R]) -> None:
         landed = asyncio.get_running_loop().create_future()
         flight.waiters.add(landed)
         self._waiting += 1
@@ -134,6 +107,27 @@ class Coalesce(Generic[B, R]):
             raise
         finally:
             self._waiting -= 1
+        return flight.result()
+
+    def _find(self, key: str, deadline: float, weight: int) -> _Flight[R] | None:
+        for flight in self._flights.get(key, ()):
+            if flight.request.deadline >= deadline and flight.weight >= weight:
+                return flight
+        return None
+
+    def _take_off(self, key: str, flight: _Flight[R], call_next: Handler[B, R]) -> _Flight[R]:
+        flight.task = asyncio.get_running_loop().create_task(self._fly(key, flight, call_next))
+        others = self._flights.get(key)
+        self._flights[key] = [flight] if others is None else _on_offer(flight, others)
+        return flight
+
+    async def _fly(self, key: str, flight: _Flight[R], call_next: Handler[B, R]) -> R:
+        """Says by itself that it has landed: callbacks of the task would cost turns of the loop."""
+        try:
+            return await call_next(flight.request)
+        finally:
+            self._forget(key, flight)
+            flight.land()
 
     async def _give_up(self, key: str, flight: _Flight[R]) -> None:
         self._forget(key, flight)  # first, so that nobody joins a call that is ending
@@ -146,3 +140,13 @@ class Coalesce(Generic[B, R]):
             flights.remove(flight)
             if not flights:
                 del self._flights[key]
+
+
+def _on_offer(flight: _Flight[R], others: Sequence[_Flight[R]]) -> list[_Flight[R]]:
+    """A new flight and those it does not outdo, the heaviest first."""
+    not_outdone = [
+        other
+        for other in others
+        if other.weight > flight.weight or other.request.deadline > flight.request.deadline
+    ]
+    return sorted([flight, *not_outdone], key=attrgetter("weight"), reverse=True)

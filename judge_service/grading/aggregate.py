@@ -24,15 +24,17 @@ def aggregate(verdict: Verdict, rubric: Rubric) -> tuple[float | None, tuple[Par
     answers that make a judge give up on their weak side. The first part without a score says why.
     """
     parts = tuple(
-        Part(
-            criterion.name,
-            verdict.scores.get(criterion.name),
-            criterion.weight,
-            verdict.unscorable.get(criterion.name),
-            verdict.off_menu.get(criterion.name),
-            criterion.kind,
-        )
-        for criterion in rubric.criteria
+        [  # of a list, which costs half of a generator for a single criterion
+            Part(
+                criterion.name,
+                verdict.scores.get(criterion.name),
+                criterion.weight,
+                verdict.unscorable.get(criterion.name),
+                verdict.off_menu.get(criterion.name),
+                criterion.kind,
+            )
+            for criterion in rubric.criteria
+        ]
     )
     rows = [(part.score, part.weight) for part in parts if part.score is not None]
     if len(rows) < len(parts):
@@ -42,7 +44,11 @@ def aggregate(verdict: Verdict, rubric: Rubric) -> tuple[float | None, tuple[Par
 
 def _weighted_mean(rows: Rows) -> float:
     # No guard against 1.0000000000000002: no product is above its weight, and rounding keeps order.
-    return sum(score * weight for score, weight in rows) / sum(weight for _, weight in rows)
+    total = weights = 0.0
+    for score, weight in rows:
+        total += score * weight
+        weights += weight
+    return total / weights
 
 
 def _geometric(rows: Rows) -> float:

@@ -126,11 +126,18 @@ class Grader:
         spent: what was spent on this sample before; it becomes part of the reward's usage.
         """
         so_far = Spent(spent)
+        outcome: Verdict | Unparseable | CallError
         try:
-            reward = await self._grade(request, so_far, draw, draws)
+            question = self.writer.question(request.body)
+            reward = self.without_judge(request.body, question, so_far)
+            if reward is not None:
+                return self._count(reward)
+            outcome = await self._ask_until_usable(request, question, so_far, draw, draws)
+        except CallError as error:
+            outcome = error
         except Exception as error:  # noqa: BLE001 - a row must get its answer whatever breaks
-            reward = self.rewards.broken(so_far, error)
-        return self._count(reward)
+            return self._count(self.rewards.broken(so_far, error))
+        return self.conclude(outcome, so_far)
 
     def conclude(self, outcome: Verdict | Unparseable | CallError, spent: Spent) -> Reward:
         """The reward of a sample that was asked about in another way. Never raises."""
@@ -161,17 +168,6 @@ class Grader:
             return self.rewards.empty()
         guard = self._guards.lowest(sample)
         return replace(self.rewards.empty(), detail=f"guard: {guard}") if guard else None
-
-    async def _grade(self, request: Request[Sample], spent: Spent, draw: int, draws: int) -> Reward:
-        question = self.writer.question(request.body)
-        reward = self.without_judge(request.body, question, spent)
-        if reward is not None:
-            return reward
-        try:
-            outcome = await self._ask_until_usable(request, question, spent, draw, draws)
-        except CallError as error:
-            return self.rewards.of(error, spent)
-        return self.rewards.of(outcome, spent)
 
     async def _ask_until_usable(
         self, request: Request[Sample], question: Question, spent: Spent, draw: int, draws: int

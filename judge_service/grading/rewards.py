@@ -25,7 +25,8 @@ class Spent(Struct):
         """Takes in an answer."""
         # A stored completion still carries the usage of the call that made it: paid for once only.
         if not completion.cached:
-            self.usage = self.usage + completion.usage
+            usage = completion.usage
+            self.usage = usage if self.usage is NO_USAGE else self.usage + usage
         self.cached = completion.cached
         self.model = completion.model
 
@@ -80,7 +81,7 @@ class Rewards:
 
     def _judged(self, spent: Spent, verdict: Verdict) -> Reward:
         score, parts = aggregate(verdict, self._rubric)
-        missing = [part for part in parts if part.score is None]
+        missing = [part for part in parts if part.score is None] if score is None else ()
         return Reward(
             score=score,
             reason=missing[0].reason if missing else None,

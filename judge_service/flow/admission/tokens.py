@@ -24,7 +24,12 @@ def count_wide(text: str) -> int:
 
 def count_chars(texts: Sequence[str]) -> tuple[int, int]:
     """Characters of all texts, and how many of these are wide."""
-    return sum(map(len, texts)), sum(map(count_wide, texts))
+    chars = wide = 0
+    for text in texts:
+        chars += len(text)
+        if not text.isascii():
+            wide += count_wide(text)
+    return chars, wide
 
 
 class LearnedRatio:

@@ -3,6 +3,7 @@
 import hashlib
 import unicodedata
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -12,7 +13,7 @@ from judge_service.grading.prompting.answer import (
     describe_answer,
     describe_criteria,
 )
-from judge_service.grading.prompting.fence import MIN_SECRET_BYTES, choose_nonce, fenced
+from judge_service.grading.prompting.fence import choose_nonce, fenced, keyed_hash
 from judge_service.grading.rubric.rubric import Rubric
 from judge_service.grading.rubric.template import FIELDS, Template, packaged_template, placeholders
 from judge_service.values import Channel, Message, Prompt, Question, Sample
@@ -46,14 +47,13 @@ class PromptWriter:
         temperature: float | None,
         clean: Callable[[str], str] = str,
     ) -> None:
-        if not MIN_SECRET_BYTES <= len(fence_secret) <= 64:
-            raise ValueError(f"fence_secret has {len(fence_secret)} bytes; give 16 to 64")
         self.rubric = rubric
-        self._secret = fence_secret
+        self._keyed = keyed_hash(fence_secret)
         self.temperature = temperature
         self._clean = clean
         self._shown = frozenset(placeholders(rubric.user)) & frozenset(FIELDS)
         self._forms = {channel: _form(rubric, channel) for channel in CHANNELS}
+        self._prefix = lru_cache(maxsize=64)(self._prefix_of)  # nearly always the same one
 
     def __repr__(self) -> str:
         return (
@@ -72,7 +72,7 @@ class PromptWriter:
         )
 
     def _legible(self, text: str) -> str:
-        return self._clean(_encodable(text))
+        return self._clean(text if text.isascii() else _encodable(text))
 
     def write(
         self,
@@ -91,8 +91,7 @@ class PromptWriter:
         """
         form = self._forms[channel]
         max_output_tokens = max_output_tokens or form.max_output_tokens
-        settings = (channel, max_output_tokens, self.temperature, draw, reminder)
-        digest = digest_question(f"{self.rubric.version} {settings}", question)
+        digest = digest_question(self._prefix(channel, max_output_tokens, draw, reminder), question)
         template = form.reminded if reminder else form.user
         return Prompt(
             question=question,
@@ -104,6 +103,13 @@ class PromptWriter:
             draw=draw,
             key=digest.hex(),
         )
+
+    def _prefix_of(
+        self, channel: Channel, max_output_tokens: int, draw: int, reminder: bool
+    ) -> str:
+        """What of a question's digest is not the sample's."""
+        settings = (channel, max_output_tokens, self.temperature, draw, reminder)
+        return f"{self.rubric.version} {settings}"
 
     def fill(self, template: Template, question: Question, seed: bytes) -> str:
         """The template with the sample's texts in fences whose nonce comes from `seed`."""
@@ -120,7 +126,7 @@ class PromptWriter:
 
     def nonce(self, seed: bytes, texts: Sequence[str]) -> str:
         """16 hex characters that nobody outside can tell, and that occur in none of `texts`."""
-        return choose_nonce(self._secret, seed, texts)
+        return choose_nonce(self._keyed, seed, texts)
 
 
 def _form(rubric: Rubric, channel: Channel) -> _Form:
@@ -139,14 +145,17 @@ def _form(rubric: Rubric, channel: Channel) -> _Form:
 
 def digest_question(settings: str, question: Question) -> bytes:
     """SHA-256 over the parts, each with its length, so that no two sets of parts look alike."""
-    pieces = [settings.encode()]
-    for part in (question.task, question.response, question.reference):
-        if part is None:
-            pieces.append(b"\n-")
-        else:
-            content = part.encode()
-            pieces += (b"\n%d:" % len(content), content)
-    return hashlib.sha256(b"".join(pieces)).digest()
+    task, response, reference = question.task, question.response, question.reference
+    last = "-" if reference is None else f"{_count_bytes(reference)}:{reference}"
+    # Encoded together: one copy of the texts less.
+    content = (
+        f"{settings}\n{_count_bytes(task)}:{task}\n{_count_bytes(response)}:{response}\n{last}"
+    )
+    return hashlib.sha256(content.encode()).digest()
+
+
+def _count_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _conversation(messages: Sequence[Message]) -> str:
@@ -158,7 +167,7 @@ def _conversation(messages: Sequence[Message]) -> str:
 
 def _encodable(text: str) -> str:
     """`text` with lone surrogates replaced: they have no UTF-8 form and would fail while sending."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    return text.encode("utf-8", "replace").decode()
 
 
 def count_chars(question: Question) -> int:

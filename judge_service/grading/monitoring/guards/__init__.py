@@ -49,6 +49,7 @@ class Guards:
         self._sink = sink
         self._lowest = {name: check for name, check in LOWEST.items() if name in active}
         self._last: tuple[Sample, str | None] = (NO_SAMPLE, None)
+        self._last_clean = ("", "")
         self._looked = 0
         self._found: Counter[str] = Counter()
 
@@ -61,14 +62,20 @@ class Guards:
 
     def clean(self, text: str) -> str:
         """What a judge is shown of a text."""
-        return clean(text) if "invisible" in self.active else text
+        if "invisible" not in self.active:
+            return text
+        if text is self._last_clean[0]:  # the service has looked, and the grader writes the prompt
+            return self._last_clean[1]
+        return clean(text)
 
     def lowest(self, sample: Sample) -> str | None:
         """The guard for which the response deserves the lowest score; `None` for nearly all."""
         if not self._lowest or not sample.response:
             return None
         if self._last[0] is not sample:  # the service looks, then the grader asks
-            self._last = (sample, self._first_of(clean(sample.response).strip(), sample))
+            text = clean(sample.response)
+            self._last_clean = (sample.response, text)
+            self._last = (sample, self._first_of(text.strip(), sample))
         return self._last[1]
 
     def _first_of(self, text: str, sample: Sample) -> str | None:

@@ -14,10 +14,17 @@ _WORDS = re.compile(r"[\W_]+")
 
 def is_copy(response: str, messages: Sequence[Message], reference: str | None) -> bool:
     """Whether the answer is the last user's turn, alone or with an opener, and the reference is not."""
-    prompt = next((one.content.strip() for one in reversed(messages) if one.role == "user"), "")
+    prompt = _last_turn(messages)
     if len(prompt) < MIN_CHARS or not _is_only(response, prompt):
         return False
     return reference is None or not _is_only(reference, prompt)
+
+
+def _last_turn(messages: Sequence[Message]) -> str:
+    for one in reversed(messages):
+        if one.role == "user":
+            return one.content.strip()
+    return ""
 
 
 def _is_only(text: str, prompt: str) -> bool:

@@ -52,11 +52,12 @@ def says_nothing(response: str, reference: str | None) -> bool:
 
 
 def _is_idle(text: str) -> bool:
-    if _LETTER.search(text) is None:
-        return _is_punctuation(text)
-    if len(text) > MAX_CHARS:
-        return False
-    return _PLACEHOLDER.compiled.fullmatch(text) is not None or _is_opener(text)
+    if not text[:1].isalnum():  # else there is a letter, and it is no placeholder's first character
+        if _LETTER.search(text) is None:
+            return _is_punctuation(text)
+        if len(text) <= MAX_CHARS and _PLACEHOLDER.compiled.fullmatch(text) is not None:
+            return True
+    return len(text) <= MAX_CHARS and _is_opener(text)
 
 
 def _is_punctuation(text: str) -> bool:

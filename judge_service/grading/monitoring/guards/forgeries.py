@@ -3,7 +3,7 @@ the fence and the parser make them harmless, and an honest answer may quote them
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -62,16 +62,20 @@ FORGERIES = (
 )
 
 
-def forgeries(text: str) -> Iterator[str]:
+def forgeries(text: str) -> list[str]:
     """The names of those that are in a text."""
     if len(text) > MAX_CHARS:
         text = text[: MAX_CHARS // 2] + text[-MAX_CHARS // 2 :]
     text = text.lower()
-    for kind in FORGERIES:
-        if kind.marks and not _has_any(text, kind.marks):
-            continue
-        if _has_any(text, kind.words) and kind.pattern.compiled.search(text) is not None:
-            yield kind.name
+    return [kind.name for kind in FORGERIES if _is_in(text, kind)]
+
+
+def _is_in(text: str, kind: Forgery) -> bool:
+    return (
+        (not kind.marks or _has_any(text, kind.marks))
+        and _has_any(text, kind.words)
+        and kind.pattern.compiled.search(text) is not None
+    )
 
 
 def _has_any(text: str, needles: Iterable[str]) -> bool:

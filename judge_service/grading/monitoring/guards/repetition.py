@@ -35,7 +35,8 @@ def _repeats(text: str) -> bool:
         return False
     if len(text) > MAX_CHARS:
         text = text[: MAX_CHARS // 2] + text[-MAX_CHARS // 2 :]
-    words = text.split()
+    # Bytes, which are split in half the time.
+    words: list[bytes] | list[str] = text.encode().split() if text.isascii() else text.split()
     if MANY_WORDS <= len(words) <= 2 * len(set(words)) and len(text) < 12 * len(words):
         return False  # then neither ratio nor share can be reached, and packing is dear
     ratio = compression_ratio(text)
