@@ -1,22 +1,72 @@
-"""How fast calls go, steered by the share of them that the judge refuses. Arithmetic alone."""
+"""The share controller: holds the share of refused calls small instead of fleeing from each refusal.
+
+A judge refuses for two reasons. Refusals at random (shared capacity, bursts of others) do not depend on our
+rate: slowing down for them only loses work. Refusals because our rate is above what is left of the quota
+(another tenant, a quota set too high) rise with our rate, and slowing down ends them. The controller tells
+them apart by what its own slowing does. Arithmetic alone: no clock, no waiting.
+
+State: `level`, the share of the configured rate that is used (or a number of slots); `background`, the share
+that is refused whatever we do; and the calls sent and refused since the last decision.
+
+1. Nothing happens while the share stays within `allowed = background + target`. A refused call costs nothing at
+   Bedrock; 3.5 % of them are the price of knowing where the limit is.
+2. **Excess**: of n calls, k > allowed * n + 3 * sqrt(allowed * n) + 1 were refused (three standard deviations of
+   a Poisson count), n >= 20, over >= 1 s (sooner if more than half were refused). The level is cut to what was
+   accepted: level * (1 - k / n) / (1 - allowed).
+3. **Trial**: unless more than half was refused, the level goes further down, by half of the share, for as long as a
+   sequential test (Wald 1945) needs to tell "the share has fallen to what is allowed" from "it is the same".
+   Fallen: the refusals were ours, and the cut stays. The same: they are random; their share becomes the
+   background, and the level is restored. After 45 s the background is forgotten and tried again. A share that
+   rises although we slow down is the load of others: cut again.
+4. **Growth**: once the calls sent show 1.25 fewer refusals than allowed, the level grows by 1.05, then by 1.4, then
+   by 1.8 every half second, until there is excess. Growth that fails is tried again after 1, 2, 4, 8 s.
+
+Worked example: quota 6,000 a minute, and another tenant takes 70 % of it at t = 0. In the next 0.3 s 30 calls are
+sent and 20 refused: a share of 0.67, more than half, so there is no trial. The level becomes
+1 * (1 - 0.67) / (1 - 0.035) = 0.35, and after another excess of 14 % 0.31: 31 calls a second are sent and 30
+accepted, which is a share of 3.2 %. The tenant leaves at t = 30. After 36 calls without a refusal (1.2 s;
+0.035 * 36 = 1.25) the level grows to 0.33, 0.46, 0.82 and 1.
+
+Why not AIMD (additive increase, multiplicative decrease)? It cuts at each refusal, so its rate settles near
+sqrt(refusals it bears a second / share refused), whatever the quota is: measured, with 1 % refused at random, it
+used 31 % of 6,000 calls a minute and 14 % of 60,000. Sources: client-side throttling in Google's "Site Reliability
+Engineering", chapter 21; BBR (Cardwell et al. 2016) for steering by what was delivered; Wald's "Sequential Tests of
+Statistical Hypotheses".
+"""
 
 from math import inf, log, sqrt
 
 from msgspec import Struct
 
 TARGET = 0.035
+"""Share of refused calls that is held, from the range of 2 to 5 % that a quota's limit costs to be known."""
+
 MIN_CALLS = 20
+"""Fewest calls of which a share is told."""
+
 MIN_SPAN_S = 1.0
+"""Shortest time of which a share is told: quotas that are shaped by the second refuse in clumps."""
+
 HEAVY = 0.5
+"""Above this share nobody needs a trial: no judge refuses half of all calls at random."""
+
 MIN_MIXED = 2
 SETTLE_S = 1.0
+"""After a cut, calls of so many seconds do not count: a judge's bucket is still empty from before."""
+
 Z = 3.0
+"""Standard deviations of the count of refusals beyond which there is excess."""
+
 DEPTH = 0.5
 FORGET_S = 45.0
 OURS, RANDOM = -3.5, 5.0
+"""Bounds of the trial's log odds: wrong once in 33 trials one way, once in 150 the other way."""
+
 PATIENCE = 1.25
 HOLD_S, MAX_HOLD_S = 1.0, 8.0
 STEPS = (1.05, 1.4, 1.8)
+"""Factors of growth, the last one again and again. The first is small, because it often fails."""
+
 STEP_S = 0.5
 MIN_LEVEL = 0.002
 LARGEST_CUT = 0.2
@@ -24,7 +74,16 @@ FAILED_S = 5.0
 
 
 class ShareController(Struct, kw_only=True):
-    """The level at which a small share of the calls is refused."""
+    """The level at which a small share of the calls is refused. Fed with counts; times are of one clock.
+
+    most: the level when nothing is refused: 1 for a share of a rate, or a number of slots.
+    target: share of refused calls that is held, 0 to 1, besides the background.
+    lag_s: how late counts are told, seconds; counts of so long after a decision are not used.
+    level: what may be used now, in (0, most]. background: share refused whatever we do.
+    last: the last decision in words, for traces.
+
+    The other fields are the calls counted since the last decision, and what is remembered of a trial.
+    """
 
     most: float = 1.0
     target: float = TARGET
@@ -62,7 +121,10 @@ class ShareController(Struct, kw_only=True):
         sent: float = 0.0,
         refused: float = 0.0,
     ) -> bool:
-        """Counts calls; whether a decision was made, after which earlier calls do not count."""
+        """Counts calls that were sent and those of them that were refused.
+
+        Returns whether a decision was made; calls sent before it must not be told any more.
+        """
         if now_s < self.counts_from_s:
             return False
         if now_s >= self.forget_at_s:
@@ -86,7 +148,7 @@ class ShareController(Struct, kw_only=True):
         return self.level < self.most and self._may_grow(now_s, allowed)
 
     def reset(self, now_s: float) -> None:
-        """Counts anew from here."""
+        """Forgets the counts and ends a trial, as after a storm."""
         if self.share:
             self.level, self.share = self.after, 0.0
         self._restart(now_s)

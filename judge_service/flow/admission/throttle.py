@@ -1,4 +1,11 @@
-"""How fast calls go after the judge has refused some: the share controller and the storm, joined."""
+"""The throttle controller of one target: the share controller and the storm, joined for its gate.
+
+`share.py` decides how much of the rate may be used, `storm.py` what to do when everything is refused. What is
+added here is bookkeeping. Calls are numbered as they are sent, and gathered in slices of a tenth of a second: a
+slice is told to the share controller when its refusals are in (after 1.5 times as long as a refusal takes), so
+that a refusal counts for the time in which its call was sent. Below the full level calls are spread evenly in
+time, so that they do not arrive in bursts at a judge whose own bucket is empty.
+"""
 
 from collections import deque
 from math import inf
@@ -9,11 +16,26 @@ from judge_service.flow.admission.share import TARGET, ShareController
 from judge_service.flow.admission.storm import Storm
 
 SLICE_S = 0.1
+"""Length of a slice: shorter than a decision takes, long enough to cost nothing."""
+
 BURST_S = 0.1
+"""Calls may be sent so much ahead of an even pace."""
+
 CALM_AFTER_S = 1.0
+"""After a storm calls stay paced for so long."""
+
+SNAPSHOT_S, SNAPSHOTS = 5.0, 12
+"""The share of refused calls that is told is of the last minute, in steps of 5 s."""
 
 
 class ThrottleStatistics(Struct, frozen=True, kw_only=True):
+    """level: what may be used now, of `most`: 1 for a share of the rate, or a number of slots.
+
+    background: share of the calls that is refused whatever we do.
+    refused_share: refused calls of those that were sent in about the last minute, 0 to 1.
+    sent, refused: calls since the start. is_probing: a storm is on, and only probes go.
+    """
+
     level: float
     most: float
     background: float
@@ -24,7 +46,7 @@ class ThrottleStatistics(Struct, frozen=True, kw_only=True):
 
 
 class Slice(Struct):
-    """Calls that were sent within a tenth of a second."""
+    """Calls that were sent within a tenth of a second. first: the number of the first of them."""
 
     began_at_s: float
     first: int
@@ -32,7 +54,15 @@ class Slice(Struct):
 
 
 class Throttle:
-    """Joins the share controller and the storm for one target."""
+    """What refusals have taught about one target. Times are of one clock; nothing here waits.
+
+    most: 1.0 for a share of the quota's rate, or a number of slots where no quota is set.
+    target: share of refused calls that is held, 0 to 1.
+    calm: nothing is held back; the one thing that a gate looks at for every call.
+    level: what may be used now, in (0, most].
+    next_at_s: when the next call may go, `-inf` when at once.
+    is_leased: the store's controller decides for all processes; only storms are looked for here.
+    """
 
     def __init__(self, *, most: float = 1.0, target: float = TARGET) -> None:
         self.calm = True
@@ -47,23 +77,28 @@ class Throttle:
         self._due_s = self._calm_at_s = -inf
         self._calls_per_s = 0.0
         self._refusal_s = 0.02
+        self._snapshots: deque[tuple[int, int]] = deque([(0, 0)], maxlen=SNAPSHOTS)
+        self._snapshot_at_s = -inf
         self.log: list[tuple[float, str]] | None = None
 
     def __repr__(self) -> str:
         return f"Throttle(holds refused calls at {100 * self._share.target:g} %)"
 
     def statistics(self) -> ThrottleStatistics:
+        """What it has decided, and why."""
+        sent, refused = self._snapshots[0]
         return ThrottleStatistics(
             level=self.level,
             most=self._share.most,
             background=self._share.background,
-            refused_share=self._refused / max(self._sent, 1),
+            refused_share=(self._refused - refused) / max(self._sent - sent, 1),
             refused=self._refused,
             sent=self._sent,
             is_probing=self._storm.is_probing,
         )
 
     def sent(self, now_s: float, work: float) -> int:
+        """A call goes. Returns its number. work: what it takes of the quota, seconds; 0 without one."""
         if now_s >= self._look_at_s:
             self.tick(now_s)
         self._sent += 1
@@ -72,12 +107,14 @@ class Throttle:
         return self._sent
 
     def answered(self, number: int, now_s: float) -> None:
+        """A call was answered."""
         storm = self._storm
         if storm.run_bits or storm.is_probing:
             storm.answered(number, now_s, self._sent)
             self._follow(now_s)
 
     def refused(self, number: int, now_s: float, sent_at_s: float) -> None:
+        """The judge refused a call because of its quota."""
         self._refused += 1
         self._refusal_s += 0.1 * (now_s - sent_at_s - self._refusal_s)
         storm = self._storm
@@ -91,6 +128,7 @@ class Throttle:
             piece.refused += 1
 
     def changes_at_s(self, now_s: float) -> float:
+        """When `tick` is due though no call goes or ends, `inf` if never."""
         if self.calm:
             return inf
         if self._storm.calls_per_s < inf:
@@ -100,6 +138,10 @@ class Throttle:
         return max(now_s, self._look_at_s)
 
     def tick(self, now_s: float) -> bool:
+        """Lets time pass. Returns whether the level or the next call's time changed."""
+        if now_s >= self._snapshot_at_s:
+            self._snapshot_at_s = now_s + SNAPSHOT_S
+            self._snapshots.append((self._sent, self._refused))
         level, next_at_s = self.level, self.next_at_s
         if self._storm.calls_per_s < inf:
             if self._storm.tick(now_s) and self._storm.calls_per_s == inf:
