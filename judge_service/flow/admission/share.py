@@ -5,33 +5,34 @@ rate: slowing down for them only loses work. Refusals because our rate is above 
 (another tenant, a quota set too high) rise with our rate, and slowing down ends them. The controller tells
 them apart by what its own slowing does. Arithmetic alone: no clock, no waiting.
 
-State: `level`, the share of the configured rate that is used (or a number of slots); `background`, the share
-that is refused whatever we do; and the calls sent and refused since the last decision.
+State: `level`, the share of the configured rate that is used (or a number of slots); `background`, the
+share that is refused whatever we do; and the calls sent and refused since the last decision.
 
-1. Nothing happens while the share stays within `allowed = background + target`. A refused call costs nothing at
-   Bedrock; 3.5 % of them are the price of knowing where the limit is.
-2. **Excess**: of n calls, k > allowed * n + 3 * sqrt(allowed * n) + 1 were refused (three standard deviations of
-   a Poisson count), n >= 20, over >= 1 s (sooner if more than half were refused). The level is cut to what was
-   accepted: level * (1 - k / n) / (1 - allowed).
-3. **Trial**: unless more than half was refused, the level goes further down, by half of the share, for as long as a
-   sequential test (Wald 1945) needs to tell "the share has fallen to what is allowed" from "it is the same".
-   Fallen: the refusals were ours, and the cut stays. The same: they are random; their share becomes the
-   background, and the level is restored. After 45 s the background is forgotten and tried again. A share that
-   rises although we slow down is the load of others: cut again.
-4. **Growth**: once the calls sent show 1.25 fewer refusals than allowed, the level grows by 1.05, then by 1.4, then
-   by 1.8 every half second, until there is excess. Growth that fails is tried again after 1, 2, 4, 8 s.
+1. Nothing happens while the share stays within `allowed = background + target`. A refused call costs
+   nothing at Bedrock; 3.5 % of them are the price of knowing where the limit is.
+2. **Excess**: of n calls, k > allowed * n + 3 * sqrt(allowed * n) + 1 were refused (three standard
+   deviations of a Poisson count), n >= 20, over >= 1 s (sooner if more than half were refused). The level
+   is cut to what was accepted: level * (1 - k / n) / (1 - allowed).
+3. **Trial**: unless more than half was refused, the level goes further down, by half of the share, for as
+   long as a sequential test (Wald 1945) needs to tell "the share has fallen to what is allowed" from "it is
+   the same". Fallen: the refusals were ours, and the cut stays. The same: they are random; their share
+   becomes the background, and the level is restored. After 45 s the background is forgotten and tried
+   again. A share that rises although we slow down is the load of others: cut again.
+4. **Growth**: once the calls sent show 1.25 fewer refusals than allowed, the level grows by 1.05, then by
+   1.4, then by 1.8 every half second, until there is excess. Growth that fails is tried again after 1, 2,
+   4, 8 s.
 
-Worked example: quota 6,000 a minute, and another tenant takes 70 % of it at t = 0. In the next 0.3 s 30 calls are
-sent and 20 refused: a share of 0.67, more than half, so there is no trial. The level becomes
-1 * (1 - 0.67) / (1 - 0.035) = 0.35, and after another excess of 14 % 0.31: 31 calls a second are sent and 30
+Worked example: quota 6,000 a minute, and another tenant takes 70 % of it at t = 0. In the next 0.3 s 30
+calls are sent and 20 refused: a share of 0.67, more than half, so there is no trial. The level becomes 1 *
+(1 - 0.67) / (1 - 0.035) = 0.35, and after another excess of 14 % 0.31: 31 calls a second are sent and 30
 accepted, which is a share of 3.2 %. The tenant leaves at t = 30. After 36 calls without a refusal (1.2 s;
 0.035 * 36 = 1.25) the level grows to 0.33, 0.46, 0.82 and 1.
 
 Why not AIMD (additive increase, multiplicative decrease)? It cuts at each refusal, so its rate settles near
-sqrt(refusals it bears a second / share refused), whatever the quota is: measured, with 1 % refused at random, it
-used 31 % of 6,000 calls a minute and 14 % of 60,000. Sources: client-side throttling in Google's "Site Reliability
-Engineering", chapter 21; BBR (Cardwell et al. 2016) for steering by what was delivered; Wald's "Sequential Tests of
-Statistical Hypotheses".
+sqrt(refusals it bears a second / share refused), whatever the quota is: measured, with 1 % refused at
+random, it used 31 % of 6,000 calls a minute and 14 % of 60,000. Sources: client-side throttling in Google's
+"Site Reliability Engineering", chapter 21; BBR (Cardwell et al. 2016) for steering by what was delivered;
+Wald's "Sequential Tests of Statistical Hypotheses".
 """
 
 from math import inf, log, sqrt

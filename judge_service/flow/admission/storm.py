@@ -1,15 +1,15 @@
 """A throttle storm: the judge refuses every call. Recognises it, paces probes in it and the way back.
 
-A storm is a run of 10 refused calls, by the order in which they were sent, with none between them that was not
-refused. Then only probes go: after 0.25, 0.5 and 1 s, then every 2 s. The first probe that is answered ends
-it, and the rate doubles every 0.4 s up to what it was before. After a short storm it starts higher, because a
-quota that is shaped by the second refuses in runs too; for the same reason the run that counts becomes four times
-as long after each storm of under 5 s. An answer to a call that was sent in the run, before the probes, says that
-it was no storm. Arithmetic alone: no clock, no waiting.
+A storm is a run of 10 refused calls, by the order in which they were sent, with none between them that was
+not refused. Then only probes go: after 0.25, 0.5 and 1 s, then every 2 s. The first probe that is answered
+ends it, and the rate doubles every 0.4 s up to what it was before. After a short storm it starts higher,
+because a quota that is shaped by the second refuses in runs too; for the same reason the run that counts
+becomes four times as long after each storm of under 5 s. An answer to a call that was sent in the run,
+before the probes, says that it was no storm. Arithmetic alone: no clock, no waiting.
 
-Worked example: 100 calls a second, a storm from t = 0 to t = 60. Ten calls are refused by t = 0.11, and about 33
-probes follow. The probe at t = 61 is answered at t = 61.3; 0.8 calls a second go, and after seven doublings, at
-t = 64.1, 100 calls a second.
+Worked example: 100 calls a second, a storm from t = 0 to t = 60. Ten calls are refused by t = 0.11, and
+about 33 probes follow. The probe at t = 61 is answered at t = 61.3; 0.8 calls a second go, and after seven
+doublings, at t = 64.1, 100 calls a second.
 """
 
 from math import inf

@@ -1,10 +1,10 @@
 """The throttle controller of one target: the share controller and the storm, joined for its gate.
 
-`share.py` decides how much of the rate may be used, `storm.py` what to do when everything is refused. What is
-added here is bookkeeping. Calls are numbered as they are sent, and gathered in slices of a tenth of a second: a
-slice is told to the share controller when its refusals are in (after 1.5 times as long as a refusal takes), so
-that a refusal counts for the time in which its call was sent. Below the full level calls are spread evenly in
-time, so that they do not arrive in bursts at a judge whose own bucket is empty.
+`share.py` decides how much of the rate may be used, `storm.py` what to do when everything is refused. What
+is added here is bookkeeping. Calls are numbered as they are sent, and gathered in slices of a tenth of a
+second: a slice is told to the share controller when its refusals are in (after 1.5 times as long as a
+refusal takes), so that a refusal counts for the time in which its call was sent. Below the full level calls
+are spread evenly in time, so that they do not arrive in bursts at a judge whose own bucket is empty.
 """
 
 from collections import deque

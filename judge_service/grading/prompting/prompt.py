@@ -105,7 +105,11 @@ class PromptWriter:
         )
 
     def _prefix_of(
-        self, channel: Channel, max_output_tokens: int, draw: int, reminder: bool
+        self,
+        channel: Channel,
+        max_output_tokens: int,
+        draw: int,
+        reminder: bool,  # noqa: FBT001 - lru_cache keeps keyword arguments apart at a cost
     ) -> str:
         """What of a question's digest is not the sample's."""
         settings = (channel, max_output_tokens, self.temperature, draw, reminder)
