@@ -152,12 +152,11 @@ class Gate(Generic[B, R]):
     def set_rates(self, per_minute: Mapping[str, float]) -> None:
         """Changes what fills the buckets from now on; levels, debts and the queue stay.
 
-        per_minute: units a minute by resource, >= 0; resources not named keep their rate. Above 0 a
-            bucket holds `burst_s` of it. At 0 it is filled by `add` alone and holds what it held
-            until `add` says otherwise.
+        per_minute: units a minute by resource, >= 0; resources not named keep their rate. Above 0 a bucket
+            holds `burst_s` of it. At 0 `add` alone fills it, up to what it held until `add` says otherwise.
         """
         self._buckets.set_rates(per_minute, _now_us())
-        self._throttle.is_leased = self._buckets.leased
+        self._throttle.follow_store(self._buckets.leased)
         self._follow_throttle()
         self._asked = False
         self._let_in()
@@ -182,6 +181,10 @@ class Gate(Generic[B, R]):
     def backlog(self) -> Mapping[str, float]:
         """Units that are missing for all calls in the queue to go, by resource."""
         return self._buckets.missing(self._queued)
+
+    def take_known(self) -> tuple[int, int]:
+        """Calls sent and refused since this was last called, as far as their refusals are known."""
+        return self._throttle.take_known(_now_s())
 
     async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
         now_s = _now_s()

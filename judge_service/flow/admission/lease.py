@@ -19,7 +19,6 @@ from msgspec import Struct
 
 from judge_service.flow.admission.permit import GateStatistics
 from judge_service.flow.stores import Ask, Lease, QuotaStore, Rules, StoreFailed
-from judge_service.flow.stores.brake import CUT_EVERY_S
 from judge_service.telemetry.events import Sink, StoreBack, StoreLost, ignore
 
 FIRST_ASK_S = 0.5
@@ -54,6 +53,9 @@ LOOK_AGAIN_S = 0.05
 FROZEN_S = 0.5
 """A timer that is so late says that the process stood still: what it held is out of date."""
 
+NEWS_EVERY_S = 1.0
+"""How often refused calls are told to the store although nothing is wanted."""
+
 _log = logging.getLogger("judge_service")
 
 
@@ -69,6 +71,8 @@ class Limiter(Protocol):
     def drop(self) -> None: ...
 
     def backlog(self) -> Mapping[str, float]: ...
+
+    def take_known(self) -> tuple[int, int]: ...
 
     def statistics(self) -> GateStatistics: ...
 
@@ -122,6 +126,7 @@ class QuotaLease:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._clients, self._pace, self._is_alone = expected_clients, 1.0, False
+        self._spent_pace = 1.0
         self._known_until_s = self._returned_until_s = 0.0
         self._asked = self._failed = self._leased = self._throttled = 0
         self._least = dict.fromkeys(per_minute, 1)
@@ -254,27 +259,29 @@ class QuotaLease:
         return lease
 
     def _has_news(self) -> bool:
-        """Whether to tell of throttling, although nothing is wanted; the store listens once a second."""
-        is_due = _now_s() - self._told_at_s >= CUT_EVERY_S
+        """Whether to tell of refused calls, although nothing is wanted."""
+        is_due = _now_s() - self._told_at_s >= NEWS_EVERY_S
         return is_due and self._limiter.statistics().throttled > self._throttled
 
     def _ask(self, want: Mapping[str, int], *, lost: int = 0, leaving: bool = False) -> Ask:
-        throttled = self._limiter.statistics().throttled
+        sent, refused = self._limiter.take_known()
         ask = Ask(
             client=self._client,
             per_minute=self._per_minute,
             want=want,
             least={name: min(self._least[name], units) for name, units in want.items()},
             returned=self._returned if _now_s() < self._returned_until_s else {},
-            throttled=throttled > self._throttled,
+            sent=sent,
+            refused=refused,
+            pace=self._spent_pace,
             lost_clients=lost,
             leaving=leaving,
             seen=self._seen,
             taken_s=max(0.0, self._taken_until_s - _now_s()),
             clients=max(1, self._clients),
         )
-        if ask.throttled:
-            self._throttled, self._told_at_s = throttled, _now_s()
+        if refused:
+            self._throttled, self._told_at_s = self._limiter.statistics().throttled, _now_s()
         self._returned = {}
         return ask
 
@@ -301,6 +308,9 @@ class QuotaLease:
         """The lease's time has come."""
         self._leased += 1
         now_s = _now_s()
+        if lease.pace != self._spent_pace:
+            self._limiter.take_known()  # sent at another pace, of which the store knows enough
+            self._spent_pace = lease.pace
         pays_s = (
             units * 60 * lease.clients / self._per_minute[name]
             for name, units in lease.granted.items()

@@ -70,6 +70,7 @@ class Throttle:
         self.level = most
         self.next_at_s = -inf
         self._share = ShareController(most=most, target=target)
+        self._known_sent = self._known_refused = 0
         self._storm = Storm()
         self._sent = self._refused = 0
         self._slices = deque([Slice(-inf, 1)])
@@ -96,6 +97,24 @@ class Throttle:
             sent=self._sent,
             is_probing=self._storm.is_probing,
         )
+
+    def follow_store(self, is_leased: bool) -> None:
+        """Whether calls are leased from a store, whose controller decides for all processes.
+
+        Then the level is full here, and only a storm is met.
+        """
+        if is_leased and not self.is_leased:
+            self._share = ShareController(most=self._share.most, target=self._share.target)
+            self.level = self._share.level
+        self.is_leased = is_leased
+
+    def take_known(self, now_s: float) -> tuple[int, int]:
+        """Calls whose refusals are known, sent and refused, since this was last called; none in a storm."""
+        if self._storm.calls_per_s == inf:
+            self._look(now_s)
+        known = self._known_sent, self._known_refused
+        self._known_sent = self._known_refused = 0
+        return known
 
     def sent(self, now_s: float, work: float) -> int:
         """A call goes. Returns its number. work: what it takes of the quota, seconds; 0 without one."""
@@ -160,8 +179,11 @@ class Throttle:
         while len(slices) > 1 and slices[1].began_at_s <= known_s:
             piece, end = slices.popleft(), slices[0]
             sent = end.first - piece.first
-            if end.began_at_s - piece.began_at_s < 10 * SLICE_S:
-                calls_per_s = sent / (end.began_at_s - piece.began_at_s)
+            self._known_sent += sent
+            self._known_refused += piece.refused
+            lasted_s = end.began_at_s - piece.began_at_s
+            if 0.5 * SLICE_S <= lasted_s < 10 * SLICE_S:
+                calls_per_s = sent / lasted_s
                 self._calls_per_s += 0.1 * (calls_per_s - self._calls_per_s)
             if not self.is_leased and self._share.note(now_s, sent=sent, refused=piece.refused):
                 self._count_anew(now_s)

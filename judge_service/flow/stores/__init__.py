@@ -1,7 +1,7 @@
 """Where several processes share one quota: they lease pieces of its time line, ahead and in chunks.
 
-1. A client says what it wants, and with it everything else it has to say: what it gives back, that
-   it was throttled, that it is leaving. One call, one operation of the store.
+1. A client says what it wants, and with it everything else it has to say: what it gives back, how many
+   of its calls the judge refused, that it is leaving. One call, one operation of the store.
 2. The store appends a chunk to the quota's time line and says when it begins. A chunk is at most the
    client's fair share of `chunk_s`, so clients who all want more take turns; who asks for nothing
    leaves the line to others.
@@ -64,7 +64,8 @@ class Ask(Struct, frozen=True, kw_only=True):
     want: units for the time ahead; empty to lease nothing.
     least: units of one call, below which a lease would be of no use.
     returned: units of earlier leases that were not spent.
-    throttled: the judge refused calls although they were leased.
+    sent, refused: calls since the last ask whose end is known, and how many of them the judge refused
+        because of its quota. pace: what `Lease.pace` was when they were sent.
     lost_clients: how many shared the quota when this client lost the store, 0 if it did not.
     leaving: this client will not ask again.
     seen: the store's last answer to this client, as `Lease.seen` named it; empty for a newcomer.
@@ -77,7 +78,9 @@ class Ask(Struct, frozen=True, kw_only=True):
     want: Mapping[str, int] = {}
     least: Mapping[str, int] = {}
     returned: Mapping[str, int] = {}
-    throttled: bool = False
+    sent: int = 0
+    refused: int = 0
+    pace: float = 1.0
     lost_clients: int = 0
     leaving: bool = False
     seen: str = ""
@@ -92,7 +95,8 @@ class Lease(Struct, frozen=True, kw_only=True):
     delay_s: seconds from now at which it begins.
     valid_for_s: seconds from its beginning at which it ends.
     clients: how many share the quota now, at least 1.
-    pace: the part of the quota that is dealt out, in (0, 1], below 1 after throttling.
+    pace: the part of the quota that is dealt out, in (0, 1], below 1 after refusals. One for all
+        clients: the store sees all their calls, and the share controller of each is out of work.
     seen: names this answer, for `Ask.seen`; empty if the store cannot forget.
     taken_s: seconds from its beginning for which the time line is taken: by this lease, and if it had to
         wait, by a lease of each other client.

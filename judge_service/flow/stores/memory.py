@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping
+from math import isclose
 
 from msgspec import Struct, field
 
+from judge_service.flow.admission.share import ShareController
 from judge_service.flow.stores import Ask, Lease, Rules
-from judge_service.flow.stores.brake import Brake
 
 ROUNDING = 1e-9
-"""A grant that lacks 1e-9 of a unit is whole."""
+"""A grant that lacks 1e-9 of a unit is whole; a pace that came back through JSON is the same."""
 
 
 class MemoryStoreStatistics(Struct, frozen=True, kw_only=True):
@@ -23,6 +24,7 @@ class TimeLine(Struct):
     """One quota: the time lines of its resources and those who share it. No clock of its own.
 
     until_s: by client, until when it is counted. next_s: by resource, when its line is free.
+    share: which part of the quota is dealt out.
     lost_clients, learning_until_s: clients that spend on their own, and until when that is learned.
     since_s: since when this is remembered. at_s: the last ask.
     told_clients, told_until_s: clients that an older memory knew, and until when they count.
@@ -31,7 +33,7 @@ class TimeLine(Struct):
     rules: Rules
     until_s: dict[str, float] = {}
     next_s: dict[str, float] = {}
-    brake: Brake = field(default_factory=Brake)
+    share: ShareController = field(default_factory=ShareController)
     lost_clients: int = 0
     learning_until_s: float = 0.0
     since_s: float | None = None
@@ -41,9 +43,8 @@ class TimeLine(Struct):
 
     def lease(self, ask: Ask, now_s: float) -> Lease:
         """Answers one ask; the caller's clock must not go back."""
-        if ask.throttled:
-            self.brake.pull(now_s)
-        pace = self.brake.part(now_s)
+        self._count_refused(ask, now_s)
+        pace = self.share.level
         present = self._count(ask, now_s)
         spending = max(present, self._count_lost(ask, now_s))
         dealt = pace * (1 - self.rules.alone_share * (1 - present / spending))
@@ -77,6 +78,11 @@ class TimeLine(Struct):
     def is_kept(self, now_s: float) -> bool:
         """Whether it is still of use: its clock has not gone back, and it was asked of late."""
         return self.at_s <= now_s <= max([self.at_s, *self.next_s.values()]) + self.rules.keep_s
+
+    def _count_refused(self, ask: Ask, now_s: float) -> None:
+        """Calls sent at another pace say nothing about this one."""
+        if ask.sent and isclose(ask.pace, self.share.level, rel_tol=ROUNDING):
+            self.share.note(now_s, sent=ask.sent, refused=ask.refused)
 
     def _count(self, ask: Ask, now_s: float) -> int:
         if ask.leaving:
