@@ -1,10 +1,11 @@
 """Many real processes and one quota: shared through a real Redis that is killed, and without a store.
 
-    python loadtest/shared_quota.py [--processes 40] [--steady-s 70] [--down-s 10] [--after-s 65]
+    python loadtest/shared_quota.py [--processes 40] [--steady-s 70] [--down-s 10] [--after-s 65] [--refused-s 40]
 
 Through Redis: each process is a gate in front of a pretended judge of 50 ms, always with more to do
 than it may. After `steady-s` the server is killed, after `down-s` more it is started again, empty. When
-a call began is read from the system's monotonic clock, which all processes share.
+a call began is read from the system's monotonic clock, which all processes share. Then once more, with a judge
+that refuses 1 % of the calls at random.
 
 Without a store: each process is the whole judge, told its share of the quota, against the simulator
 over HTTP; once with the right share, once with twice the share, as after the processes have doubled.
@@ -15,6 +16,7 @@ Needs redis-server (or valkey-server) on PATH and Linux.
 import asyncio
 import itertools
 import math
+import random
 import shutil
 import socket
 import subprocess
@@ -23,7 +25,7 @@ import tempfile
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -46,6 +48,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from judge_service import open_service
+from judge_service.errors import Throttled
 from judge_service.flow import Request
 from judge_service.flow.admission.lease import QuotaLease
 from judge_service.flow.stores import Ask, Lease
@@ -56,6 +59,7 @@ CALLS_PER_S = 10
 """Of the quota, a process: 400 a second for 40."""
 
 JUDGE_S = 0.05
+REFUSAL_S, REFUSED_SHARE = 0.005, 0.01
 WORKERS = 24
 START_S = 8.0
 """For 40 interpreters on two cores, before anything counts."""
@@ -72,6 +76,7 @@ class Plan(Struct, frozen=True):
     start_s: float
     end_s: float
     number: int = 0
+    refused_share: float = 0.0
 
 
 class Seen(Struct):
@@ -81,6 +86,7 @@ class Seen(Struct):
     asked_s: list[float]
     back_s: list[float]
     unfinished: int
+    answered_s: list[float] = []
 
 
 def main() -> None:
@@ -94,8 +100,12 @@ def main() -> None:
         down_s=(10.0, 2.0),
         after_s=(65.0, 5.0),
         alone_s=(60.0, 3.0),
+        refused_s=(40.0, 3.0),
     )
     figures, details = through_redis(options)
+    found = with_refusals(options)
+    what = f"shared, {REFUSED_SHARE:.0%} refused at random: answered, of the quota"
+    figures.append(at_least(what, found, 0.95))
     for name, factor in (("right_share", 1.0), ("twice_the_share", 2.0)):
         say(f"no store, {name}")
         found = without_a_store(options, factor)
@@ -125,6 +135,21 @@ def through_redis(options: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     steady, shown = in_steady_state(seen, span, quota_per_s)
     event, event_shown = around_the_loss(seen, lost_at_s, up_at_s, quota_per_s)
     return steady + event, {"processes": options.processes, **shown, **event_shown}
+
+
+def with_refusals(options: Any) -> float:
+    """What is answered from `WARM_UP_S` on, as a part of the quota."""
+    quota_per_s = CALLS_PER_S * options.processes
+    begin_s = time.monotonic() + (2.0 if options.smoke else START_S)
+    from_s = begin_s + WARM_UP_S
+    end_s = from_s + options.refused_s
+    say(f"{options.processes} processes through Redis, {REFUSED_SHARE:.0%} refused at random")
+    with Redis() as redis:
+        plan = Plan(redis.url, quota_per_s * 60.0, begin_s, end_s, refused_share=REFUSED_SHARE)
+        with workers("shared", options.processes, plan) as end:
+            seen = end()
+    answered_s = sorted(itertools.chain.from_iterable(one.answered_s for one in seen))
+    return between(answered_s, from_s, end_s) / (quota_per_s * options.refused_s)
 
 
 def lose(redis: "Redis", lost_at_s: float, down_s: float) -> float:
@@ -249,12 +274,17 @@ async def share(plan: Plan) -> Seen:
 
     async def judge(_request: Request[None]) -> None:
         seen.began_s.append(time.monotonic())
+        if random.random() < plan.refused_share:
+            await asyncio.sleep(REFUSAL_S)
+            raise Throttled("refused at random")
         await asyncio.sleep(JUDGE_S)
+        seen.answered_s.append(time.monotonic())
 
     async def evaluate() -> None:
         while time.monotonic() < plan.end_s:
             seen.unfinished += 1
-            await gate(Request(None), judge)
+            with suppress(Throttled):
+                await gate(Request(None), judge)
             seen.unfinished -= 1
 
     quota = {"requests": plan.requests_per_minute}

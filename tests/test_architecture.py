@@ -74,13 +74,13 @@ EVERYWHERE = {"parking"}
 
 GONE = (
     *("Visit", "Stay", "Desk", "Foreman", "Shelf", "Hold", "Census", "Ledger", "Supply", "Pace"),
-    *("Line", "Shared", "Siblings", "OwnGrader", "Door", "Unasked", "Watch", "Tally"),
+    *("Line", "Shared", "Siblings", "OwnGrader", "Door", "Unasked", "Watch", "Tally", "Brake"),
 )
 """Class names that were words of this house only; docs/architecture.md has the field's words."""
 
 GONE_FILES = (
     *("visit", "stay", "desk", "foreman", "shelf", "ledger", "supply", "lanes", "pace", "window"),
-    *("standstill", "siblings", "unasked", "wishes", "tally", "sections", "own", "doors"),
+    *("standstill", "siblings", "unasked", "wishes", "tally", "sections", "own", "doors", "brake"),
 )
 TIME_WINDOW = "telemetry.window"
 """A window of time is one; the word is gone where it meant a pool of workers."""

@@ -1,7 +1,6 @@
 import pytest
 
 from judge_service.flow.stores import Ask, Lease, Rules
-from judge_service.flow.stores.brake import FLOOR, Brake
 from judge_service.flow.stores.memory import MemoryStore, TimeLine
 from judge_service.testing import run_virtual
 
@@ -182,44 +181,37 @@ def test_a_clients_word_of_the_others_is_believed_until_they_have_had_their_turn
     assert empty.lease(ask("a"), NOW_S + 1.51).clients == 1
 
 
-def test_throttling_slows_all_once_a_second() -> None:
+def tell(quota: TimeLine, share_refused: float, *, seconds: int) -> list[Lease]:
+    """Ten reports a second of 20 calls each, at the pace that the line deals out; its last leases."""
+    leases = [quota.lease(ask(), NOW_S)]
+    for tick in range(10 * seconds):
+        report = {"sent": 20, "refused": round(20 * share_refused), "pace": leases[-1].pace}
+        leases.append(quota.lease(ask(**report), NOW_S + tick / 10))
+    return leases
+
+
+def test_few_refusals_cost_nothing() -> None:
+    paces = {lease.pace for lease in tell(line(), 0.0, seconds=5)}
+    assert paces == {1.0}
+
+
+def test_many_refusals_slow_all_at_one_pace() -> None:
     quota = line()
 
-    paces = [quota.lease(ask(throttled=True), NOW_S + at_s).pace for at_s in (0, 0.5, 1.0)]
+    last = tell(quota, 0.4, seconds=3)[-1]
 
-    assert paces == pytest.approx([0.8, 0.8, 0.64])
-    assert quota.lease(ask("b", want=1000), NOW_S + 1).granted == {"requests": 16}
-
-
-@pytest.mark.parametrize(("after_s", "part"), [(2, 0.8), (3, 0.96), (10, 1.0)])
-def test_a_single_cut_is_soon_made_good(after_s: float, part: float) -> None:
-    brake = Brake()
-    brake.pull(NOW_S)
-
-    assert brake.part(NOW_S + after_s) == pytest.approx(part, rel=0.01)
+    assert last.pace < 0.8
+    assert quota.lease(ask("b"), NOW_S + 3).pace == last.pace
+    rate = 100 * last.pace
+    assert quota.lease(ask("c", want=1000), NOW_S + 60).granted == {"requests": int(rate / 2 + 1e-9)}
 
 
-def test_after_a_storm_it_is_back_within_10_s() -> None:
-    brake = Brake()
-    for second in range(60):
-        brake.pull(NOW_S + second)
+def test_calls_sent_at_another_pace_say_nothing_about_this_one() -> None:
+    quota = line()
+    for tick in range(50):
+        quota.lease(ask(sent=20, refused=20, pace=0.5), NOW_S + tick / 10)
 
-    assert brake.part(NOW_S + 60) == FLOOR
-    assert brake.part(NOW_S + 59 + 10) >= 0.9
-
-
-def test_a_quota_that_is_lower_for_long_is_found_and_used() -> None:
-    brake, there, throttled, used = Brake(), 0.3, 0, 0.0
-    for tick in range(3000):
-        part = brake.part(NOW_S + tick / 10)
-        if part > there:
-            brake.pull(NOW_S + tick / 10)
-        if tick >= 300:
-            throttled += part > there
-            used += min(part, there)
-
-    assert used / (2700 * there) > 0.9
-    assert throttled / 2700 < 0.05
+    assert quota.lease(ask(), NOW_S + 5).pace == 1.0
 
 
 def test_counts_operations_and_clients() -> None:

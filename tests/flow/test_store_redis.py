@@ -1,12 +1,16 @@
 import asyncio
+import json
+import random
 import signal
 import time
 import uuid
 from collections.abc import AsyncIterator
+from importlib.resources import files
 
 import pytest
 from msgspec.structs import replace
 
+from judge_service.flow.admission.share import ShareController
 from judge_service.flow.stores import Ask, Lease, Rules, StoreFailed
 from judge_service.flow.stores.memory import TimeLine
 from judge_service.flow.stores.redis import VERSION, RedisStore, _keys
@@ -39,8 +43,8 @@ SCRIPT: list[Ask] = [
     ask("c", want={"requests": 3}, least={"requests": 1}),
     ask("a", want={"tokens": 500_000}, least={"tokens": 200_000}),
     ask("b", returned={"requests": 2, "tokens": 40_000}),
-    ask("c", want={"requests": 1000, "tokens": 1000}, throttled=True),
-    ask("a", want={"requests": 1000, "tokens": 1000}, throttled=True),
+    ask("c", want={"requests": 1000, "tokens": 1000}, sent=30, refused=12),
+    ask("a", want={"requests": 1000, "tokens": 1000}, sent=30, refused=15),
     ask("d", want={"requests": 1000}, lost_clients=40),
     ask("e", want={"requests": 1000}, lost_clients=40),
     ask("b", leaving=True),
@@ -76,6 +80,39 @@ async def test_the_script_does_what_the_readable_form_does(
         assert lease.taken_s == pytest.approx(expected.taken_s, abs=1e-6), step
         assert lease.valid_for_s == expected.valid_for_s
         assert lease.pace == pytest.approx(expected.pace, abs=1e-6), step
+
+
+SHARE_ALONE = """
+share = new_share()
+local levels = {}
+for _, step in ipairs(cjson.decode(ARGV[1])) do
+  note(step[1], step[2], step[3])
+  levels[#levels + 1] = string.format('%.17g', share.level)
+end
+return levels
+"""
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_the_scripts_share_controller_is_the_readable_one(store: RedisStore, seed: int) -> None:
+    """A judge that refuses at random, or what is above a quota, or everything; `seed` plays it again."""
+    chance, readable = random.Random(seed), ShareController()
+    now_s, background, room = 1000.0, chance.choice([0, 0.01, 0.1]), chance.choice([2.0, 0.9, 0.3, 0])
+    steps, levels = [], []
+    for _ in range(600):
+        now_s += chance.choice([0.125, 0.25])
+        sent = chance.randint(1, 60)
+        part = min(1.0, background + max(0.0, 1 - room / readable.level))
+        refused = sum(chance.random() < part for _ in range(sent))
+        readable.note(now_s, sent=sent, refused=refused)
+        steps.append([now_s, sent, refused])
+        levels.append(readable.level)
+
+    script = files("judge_service.flow.stores").joinpath("share.lua").read_text() + SHARE_ALONE
+    found = await store._client.eval(script, 0, json.dumps(steps))
+
+    assert [float(level) for level in found] == pytest.approx(levels, rel=1e-12)
+    assert min(levels) < 1 or room > 1
 
 
 async def test_a_copy_that_lags_behind_is_told_what_it_has_missed(store: RedisStore) -> None:

@@ -136,12 +136,12 @@ class DynamoDBStore:
             delay_s=max(0.0, delay_s),
             valid_for_s=self._rules.valid_s,
             clients=known.clients,
-            pace=known.brake.part(self._clock()),
+            pace=known.share.level,
         )
 
     async def _take(self, known: Known, ask: Ask, at: Slice) -> dict[str, int]:
         """Takes from one slice, or what is left of it if that is worth a write, or nothing."""
-        part = known.brake.part(self._clock())
+        part = known.share.level
         holds = {name: at.holds(ask.per_minute[name], part) for name in ask.want}
         share_s = self._chunk_s / known.clients
         units = portion(ask, holds, share_s, at.length_s, self._rules)
@@ -163,7 +163,7 @@ class DynamoDBStore:
         holds: Mapping[str, int],
     ) -> Mapping[str, Any] | None:
         """The one operation. `None` if the slice had room, else what is in it."""
-        request = _request(ask, units, holds)
+        request = _request(ask, units, holds, known.told(ask))
         request["TableName"] = self._table
         request["Key"] = {"slice": {"S": f"{at.quota}#{at.index}"}}
         request["ExpressionAttributeValues"][":end"] = {"N": str(int(self._clock()) + KEEP_S)}
@@ -212,8 +212,13 @@ class DynamoDBStore:
             self._chunk_s = max(self._rules.chunk_s, self._chunk_s / 2)
 
 
-def _request(ask: Ask, units: Mapping[str, int], holds: Mapping[str, int]) -> dict[str, Any]:
-    """`ADD` to each counter on condition that it stays within what the slice holds."""
+def _request(
+    ask: Ask, units: Mapping[str, int], holds: Mapping[str, int], told: Mapping[str, int]
+) -> dict[str, Any]:
+    """`ADD` to each counter on condition that it stays within what the slice holds.
+
+    told: what is added to the slice's counts of calls that were sent and refused.
+    """
     names = {"#marks": "marks", "#end": "expires_at"}
     values: dict[str, Any] = {":mark": {"NS": [str(mark_of(ask.client))]}}
     adds, conditions = ["#marks :mark"], []
@@ -224,15 +229,15 @@ def _request(ask: Ask, units: Mapping[str, int], holds: Mapping[str, int]) -> di
         values[room] = {"N": str(holds[name] - amount)}
         adds.append(f"{counter} {taken}")
         conditions.append(f"(attribute_not_exists({counter}) OR {counter} <= {room})")
-    if ask.throttled:
-        names["#throttled"] = "throttled"
-        values[":one"] = {"N": "1"}
-        adds.append("#throttled :one")
+    for name, calls in told.items():
+        names[f"#{name}"] = name
+        values[f":{name}"] = {"N": str(calls)}
+        adds.append(f"#{name} :{name}")
     return {
         "UpdateExpression": f"SET #end = :end ADD {', '.join(adds)}",
         "ConditionExpression": " AND ".join(conditions),
         "ExpressionAttributeNames": names,
         "ExpressionAttributeValues": values,
-        "ReturnValues": "ALL_NEW",  # others may have reported throttling; costs the same
+        "ReturnValues": "ALL_NEW",  # others may have told of refused calls; costs the same
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }

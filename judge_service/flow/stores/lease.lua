@@ -1,8 +1,8 @@
--- One ask of one client for a part of a shared quota. The readable form is memory.py, `TimeLine`, and
--- brake.py, `Brake`: change them together (tests/flow/test_store_redis.py compares them).
+-- One ask of one client for a part of a shared quota. The readable form is memory.py, `TimeLine`: change
+-- them together (tests/flow/test_store_redis.py compares them). share.lua goes before this.
 --
 -- KEYS[1]  hash: next:<resource> = when its time line is free, since = since when this is remembered,
---          at = clock of the last call, base, resume, cut = Brake,
+--          at = clock of the last call, share = the share controller's fields (MessagePack),
 --          lost, learning = clients that spend on their own, and until when,
 --          told, told_until = clients that an older memory knew, and until when they count
 -- KEYS[2]  sorted set: client -> until when it is counted
@@ -22,7 +22,9 @@ local state = {}
 local fields = redis.call('HGETALL', line)
 for i = 1, #fields, 2 do
   state[fields[i]] = tonumber(fields[i + 1])
+  if fields[i] == 'share' then share = cmsgpack.unpack(fields[i + 1]) end
 end
+share = share or new_share()
 local changed = {}
 local function set(field, value)
   state[field] = value
@@ -30,40 +32,23 @@ local function set(field, value)
 end
 
 -- A clock that went back: time lines, and what else is dated, go back with it.
-local NO_DATE = { base = true, resume = true, lost = true, told = true }
+local NO_DATE = { lost = true, told = true }
 local back = (state.at or now) - now
 if back > 0 then
   for field, value in pairs(state) do
     if not NO_DATE[field] then set(field, value - back) end
   end
+  for _, field in ipairs({ 'counts_from_s', 'since_s', 'forget_at_s', 'grown_at_s' }) do
+    share[field] = share[field] - back / SECOND
+  end
   redis.call('DEL', members)
 end
 
--- Brake
-local CUT, CUT_EVERY, FLOOR, PEACE = 0.8, 1 * SECOND, 0.01, 2 * SECOND
-local RESUME, PROBE_PER_S, PROBE_DOUBLES_S = 0.95, 0.01, 10
-local function log2(value)
-  return math.log(value) / math.log(2)
+-- Which part of the quota is dealt out; calls sent at another pace say nothing about this one
+if ask.sent > 0 and math.abs(ask.pace - share.level) <= 1e-9 * share.level then
+  note(now / SECOND, ask.sent, ask.refused)
 end
-local function current_pace()
-  local base, resume = state.base or 1, state.resume or 1
-  if base >= 1 then return 1 end
-  local peace_s = (now - state.cut - PEACE) / SECOND
-  if peace_s <= 0 then return base end
-  local quick_s = math.max(0, log2(resume / base))
-  if peace_s < quick_s then return math.min(1, base * 2 ^ peace_s) end
-  local doublings = math.min((peace_s - quick_s) / PROBE_DOUBLES_S, 20)
-  local gained = PROBE_PER_S * PROBE_DOUBLES_S / math.log(2) * (2 ^ doublings - 1)
-  return math.min(1, math.max(base, resume) * (1 + gained))
-end
-local since_cut = now - (state.cut or 0)
-if ask.throttled and since_cut >= CUT_EVERY then
-  local before = current_pace()
-  if since_cut > PEACE then set('resume', before * RESUME) end
-  set('base', math.max(before * CUT, FLOOR))
-  set('cut', now)
-end
-local pace = current_pace()
+local pace = share.level
 
 -- Who shares the quota
 redis.call('ZREMRANGEBYSCORE', members, '-inf', now)
@@ -141,8 +126,10 @@ local arguments = {}
 for field, value in pairs(changed) do
   arguments[#arguments + 1] = field
   -- tostring() keeps 14 digits, microseconds have 16
-  arguments[#arguments + 1] = string.format(NO_DATE[field] and '%.17g' or '%.0f', value)
+  arguments[#arguments + 1] = string.format('%.0f', value)
 end
+arguments[#arguments + 1] = 'share'
+arguments[#arguments + 1] = cmsgpack.pack(share)
 redis.call('HSET', line, unpack(arguments))
 local keep_ms = math.ceil((free - now) / 1000 + rules.keep_s * 1000)
 redis.call('PEXPIRE', line, keep_ms)

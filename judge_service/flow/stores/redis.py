@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from judge_service.flow.stores import Ask, Lease, Rules, StoreFailed
 
-VERSION = 2
+VERSION = 3
 """Of script and keys together. Raise it with every change of what `lease.lua` keeps."""
 
 TIMEOUT_S = 0.1
@@ -50,8 +50,9 @@ class RedisStore:
             # once more and at once, for a connection that the server closed while idle
             retry=Retry(NoBackoff(), 1, supported_errors=(Disconnected,)),
         )
-        script = files(__package__).joinpath("lease.lua").read_text()
-        self._script = self._client.register_script(script)
+        here = files(__package__)
+        parts = [here.joinpath(name).read_text() for name in ("share.lua", "lease.lua")]
+        self._script = self._client.register_script("\n".join(parts))
         self._operations = self._failures = 0
 
     def __repr__(self) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from judge_service.flow.admission.share import ShareController
 from judge_service.flow.stores import Ask, Rules
-from judge_service.flow.stores.brake import Brake
 
 SLICE_S = 0.5
 MARKS = 256
@@ -81,10 +81,10 @@ class Known:
     """
 
     def __init__(self) -> None:
-        self.brake = Brake()
+        self.share = ShareController()
         self.clients = 1
         self.last_slice = self.lead = 0
-        self._braked_slice = 0
+        self._counted: dict[int, tuple[int, int]] = {}
         self._others = 0
         self._marks: dict[int, frozenset[str]] = {}
 
@@ -98,8 +98,14 @@ class Known:
         self.lead = index - base if self._others else max(0, index - base - 1)
         self.clients = max(self.clients, (self._others + 1) * (index - base))
 
+    def told(self, ask: Ask) -> dict[str, int]:
+        """Calls of the client that count: those sent at another pace say nothing about this one."""
+        if not (ask.sent and math.isclose(ask.pace, self.share.level, rel_tol=1e-9)):
+            return {}
+        return {"sent": ask.sent, "refused": ask.refused}
+
     def learn(self, item: Mapping[str, Any], index: int, now_s: float) -> None:
-        """Reads a slice: who marked it, and whether somebody was throttled.
+        """Reads a slice: who marked it, and how many calls were sent and refused, by whomever.
 
         Who shares the quota has marked one of the last slices, but each client sees only some.
         """
@@ -107,7 +113,10 @@ class Known:
         self._others = count(marks) - 1
         for old in [known for known in self._marks if known <= index - REMEMBERED_SLICES]:
             del self._marks[old]
+            self._counted.pop(old, None)
         self.clients = count(frozenset().union(*self._marks.values()))
-        if "throttled" in item and index > self._braked_slice:
-            self._braked_slice = index
-            self.brake.pull(now_s)
+        sent, refused = (int(item.get(name, {}).get("N", 0)) for name in ("sent", "refused"))
+        before = self._counted.get(index, (0, 0))
+        self._counted[index] = sent, refused
+        if sent > before[0]:
+            self.share.note(now_s, sent=sent - before[0], refused=refused - before[1])

@@ -456,7 +456,7 @@ def test_throttles_seen_by_one_slow_all() -> None:
         await asyncio.sleep(3)
 
         assert fleet.processes[1].shared.statistics().pace <= 0.64
-        assert any(ask.throttled for _, ask in store.asks)
+        assert any(ask.refused for _, ask in store.asks)
         await fleet.stop()
 
     virtually(scenario)
