@@ -1,11 +1,12 @@
 """Many real processes and one quota: shared through a real Redis that is killed, and without a store.
 
-    python loadtest/shared_quota.py [--processes 40] [--steady-s 70] [--down-s 10] [--after-s 65] [--refused-s 40]
+    python loadtest/shared_quota.py [--processes 40] [--steady-s 70] [--down-s 10] [--after-s 65]
+        [--refused-s 40]
 
 Through Redis: each process is a gate in front of a pretended judge of 50 ms, always with more to do
 than it may. After `steady-s` the server is killed, after `down-s` more it is started again, empty. When
-a call began is read from the system's monotonic clock, which all processes share. Then once more, with a judge
-that refuses 1 % of the calls at random.
+a call began is read from the system's monotonic clock, which all processes share. Then once more, with a
+judge that refuses 1 % of the calls at random.
 
 Without a store: each process is the whole judge, told its share of the quota, against the simulator
 over HTTP; once with the right share, once with twice the share, as after the processes have doubled.

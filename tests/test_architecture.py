@@ -26,8 +26,10 @@ ALLOWED: dict[str, set[str]] = {
     "verifiers": VALUES,
     "telemetry": VALUES,
     "flow": {"errors"} | EVENTS,
-    "flow.admission": {"errors", "flow.stores", "flow.latencies"} | CONVENTION | EVENTS,
-    "flow.stores": {"errors"},
+    "flow.admission": {"errors", "flow.stores", "flow.latencies", "flow.share"}
+    | CONVENTION
+    | EVENTS,
+    "flow.stores": {"errors", "flow.share"},
     "http": {"errors", "settings"} | CONVENTION,
     "aws": {"errors", "settings", "http"} | CONVENTION,
     "grading": VALUES
@@ -73,13 +75,37 @@ EVERYWHERE = {"parking"}
 """What every part may import: the one primitive under everything that waits."""
 
 GONE = (
-    *("Visit", "Stay", "Desk", "Foreman", "Shelf", "Hold", "Census", "Ledger", "Supply", "Pace"),
+    *(
+        "Visit",
+        "Stay",
+        "Desk",
+        "Foreman",
+        "Shelf",
+        "Hold",
+        "Census",
+        "Ledger",
+        "Supply",
+        "Pace",
+        "Brake",
+    ),
     *("Line", "Shared", "Siblings", "OwnGrader", "Door", "Unasked", "Watch", "Tally", "Brake"),
 )
 """Class names that were words of this house only; docs/architecture.md has the field's words."""
 
 GONE_FILES = (
-    *("visit", "stay", "desk", "foreman", "shelf", "ledger", "supply", "lanes", "pace", "window"),
+    *(
+        "visit",
+        "stay",
+        "desk",
+        "foreman",
+        "shelf",
+        "ledger",
+        "supply",
+        "lanes",
+        "pace",
+        "window",
+        "brake",
+    ),
     *("standstill", "siblings", "unasked", "wishes", "tally", "sections", "own", "doors", "brake"),
 )
 TIME_WINDOW = "telemetry.window"

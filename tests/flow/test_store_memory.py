@@ -203,7 +203,9 @@ def test_many_refusals_slow_all_at_one_pace() -> None:
     assert last.pace < 0.8
     assert quota.lease(ask("b"), NOW_S + 3).pace == last.pace
     rate = 100 * last.pace
-    assert quota.lease(ask("c", want=1000), NOW_S + 60).granted == {"requests": int(rate / 2 + 1e-9)}
+    assert quota.lease(ask("c", want=1000), NOW_S + 60).granted == {
+        "requests": int(rate / 2 + 1e-9)
+    }
 
 
 def test_calls_sent_at_another_pace_say_nothing_about_this_one() -> None:

@@ -10,7 +10,7 @@ from importlib.resources import files
 import pytest
 from msgspec.structs import replace
 
-from judge_service.flow.admission.share import ShareController
+from judge_service.flow.share import ShareController
 from judge_service.flow.stores import Ask, Lease, Rules, StoreFailed
 from judge_service.flow.stores.memory import TimeLine
 from judge_service.flow.stores.redis import VERSION, RedisStore, _keys
@@ -94,10 +94,16 @@ return levels
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_the_scripts_share_controller_is_the_readable_one(store: RedisStore, seed: int) -> None:
+async def test_the_scripts_share_controller_is_the_readable_one(
+    store: RedisStore, seed: int
+) -> None:
     """A judge that refuses at random, or what is above a quota, or everything; `seed` plays it again."""
     chance, readable = random.Random(seed), ShareController()
-    now_s, background, room = 1000.0, chance.choice([0, 0.01, 0.1]), chance.choice([2.0, 0.9, 0.3, 0])
+    now_s, background, room = (
+        1000.0,
+        chance.choice([0, 0.01, 0.1]),
+        chance.choice([2.0, 0.9, 0.3, 0]),
+    )
     steps, levels = [], []
     for _ in range(600):
         now_s += chance.choice([0.125, 0.25])

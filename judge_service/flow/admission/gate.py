@@ -69,9 +69,8 @@ class Gate(Generic[B, R]):
     A call whose turn would come after its deadline is refused at once. When the breaker opens, all that wait
     are refused, and nothing is sent but its probes.
 
-    A supply from outside (a lease of a shared quota) sets a rate of 0 and calls `add`. `on_need` is
-    called when such a bucket is half empty or a call has to wait; it must be cheap, and is called
-    once, then not again before the next `add` or `set_rates`.
+    A supply from outside (a lease of a shared quota) sets a rate of 0 and calls `add`. `on_need` is called
+    once, when such a bucket is half empty or a call has to wait, and again after the next `add`.
 
     Raises DeadlineExceeded, BreakerOpen (an Unavailable), QuotaExhausted.
     """
@@ -143,11 +142,8 @@ class Gate(Generic[B, R]):
     def has_room(self) -> bool:
         """Whether a call more takes nothing from others: nobody waits, nothing was refused of late."""
         now_s = _now_s()
-        return (
-            not self._queue.present
-            and now_s - self._refused_at_s >= CALM_S
-            and self._slots.is_free(now_s)
-        )
+        is_calm = not self._queue.present and now_s - self._refused_at_s >= CALM_S
+        return is_calm and self._slots.is_free(now_s)
 
     def set_rates(self, per_minute: Mapping[str, float]) -> None:
         """Changes what fills the buckets from now on; levels, debts and the queue stay.
@@ -156,26 +152,24 @@ class Gate(Generic[B, R]):
             holds `burst_s` of it. At 0 `add` alone fills it, up to what it held until `add` says otherwise.
         """
         self._buckets.set_rates(per_minute, _now_us())
-        self._throttle.follow_store(self._buckets.leased)
+        self._throttle.follow_store(is_leased=self._buckets.leased)
         self._follow_throttle()
         self._asked = False
         self._let_in()
 
     def add(self, units: Mapping[str, int], capacity: Mapping[str, int] | None = None) -> None:
-        """Puts leased units into the buckets and lets waiters in.
+        """Puts leased units into the buckets and lets waiters in; calls `on_need` if that was not enough.
 
-        units: by resource, >= 0. capacity: what a bucket may hold from now on, units, refunds
-            included; without one it stays as it is. What goes above it is lost. Calls dearer than it
-            go when the bucket is full and leave a debt that later units pay first.
-
-        Calls `on_need` at its end if that was not enough.
+        units: by resource, >= 0. capacity: what a bucket may hold from now on, units, refunds included;
+            without one it stays as it is. What goes above it is lost. Calls dearer than it go when
+            the bucket is full and leave a debt.
         """
         self._buckets.add(units, capacity or {})
         self._asked = False
         self._let_in()
 
     def drop(self) -> None:
-        """Forgets all unspent units, as after a freeze or when the store is lost; debts stay."""
+        """Forgets all unspent units; debts stay."""
         self._buckets.drop()
 
     def backlog(self) -> Mapping[str, float]:

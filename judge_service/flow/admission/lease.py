@@ -1,8 +1,8 @@
-"""Feeds a rate limit from a quota that several processes share through a store.
+"""A quota lease: feeds a gate from a quota that several processes share through a store.
 
-The hot path takes from the limiter's own buckets and never waits for the store. One task leases
-ahead: it asks when the limiter says that it runs low or that somebody waits, waits until the lease
-begins, fills the buckets, and asks again while they are being spent.
+The hot path takes from the gate's own buckets and never waits for the store. One task leases ahead: it
+asks when the gate runs low or has calls that wait, waits until the lease begins, fills the buckets, and
+asks again.
 """
 
 import asyncio
@@ -21,11 +21,9 @@ from judge_service.flow.admission.permit import GateStatistics
 from judge_service.flow.stores import Ask, Lease, QuotaStore, Rules, StoreFailed
 from judge_service.telemetry.events import Sink, StoreBack, StoreLost, ignore
 
-FIRST_ASK_S = 0.5
-"""The first ask comes somewhere in so many seconds: 400 instances that start at once are no herd."""
-
-AHEAD_S = 1.0
-"""A lease is to last so long at the pace of the last one: as long as it is valid."""
+FIRST_ASK_S, AHEAD_S = 0.5, 1.0
+"""The first ask comes somewhere in the first half second, so that 400 instances are no herd. A lease is to
+last a second at the pace of the last one: as long as it is valid."""
 
 MIN_SPAN_S = 0.25
 """Pace is measured over no less, or ten calls at once would look like a thousand a second."""

@@ -12,8 +12,8 @@ from math import inf
 
 from msgspec import Struct
 
-from judge_service.flow.admission.share import TARGET, ShareController
 from judge_service.flow.admission.storm import Storm
+from judge_service.flow.share import TARGET, ShareController
 
 SLICE_S = 0.1
 """Length of a slice: shorter than a decision takes, long enough to cost nothing."""
@@ -98,7 +98,7 @@ class Throttle:
             is_probing=self._storm.is_probing,
         )
 
-    def follow_store(self, is_leased: bool) -> None:
+    def follow_store(self, *, is_leased: bool) -> None:
         """Whether calls are leased from a store, whose controller decides for all processes.
 
         Then the level is full here, and only a storm is met.

@@ -6,7 +6,7 @@ from math import isclose
 
 from msgspec import Struct, field
 
-from judge_service.flow.admission.share import ShareController
+from judge_service.flow.share import ShareController
 from judge_service.flow.stores import Ask, Lease, Rules
 
 ROUNDING = 1e-9

@@ -1,4 +1,4 @@
--- The share controller. Its readable form is flow/admission/share.py, `ShareController`: same fields, same
+-- The share controller. Its readable form is flow/share.py, `ShareController`: same fields, same
 -- numbers, change them together (tests/flow/test_store_redis.py compares them). Goes before lease.lua.
 
 local TARGET, MIN_CALLS, MIN_SPAN_S, HEAVY, MIN_MIXED = 0.035, 20, 1.0, 0.5, 2
@@ -11,7 +11,7 @@ local share
 local function new_share()
   return {
     level = 1, background = 0, counts_from_s = -NEVER, since_s = NEVER, sent = 0, refused = 0, mixed = 0,
-    before = 0, after = 0, trial_n = 0, share = 0, forget_at_s = NEVER,
+    before = 0, after = 0, trial_n = 0, pace = 0, share = 0, forget_at_s = NEVER,
     surplus = 0, hold_s = HOLD_S, streak = 0, grown_at_s = -NEVER,
   }
 end
@@ -27,13 +27,14 @@ end
 
 local function cut(now_s, allowed)
   local refused, before, sent = share.refused / share.sent, share.level, share.sent
-  local accepted = before * (1 - refused)
+  local accepted, pace = before * (1 - refused), sent / (now_s - share.since_s)
   local level = math.min(before, math.max(MIN_LEVEL, LARGEST_CUT * before, accepted / (1 - allowed)))
   local has_failed = now_s - share.grown_at_s < FAILED_S
   share.hold_s = has_failed and math.min(2 * share.hold_s, MAX_HOLD_S) or HOLD_S
   share.streak, share.level = 0, level
   restart(now_s + SETTLE_S)
-  if refused <= HEAVY then
+  if refused <= HEAVY and not has_failed then
+    share.pace = pace
     share.before, share.after, share.share, share.trial_n = before, level, refused, sent
     share.level = level * (1 - DEPTH * refused)
     share.since_s = share.counts_from_s
@@ -51,6 +52,13 @@ local function judge(now_s, allowed)
   if odds > RANDOM then
     local part = refused / sent
     if part > 1.3 * share.share + 3 * math.sqrt(share.share / sent) then return cut(now_s, allowed) end
+    local slowed = (1 + share.level / share.before) / 2
+    if part > HEAVY / 2 and sent / (now_s - share.since_s) > share.pace * slowed then
+      local before = share.before
+      cut(now_s, allowed)
+      share.before = before
+      return
+    end
     share.background = math.min((share.share * share.trial_n + refused) / (share.trial_n + sent), HEAVY)
     share.forget_at_s, share.level = now_s + FORGET_S, share.before
   elseif odds < OURS then

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from judge_service.flow.admission.share import ShareController
+from judge_service.flow.share import ShareController
 from judge_service.flow.stores import Ask, Rules
 
 SLICE_S = 0.5

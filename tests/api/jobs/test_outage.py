@@ -268,7 +268,7 @@ async def test_a_retry_counts_as_a_job_at_work(tmp_path: Path) -> None:
     assert after["unscored"] == {"unparseable": 1}
 
 
-async def test_another_tenant_cannot_retry_a_job(tmp_path: Path, keys: Any) -> None:  # noqa: F811
+async def test_another_tenant_cannot_retry_a_job(tmp_path: Path, keys: Any) -> None:  # noqa: F811 - a fixture of another test module
     file, mine, theirs = keys
     async with office(tmp_path / "jobs", unscored_at(0), api_keys_file=str(file)) as jobs:
         jobs.headers = mine
