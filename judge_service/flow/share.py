@@ -52,6 +52,9 @@ HEAVY = 0.5
 """Above this share nobody needs a trial: no judge refuses half of all calls at random."""
 
 MIN_MIXED = 2
+SHORTEST_S = 0.001
+"""Counts of many processes may come in one moment."""
+
 SETTLE_S = 1.0
 """After a cut, calls of so many seconds do not count: a judge's bucket is still empty from before."""
 
@@ -180,7 +183,7 @@ class ShareController(Struct, kw_only=True):
 
     def _cut(self, now_s: float, allowed: float) -> None:
         share = self.refused / self.sent
-        pace = self.sent / (now_s - self.since_s)
+        pace = self.sent / max(now_s - self.since_s, SHORTEST_S)
         accepted = self.level * (1 - share)
         before = self.level
         level = min(
@@ -218,7 +221,7 @@ class ShareController(Struct, kw_only=True):
                 self._cut(now_s, allowed)
                 self.last += " rises"
                 return True
-            pace = self.sent / (now_s - self.since_s)
+            pace = self.sent / max(now_s - self.since_s, SHORTEST_S)
             if share > HEAVY / 2 and pace > self.pace * (1 + self.level / self.before) / 2:
                 before = self.before
                 self._cut(now_s, allowed)

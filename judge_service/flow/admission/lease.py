@@ -1,8 +1,7 @@
 """A quota lease: feeds a gate from a quota that several processes share through a store.
 
 The hot path takes from the gate's own buckets and never waits for the store. One task leases ahead: it
-asks when the gate runs low or has calls that wait, waits until the lease begins, fills the buckets, and
-asks again.
+asks when the gate runs low, waits until the lease begins, fills the buckets, and asks again.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 -- numbers, change them together (tests/flow/test_store_redis.py compares them). Goes before lease.lua.
 
 local TARGET, MIN_CALLS, MIN_SPAN_S, HEAVY, MIN_MIXED = 0.035, 20, 1.0, 0.5, 2
-local SETTLE_S, Z, DEPTH, FORGET_S, OURS, RANDOM = 1.0, 3.0, 0.5, 45.0, -3.5, 5.0
+local SHORTEST_S, SETTLE_S, Z, DEPTH, FORGET_S, OURS, RANDOM = 0.001, 1.0, 3.0, 0.5, 45.0, -3.5, 5.0
 local PATIENCE, HOLD_S, MAX_HOLD_S, STEPS, STEP_S = 1.25, 1.0, 8.0, { 1.05, 1.4, 1.8 }, 0.5
 local MIN_LEVEL, LARGEST_CUT, FAILED_S, NEVER = 0.002, 0.2, 5.0, math.huge
 
@@ -27,7 +27,7 @@ end
 
 local function cut(now_s, allowed)
   local refused, before, sent = share.refused / share.sent, share.level, share.sent
-  local accepted, pace = before * (1 - refused), sent / (now_s - share.since_s)
+  local accepted, pace = before * (1 - refused), sent / math.max(now_s - share.since_s, SHORTEST_S)
   local level = math.min(before, math.max(MIN_LEVEL, LARGEST_CUT * before, accepted / (1 - allowed)))
   local has_failed = now_s - share.grown_at_s < FAILED_S
   share.hold_s = has_failed and math.min(2 * share.hold_s, MAX_HOLD_S) or HOLD_S
@@ -53,7 +53,7 @@ local function judge(now_s, allowed)
     local part = refused / sent
     if part > 1.3 * share.share + 3 * math.sqrt(share.share / sent) then return cut(now_s, allowed) end
     local slowed = (1 + share.level / share.before) / 2
-    if part > HEAVY / 2 and sent / (now_s - share.since_s) > share.pace * slowed then
+    if part > HEAVY / 2 and sent / math.max(now_s - share.since_s, SHORTEST_S) > share.pace * slowed then
       local before = share.before
       cut(now_s, allowed)
       share.before = before
