@@ -173,6 +173,7 @@ FIGURES: dict[str, Callable[[], str]] = {
         name: partial(table, name)
         for name in (
             "quota",
+            "world",
             "storm",
             "hedge",
             "inflight",
