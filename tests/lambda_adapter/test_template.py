@@ -190,7 +190,7 @@ def test_the_variance_is_that_of_the_rewards(rewards: list[float], is_alarm: boo
 
 def test_the_quotas_table_is_the_one_that_the_store_writes_to() -> None:
     ask = Ask(client="a", per_minute={"requests": 60.0}, want={"requests": 1})
-    names = _request(ask, {"requests": 1}, {"requests": 1})["ExpressionAttributeNames"]
+    names = _request(ask, {"requests": 1}, {"requests": 1}, {})["ExpressionAttributeNames"]
     table = RESOURCES["QuotaTable"]["Properties"]
 
     assert table["TimeToLiveSpecification"]["AttributeName"] == names["#end"]

@@ -44,8 +44,7 @@ from judge_service.parking import Turn
 __all__ = ["Gate", "Limit"]
 
 LOW_WATER = 0.5
-"""Below this share of its capacity a bucket that is filled by `add` asks for more, so that the next
-lease is there before the last one is spent."""
+"""A bucket that `add` fills asks for more below this share of its capacity."""
 
 CALM_S = 10.0
 """A target that refused no call for so long has room to spare, if nobody waits."""
@@ -58,16 +57,14 @@ class Gate(Generic[B, R]):
     """Lets calls through to one target, in the order that `fair_queue` describes.
 
     limits: by the resource's name; none at all costs nothing.
-    reserve: what a body will cost at most, whole units in the order of `limits`.
-    charge: what an answered call did cost; the difference is given back, or taken as a debt.
+    reserve: what a body will cost at most, whole units in the order of `limits`. charge: what an answered
+        call did cost; the difference is given back, or taken as a debt.
     slots: how many calls may be on the wire.
     breaker: says whether the target may be called at all.
-    throttle: what refusals have taught. With limits its level is a share of their rates, without limits
-        a number of slots.
+    throttle: what refusals have taught; its level is a share of the rates, without limits of the slots.
     latencies: learns how long the answers took.
 
-    A call whose turn would come after its deadline is refused at once. When the breaker opens, all that wait
-    are refused, and nothing is sent but its probes.
+    A call whose turn would come after its deadline is refused at once; so are all when the breaker opens.
 
     A supply from outside (a lease of a shared quota) sets a rate of 0 and calls `add`. `on_need` is called
     once, when such a bucket is half empty or a call has to wait, and again after the next `add`.
@@ -96,6 +93,8 @@ class Gate(Generic[B, R]):
         self._latencies = latencies
         self._buckets = Buckets(limits)
         self._nothing = (0,) * len(limits)
+        self._is_even = not set(limits) - {"requests"}  # then all calls take the same
+        self._even_work = self._buckets.size((1,) * len(limits)) / MICRO if limits else 1.0
         self._queue = FairQueue()
         self._queued = list(self._nothing)
         self._bound: Bound = ""
@@ -148,8 +147,8 @@ class Gate(Generic[B, R]):
     def set_rates(self, per_minute: Mapping[str, float]) -> None:
         """Changes what fills the buckets from now on; levels, debts and the queue stay.
 
-        per_minute: units a minute by resource, >= 0; resources not named keep their rate. Above 0 a bucket
-            holds `burst_s` of it. At 0 `add` alone fills it, up to what it held until `add` says otherwise.
+        per_minute: units a minute by resource, >= 0; resources not named keep their rate. Above 0 a
+            bucket holds `burst_s` of it; at 0 `add` alone fills it.
         """
         self._buckets.set_rates(per_minute, _now_us())
         self._throttle.follow_store(is_leased=self._buckets.leased)
@@ -177,7 +176,7 @@ class Gate(Generic[B, R]):
         return self._buckets.missing(self._queued)
 
     def take_known(self) -> tuple[int, int]:
-        """Calls sent and refused since this was last called, as far as their refusals are known."""
+        """Calls sent and refused since the last time, as far as their refusals are known."""
         return self._throttle.take_known(_now_s())
 
     async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
@@ -186,7 +185,7 @@ class Gate(Generic[B, R]):
             refusal = self._breaker.refusal(now_s)
             if refusal is not None:
                 raise refusal
-        costs = self._reserve(request.body) if self._limits else self._nothing
+        costs = self._reserve(request.body) if self._limits else ()
         permit = None if self._queue.present else self._take(costs, now_s)
         if permit is None:
             permit = await self._wait(costs, request)
@@ -221,8 +220,7 @@ class Gate(Generic[B, R]):
             return None
         self._slots.take()
         self._granted += 1
-        work = 0.0 if throttle.calm or not self._limits else self._buckets.size(costs) / MICRO
-        return Permit(costs, breaker.start(), throttle.sent(now_s, work), now_s)
+        return Permit(costs, breaker.start(), throttle.sent(now_s, self._work(costs)), now_s)
 
     def _answer(self, permit: Permit, request: Request[B], charged: tuple[int, ...]) -> None:
         now_s = _now_s()
@@ -245,11 +243,10 @@ class Gate(Generic[B, R]):
         self._settle(permit, permit.costs if error.charged else self._nothing, now_s)
 
     def _refuse(self, permit: Permit, request: Request[B], now_s: float) -> None:
-        """The judge refused the call because of its quota."""
         self._throttled += 1
         self._refused_at_s = now_s
         sent_at_s = request.sent_at or permit.granted_at_s
-        self._throttle.refused(permit.number, now_s, sent_at_s)
+        self._throttle.refused(permit.number, now_s, sent_at_s, self._work(permit.costs))
         hold_s = 0.0 if self._limits else self._latencies.quantile_s(0.5) or HOLD_S
         self._settle(permit, self._buckets.average(permit.costs), now_s, hold_s)
 
@@ -273,6 +270,10 @@ class Gate(Generic[B, R]):
             self._follow_throttle()
         if self._queue.present:
             self._let_in()
+
+    def _work(self, costs: tuple[int, ...]) -> float:
+        """What a call takes of its dearest resource, seconds of quota; 1 without a quota."""
+        return self._even_work if self._is_even else self._buckets.size(costs) / MICRO
 
     def _follow_throttle(self) -> None:
         """Applies the throttle controller's level to the rates, or to the slots where there are none."""
@@ -348,7 +349,7 @@ class Gate(Generic[B, R]):
             self._ask_for_more()
 
     def _refuse_all(self, now_s: float) -> None:
-        """The breaker has opened: nobody waits for a target that is not asked."""
+        """The breaker has opened."""
         while self._queue.present:
             waiter = self._queue.head()
             self._drop(waiter)

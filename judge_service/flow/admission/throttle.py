@@ -46,11 +46,17 @@ class ThrottleStatistics(Struct, frozen=True, kw_only=True):
 
 
 class Slice(Struct):
-    """Calls that were sent within a tenth of a second. first: the number of the first of them."""
+    """Calls that were sent within a tenth of a second.
+
+    first: the number of the first of them. before: the work of all calls before it.
+    refused: calls of it that were refused. refused_work: their work.
+    """
 
     began_at_s: float
     first: int
+    before: float = 0.0
     refused: int = 0
+    refused_work: float = 0.0
 
 
 class Throttle:
@@ -73,6 +79,7 @@ class Throttle:
         self._known_sent = self._known_refused = 0
         self._storm = Storm()
         self._sent = self._refused = 0
+        self._work = 0.0
         self._slices = deque([Slice(-inf, 1)])
         self._look_at_s = -inf
         self._due_s = self._calm_at_s = -inf
@@ -117,10 +124,11 @@ class Throttle:
         return known
 
     def sent(self, now_s: float, work: float) -> int:
-        """A call goes. Returns its number. work: what it takes of the quota, seconds; 0 without one."""
+        """A call goes. Returns its number. work: what it takes of the quota, seconds; 1 without one."""
         if now_s >= self._look_at_s:
             self.tick(now_s)
         self._sent += 1
+        self._work += work
         if not self.calm:
             self._pace(now_s, work)
         return self._sent
@@ -132,7 +140,7 @@ class Throttle:
             storm.answered(number, now_s, self._sent)
             self._follow(now_s)
 
-    def refused(self, number: int, now_s: float, sent_at_s: float) -> None:
+    def refused(self, number: int, now_s: float, sent_at_s: float, work: float) -> None:
         """The judge refused a call because of its quota."""
         self._refused += 1
         self._refusal_s += 0.1 * (now_s - sent_at_s - self._refusal_s)
@@ -145,6 +153,7 @@ class Throttle:
         if number >= self._slices[0].first:
             piece = next(piece for piece in reversed(self._slices) if piece.first <= number)
             piece.refused += 1
+            piece.refused_work += work
 
     def changes_at_s(self, now_s: float) -> float:
         """When `tick` is due though no call goes or ends, `inf` if never."""
@@ -174,7 +183,7 @@ class Throttle:
     def _look(self, now_s: float) -> None:
         slices = self._slices
         known_s = now_s - 1.5 * self._refusal_s
-        slices.append(Slice(now_s, self._sent + 1))
+        slices.append(Slice(now_s, self._sent + 1, self._work))
         self._look_at_s = now_s + SLICE_S
         while len(slices) > 1 and slices[1].began_at_s <= known_s:
             piece, end = slices.popleft(), slices[0]
@@ -185,14 +194,23 @@ class Throttle:
             if 0.5 * SLICE_S <= lasted_s < 10 * SLICE_S:
                 calls_per_s = sent / lasted_s
                 self._calls_per_s += 0.1 * (calls_per_s - self._calls_per_s)
-            if not self.is_leased and self._share.note(now_s, sent=sent, refused=piece.refused):
+            if not self.is_leased and self._tell(now_s, piece, end):
                 self._count_anew(now_s)
                 if self.log is not None:
                     self.log.append((now_s, self._share.last))
 
+    def _tell(self, now_s: float, piece: Slice, end: Slice) -> bool:
+        """Tells a slice by its work, in average calls: a judge short of tokens refuses large calls."""
+        average = self._work / self._sent
+        return self._share.note(
+            now_s,
+            sent=(end.before - piece.before) / average,
+            refused=piece.refused_work / average,
+        )
+
     def _count_anew(self, now_s: float) -> None:
         self._slices.clear()
-        self._slices.append(Slice(now_s, self._sent + 1))
+        self._slices.append(Slice(now_s, self._sent + 1, self._work))
         self._look_at_s = now_s + SLICE_S
 
     def _pace(self, now_s: float, work: float) -> None:
