@@ -50,7 +50,7 @@ CALM_S = 10.0
 """A target that refused no call for so long has room to spare, if nobody waits."""
 
 HOLD_S = 0.1
-"""How long a refused call's slot stays taken while the judge's latency is not known yet."""
+"""How long a refused call's slot stays taken while the judge's latency is not known."""
 
 
 class Gate(Generic[B, R]):
@@ -181,10 +181,8 @@ class Gate(Generic[B, R]):
 
     async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
         now_s = _now_s()
-        if self._breaker.state != "closed":
-            refusal = self._breaker.refusal(now_s)
-            if refusal is not None:
-                raise refusal
+        if self._breaker.state != "closed" and (refusal := self._breaker.refusal(now_s)):
+            raise refusal
         costs = self._reserve(request.body) if self._limits else ()
         permit = None if self._queue.present else self._take(costs, now_s)
         if permit is None:
@@ -353,8 +351,7 @@ class Gate(Generic[B, R]):
         while self._queue.present:
             waiter = self._queue.head()
             self._drop(waiter)
-            refusal = self._breaker.refusal(now_s)
-            if refusal is not None:
+            if refusal := self._breaker.refusal(now_s):
                 waiter.turn.refuse(refusal)
 
     def _drop(self, waiter: Waiter) -> None:

@@ -201,7 +201,7 @@ class Throttle:
 
     def _tell(self, now_s: float, piece: Slice, end: Slice) -> bool:
         """Tells a slice by its work, in average calls: a judge short of tokens refuses large calls."""
-        average = self._work / self._sent
+        average = self._work / self._sent if self._work else 1.0
         return self._share.note(
             now_s,
             sent=(end.before - piece.before) / average,

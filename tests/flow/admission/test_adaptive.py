@@ -196,7 +196,10 @@ async def load(call: Handler[int, int], calls: int, per_s: float) -> list[CallEr
     return failed
 
 
-STEERING = pytest.mark.xfail(strict=False, reason="the throttle controller is still being tuned")
+SLOW_STORM = pytest.mark.xfail(
+    strict=True,
+    reason="without a quota a storm at a judge of 2 s is left at 30 calls a second of 48",
+)
 
 
 def adaptive_gate(
@@ -205,9 +208,15 @@ def adaptive_gate(
     return new_gate(limits, max_in_flight=max_in_flight, adaptive=True)
 
 
-@STEERING
-@pytest.mark.parametrize("latency_s", [0.3, 2.0])
-@pytest.mark.parametrize("limits", [{}, {"requests": Limit(60 * 50, 0.5)}], ids=["free", "quota"])
+@pytest.mark.parametrize(
+    ("limits", "latency_s"),
+    [
+        pytest.param({}, 0.3, id="free"),
+        pytest.param({}, 2.0, id="free_slow", marks=SLOW_STORM),
+        pytest.param({"requests": Limit(60 * 50, 0.5)}, 0.3, id="quota"),
+        pytest.param({"requests": Limit(60 * 50, 0.5)}, 2.0, id="quota_slow"),
+    ],
+)
 def test_a_storm_of_throttling_is_sat_out_and_forgotten(
     latency_s: float, limits: dict[str, Limit]
 ) -> None:
@@ -224,7 +233,6 @@ def test_a_storm_of_throttling_is_sat_out_and_forgotten(
     run_virtual(scenario())
 
 
-@STEERING
 def test_it_finds_a_quota_nobody_told_it() -> None:
     async def scenario() -> None:
         judge = Judge(100)
@@ -235,7 +243,6 @@ def test_it_finds_a_quota_nobody_told_it() -> None:
     run_virtual(scenario())
 
 
-@STEERING
 def test_it_follows_when_others_take_most_of_the_quota() -> None:
     async def scenario() -> None:
         judge = Judge(400)

@@ -15,7 +15,10 @@ from tests.flow.gates import assert_nothing_held, new_gate
 
 REFUSAL_S = 0.03
 
-STEERING = pytest.mark.xfail(strict=False, reason="the throttle controller is still being tuned")
+ALONE = pytest.mark.xfail(
+    strict=True,
+    reason="each of 40 processes takes what the others cause for random: 27 % are refused",
+)
 
 
 class Judge:
@@ -110,7 +113,6 @@ def play(
     return judge
 
 
-@STEERING
 @pytest.mark.parametrize("per_second", [10, 100, 500])
 def test_in_a_storm_one_call_a_second_goes_and_soon_after_it_all(per_second: int) -> None:
     quota = per_second * 60.0
@@ -128,7 +130,6 @@ def test_in_a_storm_one_call_a_second_goes_and_soon_after_it_all(per_second: int
     assert statistics.throttled == sum(not taken for _, _, taken in judge.calls)
 
 
-@STEERING
 @pytest.mark.parametrize("latency_s", [0.3, 2.0])
 @pytest.mark.parametrize("sizes", [[1], [1] * 10 + [10]])
 def test_when_another_tenant_takes_70_percent_we_take_the_rest(
@@ -140,7 +141,7 @@ def test_when_another_tenant_takes_70_percent_we_take_the_rest(
     assert judge.used(50, 100) >= 0.95 * 3600
 
 
-@STEERING
+@ALONE
 def test_forty_processes_with_twice_their_share_share_without_a_store() -> None:
     quota = 24_000.0
     judge = Judge(lambda _: quota)
