@@ -9,7 +9,7 @@ State: `level`, the share of the configured rate that is used (or a number of sl
 share that is refused whatever we do; and the calls sent and refused since the last decision.
 
 1. Nothing happens while the share stays within `allowed = background + target`. A refused call costs
-   nothing at Bedrock; 3.5 % of them are the price of knowing where the limit is.
+   nothing at Bedrock; 3 % of them are the price of knowing where the limit is.
 2. **Excess**: of n calls, k > allowed * n + 3 * sqrt(allowed * n) + 1 were refused (three standard
    deviations of a Poisson count), n >= 20, over >= 1 s (sooner if more than half were refused). The level
    is cut to what was accepted: level * (1 - k / n) / (1 - allowed).
@@ -19,14 +19,14 @@ share that is refused whatever we do; and the calls sent and refused since the l
    becomes the background, and the level is restored. After 45 s the background is forgotten and tried
    again. A share that rises although we slow down is the load of others: cut again.
 4. **Growth**: once the calls sent show 1.25 fewer refusals than allowed, the level grows by 1.05, then by
-   1.4, then by 1.8 every half second, until there is excess. Growth that fails is tried again after 1, 2,
+   1.2, 1.4, and 1.8 every 0.3 s, until there is excess. Growth that fails is tried again after 1, 2,
    4, 8 s.
 
 Worked example: quota 6,000 a minute, and another tenant takes 70 % of it at t = 0. In the next 0.3 s 30
 calls are sent and 20 refused: a share of 0.67, more than half, so there is no trial. The level becomes 1 *
-(1 - 0.67) / (1 - 0.035) = 0.35, and after another excess of 14 % 0.31: 31 calls a second are sent and 30
-accepted, which is a share of 3.2 %. The tenant leaves at t = 30. After 36 calls without a refusal (1.2 s;
-0.035 * 36 = 1.25) the level grows to 0.33, 0.46, 0.82 and 1.
+(1 - 0.67) / (1 - 0.03) = 0.34, and after another excess of 12 % 0.31: 31 calls a second are sent and 30
+accepted, which is a share of 3.2 %. The tenant leaves at t = 30. After 42 calls without a refusal (1.4 s;
+0.03 * 42 = 1.26) the level grows to 0.33, 0.39, 0.55, 0.98 and 1.
 
 Why not AIMD (additive increase, multiplicative decrease)? It cuts at each refusal, so its rate settles near
 sqrt(refusals it bears a second / share refused), whatever the quota is: measured, with 1 % refused at
@@ -39,7 +39,7 @@ from math import inf, log, sqrt
 
 from msgspec import Struct
 
-TARGET = 0.035
+TARGET = 0.03
 """Share of refused calls that is held, from the range of 2 to 5 % that a quota's limit costs to be known."""
 
 MIN_CALLS = 20
@@ -52,6 +52,8 @@ HEAVY = 0.5
 """Above this share nobody needs a trial: no judge refuses half of all calls at random."""
 
 MIN_MIXED = 2
+"""Counts with refused and accepted calls in them that a share above `HEAVY` needs: a clump is no share."""
+
 SHORTEST_S = 0.001
 """Counts of many processes may come in one moment."""
 
@@ -62,19 +64,34 @@ Z = 3.0
 """Standard deviations of the count of refusals beyond which there is excess."""
 
 DEPTH = 0.5
+"""A trial goes below the cut by so much of the refused share: enough to see a difference, little to lose."""
+
 FORGET_S = 45.0
+"""A background is tried again after so many seconds, because random refusals end too."""
+
 OURS, RANDOM = -3.5, 5.0
 """Bounds of the trial's log odds: wrong once in 33 trials one way, once in 150 the other way."""
 
 PATIENCE = 1.25
-HOLD_S, MAX_HOLD_S = 1.0, 8.0
-STEPS = (1.05, 1.4, 1.8)
-"""Factors of growth, the last one again and again. The first is small, because it often fails."""
+"""Refusals fewer than allowed before the level grows. Less makes growth fail more often than it helps."""
 
-STEP_S = 0.5
+HOLD_S, MAX_HOLD_S = 1.0, 8.0
+"""Seconds after a cut before growth; doubled with each growth that fails, so that failures cost little."""
+
+STEPS = (1.05, 1.2, 1.4, 1.8)
+"""Factors of growth, the last one again and again. The first are small, because they often fail."""
+
+STEP_S = 0.3
+"""Seconds between two steps of growth: some latencies of a refusal, which is told at once."""
+
 MIN_LEVEL = 0.002
+"""Lowest level, of `most`: from there it grows to the whole in four seconds."""
+
 LARGEST_CUT = 0.2
+"""No cut goes below this share of the level: counts of a moment may say anything."""
+
 FAILED_S = 5.0
+"""Excess within so many seconds of growth says that the growth failed; no trial is needed to know why."""
 
 
 class ShareController(Struct, kw_only=True):
@@ -241,7 +258,7 @@ class ShareController(Struct, kw_only=True):
             return False
         self.share = 0.0
         self._restart(now_s)
-        self.surplus = -saved
+        self.surplus = -min(saved, PATIENCE)
         return True
 
     def _may_grow(self, now_s: float, allowed: float) -> bool:

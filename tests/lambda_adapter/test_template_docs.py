@@ -58,7 +58,7 @@ def test_its_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("page", CALLERS)
+@pytest.mark.parametrize("page", sorted(CALLERS))
 def test_a_callers_page_says_what_to_paste_who_may_call_and_how_often_at_once(page: str) -> None:
     text = (FOLDER / f"{page}.md").read_text()
 

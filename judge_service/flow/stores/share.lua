@@ -1,9 +1,9 @@
 -- The share controller. Its readable form is flow/share.py, `ShareController`: same fields, same
 -- numbers, change them together (tests/flow/test_store_redis.py compares them). Goes before lease.lua.
 
-local TARGET, MIN_CALLS, MIN_SPAN_S, HEAVY, MIN_MIXED = 0.035, 20, 1.0, 0.5, 2
+local TARGET, MIN_CALLS, MIN_SPAN_S, HEAVY, MIN_MIXED = 0.03, 20, 1.0, 0.5, 2
 local SHORTEST_S, SETTLE_S, Z, DEPTH, FORGET_S, OURS, RANDOM = 0.001, 1.0, 3.0, 0.5, 45.0, -3.5, 5.0
-local PATIENCE, HOLD_S, MAX_HOLD_S, STEPS, STEP_S = 1.25, 1.0, 8.0, { 1.05, 1.4, 1.8 }, 0.5
+local PATIENCE, HOLD_S, MAX_HOLD_S, STEPS, STEP_S = 1.25, 1.0, 8.0, { 1.05, 1.2, 1.4, 1.8 }, 0.3
 local MIN_LEVEL, LARGEST_CUT, FAILED_S, NEVER = 0.002, 0.2, 5.0, math.huge
 
 local share
@@ -69,7 +69,7 @@ local function judge(now_s, allowed)
   end
   share.share = 0
   restart(now_s)
-  share.surplus = -saved
+  share.surplus = -math.min(saved, PATIENCE)
 end
 
 local function look(now_s, allowed)
