@@ -1,6 +1,7 @@
 # One command each; CI calls the same ones. `make help` lists them.
 PYTHON ?= python3
 PYTEST ?= -q
+CORES  ?= --numprocesses logical --maxprocesses 4 --dist worksteal
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
@@ -22,8 +23,8 @@ $(STAMP): requirements.lock pyproject.toml
 run: install ## judge examples/rollouts.jsonl with the embedded judge
 	$(BIN)/judge score examples/rollouts.jsonl -o rewards.jsonl --restart
 
-test: install ## every test; starts what it needs by itself
-	$(BIN)/pytest $(PYTEST)
+test: install ## every test, on every core; starts what it needs by itself
+	$(BIN)/pytest $(CORES) $(PYTEST)
 
 check: install ## lint, format, types
 	$(BIN)/ruff check .
