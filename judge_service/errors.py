@@ -17,7 +17,8 @@
 Rules. A foreign error is turned into one of these once, at the boundary it crossed (each backend has
 one such place). Policies (retry, gate, breaker) read the attributes of `CallError` and never a
 message or a class. A judgement that came back but is not usable is not an error: it is data, a
-`Verdict` without a score. `asyncio.CancelledError` is never caught to be turned into one of these.
+`Verdict` without a score. `asyncio.CancelledError` is caught to be turned into one of these only where
+nobody has cancelled the running task (`flow.stray`).
 """
 
 

@@ -25,7 +25,7 @@ from judge_service.assembly import Parts, canaries_beside, explanation, open_par
 from judge_service.backends import Backend
 from judge_service.flow import Handler, Request
 from judge_service.flow.workers import work_off, work_through
-from judge_service.grading import JudgeMonitorStatistics, spreads
+from judge_service.grading import JudgeMonitorStatistics, given_up, spreads
 from judge_service.settings import Settings
 from judge_service.telemetry.events import GroupScored, SampleGraded, Sink, ignore
 from judge_service.telemetry.state import ServiceState
@@ -336,7 +336,10 @@ class JudgeService:
         loop = asyncio.get_running_loop()
         started = loop.time()
         self._monitor.guards.look(request.body)
-        reward = await (grader or self._grader)(request)
+        try:
+            reward = await (grader or self._grader)(request)
+        except asyncio.CancelledError as problem:
+            reward = given_up(problem, self.rubric)
         if self._sink is not ignore:
             graded = SampleGraded(
                 id=request.body.id,

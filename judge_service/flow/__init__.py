@@ -5,11 +5,14 @@ One shape carries all of it. A handler is an `async def` from a request to a res
 stacks can share it. `stack` folds them, the first layer outermost.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from math import inf
 from typing import Generic, Protocol, TypeVar
 
 from msgspec import Struct
+
+from judge_service.errors import Unavailable
 
 B = TypeVar("B")
 R = TypeVar("R")
@@ -58,6 +61,21 @@ def stack(handler: Handler[B, R], *layers: Layer[B, R]) -> Handler[B, R]:
     for layer in reversed(layers):
         handler = _around(layer, handler)
     return handler
+
+
+def stray(problem: BaseException, *, charged: bool = False) -> Unavailable | None:
+    """The error to raise for a cancellation from below: one raised although nobody has cancelled the running
+    task. `None` for every other problem.
+
+    A backend or a function of the user's raises one, for example when a task of its own was ended. The caller
+    has not given up and waits for an answer.
+    """
+    task = asyncio.current_task() if isinstance(problem, asyncio.CancelledError) else None
+    if task is None or task.cancelling():
+        return None
+    return Unavailable(
+        "the call was given up from below, though nobody cancelled it", charged=charged
+    )
 
 
 def _around(layer: Layer[B, R], call_next: Handler[B, R]) -> Handler[B, R]:

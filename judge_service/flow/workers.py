@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
+from judge_service.flow import stray
 from judge_service.parking import ParkingLot
 
 K = TypeVar("K")
@@ -70,7 +71,7 @@ async def work_through(
     The workers take from one iterator, because gathering 100,000 tasks would stall the loop for
     a second. Each starts the next one when it has its first job, so that there is never more than one
     without a job. An error of the iterator or of `work` is raised here, and closing the generator
-    cancels the workers and waits for them.
+    cancels the workers and waits for them. A cancellation that nobody asked for is raised as Unavailable.
     """
     pool = _Pool(jobs, work, workers)
     pool.start_worker()
@@ -116,6 +117,11 @@ class _Pool:
             await self._work_to_the_end()
         except Exception as problem:  # noqa: BLE001 - the iterator's error belongs to the reader
             ended = _Ended(problem)
+        except asyncio.CancelledError as problem:
+            broken = stray(problem)
+            if broken is None:
+                raise
+            ended = _Ended(broken)
         if not self.results.put(ended):
             await self.results.put_later(ended)
 

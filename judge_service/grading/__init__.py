@@ -25,6 +25,7 @@ from judge_service.grading.monitoring.judge_monitor import JudgeMonitor, JudgeMo
 from judge_service.grading.monitoring.monitors import Monitors
 from judge_service.grading.prompting.parse import Unparseable, parse
 from judge_service.grading.prompting.prompt import PromptWriter
+from judge_service.grading.rewards import given_up
 from judge_service.grading.rubric.panel import is_plain, panels
 from judge_service.grading.rubric.rubric import Rubric, load_rubric
 
@@ -69,6 +70,7 @@ __all__ = [
     "advise",
     "aggregate",
     "describe",
+    "given_up",
     "has_verdict",
     "is_plain",
     "load_canaries",

@@ -9,7 +9,7 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from judge_service.flow import Handler, Request
+from judge_service.flow import Handler, Request, stray
 from judge_service.grading.prompting.prompt import is_blank
 from judge_service.grading.rewards import Rewards, Spent
 from judge_service.grading.rubric.rubric import Rubric
@@ -180,7 +180,9 @@ async def check(name: str, verify: Verify, request: Request[Sample]) -> Found:
     try:
         async with limit:
             found = await verify(request.body)
-    except Exception as error:  # noqa: BLE001 - a row must get its answer whatever breaks
+    except (Exception, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError) and stray(error) is None:
+            raise
         if limit.expired():
             return Missing("deadline", f"there was no time left to verify {name}")
         # the name only: what an error says may be the candidate's text

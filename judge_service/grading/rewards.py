@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from judge_service.errors import CallError
+from judge_service.flow import stray
 from judge_service.grading.aggregate import aggregate
 from judge_service.grading.prompting.parse import Unparseable
 from judge_service.grading.rubric.rubric import Rubric
@@ -102,6 +103,17 @@ class Rewards:
 
 def _cannot_judge(parts: Sequence[Part]) -> str:
     return f"this judge cannot judge {', '.join([part.name for part in parts])}"
+
+
+def given_up(problem: BaseException, rubric: Rubric) -> Reward:
+    """The reward of a sample whose grading ended in a cancellation that nobody had asked for.
+
+    Raises the cancellation again if the running task was cancelled.
+    """
+    broken = stray(problem)
+    if broken is None:
+        raise problem
+    return Rewards(rubric, lambda _usage: None).of(broken, Spent())
 
 
 def printable(text: str) -> str:

@@ -29,7 +29,7 @@ from operator import add, sub
 from typing import Generic
 
 from judge_service.errors import CallError, DeadlineExceeded
-from judge_service.flow import B, Handler, R, Request
+from judge_service.flow import B, Handler, R, Request, stray
 from judge_service.flow.admission.alarm import Alarm
 from judge_service.flow.admission.breaker import Breaker
 from judge_service.flow.admission.bucket import MICRO, Limit
@@ -195,7 +195,10 @@ class Gate(Generic[B, R]):
         except CallError as error:
             self._fail(permit, request, error)
             raise
-        except BaseException:
+        except BaseException as problem:
+            if broken := stray(problem, charged=bool(request.sent_at)):
+                self._fail(permit, request, broken)
+                raise broken from problem
             self._cancel(permit, sent=bool(request.sent_at))
             raise
         self._answer(permit, request, charged)
@@ -283,8 +286,7 @@ class Gate(Generic[B, R]):
             self._slots.cap(inf if throttle.calm else throttle.level)
 
     async def _wait(self, costs: tuple[int, ...], request: Request[B]) -> Permit:
-        if not request.arrived_at:
-            request.arrived_at = _now_s()
+        request.arrived_at = request.arrived_at or _now_s()
         if request.deadline < inf:
             self._refuse_if_too_late(costs, request)
         turn: Turn[Permit] = Turn()

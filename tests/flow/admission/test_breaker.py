@@ -14,7 +14,7 @@ from judge_service.errors import (
     Throttled,
     Unavailable,
 )
-from judge_service.flow import Handler, Request, stack
+from judge_service.flow import Handler, Request, stack, stray
 from judge_service.flow.admission.breaker import Breaker, BreakerOpen, BreakerStatistics
 from judge_service.flow.admission.bucket import Limit
 from judge_service.flow.retry import Retry, RetryBudget
@@ -55,11 +55,17 @@ class Bench:
         self.target.error = error
         refused = []
         for _ in range(times):
+            call = asyncio.ensure_future(self.call(Request("q")))
+            if isinstance(error, asyncio.CancelledError):  # by its caller, while it is on the wire
+                await asyncio.sleep(0)
+                call.cancel()
             try:
-                await self.call(Request("q"))
-            except (CallError, asyncio.CancelledError) as raised:
+                await call
+            except CallError as raised:
                 if raised is not error:
                     refused.append(raised)
+            except asyncio.CancelledError:
+                pass
         return refused
 
     @property
@@ -103,6 +109,18 @@ def test_less_than_half_leaves_it_closed() -> None:
             await here.ask(9, ILL)
 
     assert bench(scenario).states == []
+
+
+def test_calls_that_the_backend_gives_up_unasked_count_as_failed() -> None:
+    async def scenario(here: Bench) -> None:
+        async def give_up(_request: Request[str]) -> str:
+            raise asyncio.CancelledError
+
+        here.call = stack(give_up, here.gate)
+        refused = await here.ask(20)
+        assert {str(one) for one in refused} == {str(stray(asyncio.CancelledError()))}
+
+    assert bench(scenario).states == ["open"]
 
 
 def test_nineteen_failures_are_too_few() -> None:
