@@ -2,13 +2,14 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from httptools import HttpParserError, HttpResponseParser
 from msgspec import Struct
 
 from judge_service.http.failures import broken, oversize
+from judge_service.redaction import hide
 
 MAX_OVERHEAD_BYTES = 65_536
 """Most bytes of a reply besides its body and its framing, which may be eight times the body (tiny chunks).
@@ -87,6 +88,15 @@ class _Headers:
             if sent.lower().decode("latin-1") == name:
                 found = value
         return None if found is None else found.decode("latin-1")
+
+    def without(self, secrets: Sequence[bytes]) -> "_Headers":
+        """The headers with the secrets hidden."""
+        return _Headers({name: hide(value, secrets) for name, value in self._sent.items()})
+
+
+def without_secrets(reply: Reply, secrets: Sequence[bytes]) -> Reply:
+    """The reply, with what it echoes of the request's secrets hidden."""
+    return Reply(reply.status, reply.headers.without(secrets), hide(reply.body, secrets))
 
 
 class ReplyReader:

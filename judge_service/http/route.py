@@ -1,6 +1,7 @@
 """The origin of a URL and the fixed part of its requests' heads, parsed once and kept."""
 
-from base64 import b64encode
+import re
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -11,6 +12,7 @@ from judge_service.http.failures import unreachable
 
 USER_AGENT = "judge-service"
 _PORTS = {"http": 80, "https": 443}
+_PROXY_AUTHORIZATION = re.compile(r"^proxy-authorization: Basic (\S+)\r$", re.MULTILINE)
 _IN_URLS = "%/?:@!$&'()*+,;=~[]"
 
 
@@ -88,6 +90,18 @@ def authorization(proxy: SplitResult) -> str:
         return ""
     named = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
     return f"proxy-authorization: Basic {b64encode(named.encode()).decode()}\r\n"
+
+
+def secrets_of(headers: Mapping[str, str], head: str = "") -> list[bytes]:
+    """What must not be told of a request's headers. head: see `Route`; it may hold a proxy's credentials."""
+    found = [headers.get("x-amz-security-token", "")]
+    scheme, space, rest = headers.get("authorization", "").partition(" ")
+    if scheme == "AWS4-HMAC-SHA256":
+        rest = rest.rpartition("Signature=")[2]
+    found.append(rest if space else scheme)
+    if basic := _PROXY_AUTHORIZATION.search(head):
+        found += [basic[1], b64decode(basic[1]).decode().partition(":")[2]]
+    return [secret.encode() for secret in found if secret]
 
 
 def _bracketed(host: str) -> str:

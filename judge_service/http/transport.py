@@ -7,6 +7,8 @@ A call that never left this machine was not charged against the quota; any other
     our timeout                                                    TimedOut or DeadlineExceeded, charged
     everything else (reset, half a reply, garbage, closed)         broken, charged
 
+A server may echo what it was sent, so the request's secrets are hidden in every reply that is an error.
+
 The modules that raise them: `client` (connecting), `pool` (waiting), `connection` and `reply` (calling).
 """
 
@@ -22,11 +24,14 @@ from judge_service.http.client import HttpClient, shown
 from judge_service.http.descriptors import bounded
 from judge_service.http.failures import TimedOut, closed, timed_out
 from judge_service.http.pool import Pool
-from judge_service.http.reply import Reply
-from judge_service.http.route import Route, route_of
+from judge_service.http.reply import Reply, without_secrets
+from judge_service.http.route import Route, route_of, secrets_of
 from judge_service.settings import HttpSettings
 
 Q = TypeVar("Q")
+
+_OK = 200
+_ERROR = b"error"
 
 _MAX_ROUTES = 1000
 """Most URLs whose head is kept; a judge has one or two."""
@@ -139,6 +144,8 @@ class HttpTransport:
                 raise timed_out(timeout_s, at_deadline=True) from problem
             raise
         self._answered += 1
+        if reply.status != _OK or _ERROR in reply.body:  # also an error with status 200
+            return without_secrets(reply, secrets_of(headers, route.head))
         return reply
 
     def _route(self, url: str) -> Route:

@@ -6,7 +6,7 @@ it before sending; that counts as the model's refusal of the channel.
 
 import asyncio
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -34,9 +34,11 @@ from judge_service.http.failures import broken, printable, timed_out, unreachabl
 from judge_service.http.json_body import encode_body
 from judge_service.http.reply import Reply
 from judge_service.http.transport import time_left
+from judge_service.redaction import hide_in
 from judge_service.settings import BedrockSettings, HttpSettings
 from judge_service.values import Channel, Completion, Prompt
 
+_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK")
 _UNREACHABLE = {"ConnectTimeoutError", "ProxyConnectionError", "SSLError"}
 _NO_CREDENTIALS = {
     "NoCredentialsError",
@@ -158,10 +160,12 @@ class BedrockSdk:
 
     def _error_of(self, problem: Exception, channel: Channel) -> CallError:
         """Maps botocore's exceptions to our errors."""
-        name, said = type(problem).__name__, printable(str(problem))
+        secrets = [self._environ.get(name, "") for name in _SECRETS]
+        name, said = type(problem).__name__, printable(hide_in(str(problem), secrets))
         response = getattr(problem, "response", None)
         if isinstance(response, Mapping):
-            return error_of(refusal_of(response), self.model, self._region or "")
+            refusal = refusal_of(response, secrets)
+            return error_of(refusal, self.model, self._region or "")
         if name == "ParamValidationError":
             return Denied(f"boto refuses the call ({said})", unsupported_channel=channel != "text")
         if name in _NO_CREDENTIALS:
@@ -204,15 +208,15 @@ def _boto_errors() -> tuple[type[Exception], ...]:
     return (exceptions.BotoCoreError, exceptions.ClientError)
 
 
-def refusal_of(response: Mapping[str, Any]) -> Refusal:
-    """A botocore `ClientError.response` as the refusal that `backend.py` would read."""
+def refusal_of(response: Mapping[str, Any], secrets: Sequence[str] = ()) -> Refusal:
+    """A botocore `ClientError.response` as the refusal that `backend.py` would read, `secrets` hidden."""
     error, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
     reply = Reply(metadata.get("HTTPStatusCode", 0), metadata.get("HTTPHeaders", {}), b"")
     original = response.get("originalStatusCode")
     return Refusal(
         status=reply.status,
-        code=bare(error.get("Code")),
-        message=printable(error.get("Message")),
+        code=bare(hide_in(str(error.get("Code") or ""), secrets)),
+        message=printable(hide_in(str(error.get("Message") or ""), secrets)),
         original_status=original if isinstance(original, int) else None,
         retry_after_s=reply.retry_after_s(),
     )

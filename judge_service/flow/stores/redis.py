@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from judge_service.flow.stores import Ask, Lease, Rules, StoreFailed
+from judge_service.redaction import hide_in
 
 VERSION = 3
 """Of script and keys together. Raise it with every change of what `lease.lua` keeps."""
@@ -78,7 +79,9 @@ class RedisStore:
             return msgspec.json.decode(reply, type=Lease)
         except (RedisError, OSError, TimeoutError, msgspec.MsgspecError) as problem:
             self._failures += 1
-            what = f"{type(problem).__name__}: {problem}"
+            # an old server that does not know AUTH echoes its arguments
+            password = str(self._client.connection_pool.connection_kwargs.get("password") or "")
+            what = hide_in(f"{type(problem).__name__}: {problem}", (password,))
             raise StoreFailed(f"{self!r} gave no lease: {what}") from problem
 
     async def aclose(self) -> None:
