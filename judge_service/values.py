@@ -206,11 +206,13 @@ class Verdict(Struct, frozen=True):
     unscorable: per criterion that has no score, the reason (a word of `UNSCORED_REASONS`).
     off_menu: per criterion whose score is an expectation over its levels, the probability in [0, 1]
         that the judge gave to anything but a level.
+    explanation: see `Reward`.
     """
 
     scores: Mapping[str, float]
     unscorable: Mapping[str, str]
     off_menu: Mapping[str, float] = NO_METADATA
+    explanation: str = ""
 
 
 class Part(Struct, frozen=True):
@@ -238,6 +240,8 @@ class Reward(Struct, frozen=True, kw_only=True):
     metrics: other finite numbers by name, which are no criteria: those of a custom grader,
         and by how much the reward was shaped.
     cost_usd: `None` when the model's price is not configured.
+    explanation: the judge's written reason on one line, at most 1,000 printable characters of each judge
+        call; `""` unless the rubric asks for one. It may quote the candidate's text.
     """
 
     score: float | None
@@ -249,6 +253,7 @@ class Reward(Struct, frozen=True, kw_only=True):
     cost_usd: float | None = None
     model: str = ""
     cached: bool = False
+    explanation: str = ""
 
 
 class Ranking(Struct, frozen=True, kw_only=True):

@@ -40,8 +40,12 @@ def check_unscored(summary: Summary, policy: UnscoredSettings) -> None:
     )
 
 
-def write_rewards(path: Path, journal: Journal, summary: Summary, settings: Settings) -> None:
+def write_rewards(
+    path: Path, journal: Journal, summary: Summary, settings: Settings, *, reasons: bool = True
+) -> None:
     """One line per row of the input. Memory grows only with the prompts that have a gap.
+
+    reasons: whether a row's line has the judge's reason, where it gave one.
 
     Raises JudgeServiceError if the file cannot be written or a row has no result.
     """
@@ -51,7 +55,10 @@ def write_rewards(path: Path, journal: Journal, summary: Summary, settings: Sett
         for entry in journal.entries(summary.rows):
             if entry.position != expected:
                 break
-            file.write(dump_json(encode_item(answering.answer(entry))) + b"\n")
+            item = encode_item(answering.answer(entry))
+            if reasons and entry.reward.explanation:
+                item["explanation"] = entry.reward.explanation
+            file.write(dump_json(item) + b"\n")
             expected += 1
         if expected != summary.rows:
             raise JudgeServiceError(

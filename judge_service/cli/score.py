@@ -52,6 +52,7 @@ class Work(Struct, frozen=True, kw_only=True):
     deadline_s: for each sample, seconds; `None` lets rows wait for the quota as long as it takes.
     max_wait_s: how long the run waits at a time for a judge that cannot be asked.
     retry_unscored: rows that an earlier run could not score are judged again.
+    needs_reasons: the rubric must ask the judge for its reason.
     """
 
     rows: Rows
@@ -61,6 +62,7 @@ class Work(Struct, frozen=True, kw_only=True):
     max_wait_s: float = inf
     restart: bool = False
     retry_unscored: bool = False
+    needs_reasons: bool = False
 
 
 class Job(Struct, frozen=True):
@@ -82,6 +84,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--retry-unscored", action="store_true", help="judge again what could not be judged before"
+    )
+    parser.add_argument(
+        "--reasons",
+        action=argparse.BooleanOptionalAction,
+        help="write the judge's reason for each row as `explanation`, at most 1,000 characters of each call"
+        ' (default: written where the rubric has `reasoning = "brief"`)',
     )
     parser.add_argument("--json", action="store_true", help="the summary as one JSON object")
     parser.add_argument("--quiet", action="store_true", help="no progress and no summary")
@@ -126,6 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
             max_wait_s=arguments.max_wait_s,
             restart=arguments.restart,
             retry_unscored=arguments.retry_unscored,
+            needs_reasons=arguments.reasons is True,
         )
         facts = _judge(arguments, work, journal)
         return _finish(arguments, journal, facts, settings)
@@ -167,7 +176,8 @@ def _finish(
     summary = summarise(journal, facts, arguments.output, settings)
     try:
         check_unscored(summary, settings.unscored)
-        write_rewards(arguments.output, journal, summary, settings)
+        reasons = arguments.reasons is not False
+        write_rewards(arguments.output, journal, summary, settings, reasons=reasons)
     except TooManyUnscored:
         _report(arguments, summary, written=False)
         raise
@@ -189,9 +199,15 @@ async def judge_rows(
 
     opener: opens the judge, `service.open_service` by default.
 
-    Raises SettingsError if the journal is another judge's, JudgeServiceError if it cannot be written.
+    Raises SettingsError if the journal is another judge's or no reasons are asked for that `work` needs,
+    JudgeServiceError if it cannot be written.
     """
     async with (opener or _open_service)(work.settings) as judge:
+        if work.needs_reasons and not judge.rubric.asks_reasons:
+            raise SettingsError(
+                f'--reasons: rubric {judge.rubric.name} asks the judge for none; set `reasoning = "brief"`'
+                " in it, or drop the option"
+            )
         meta = _meta(work.settings, judge)
         await asyncio.to_thread(journal.claim, meta, restart=work.restart)
         settle_garbage_collection()

@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from judge_service.flow import Handler, Request, stray
+from judge_service.grading.prompting.explanation import told_by
 from judge_service.grading.prompting.prompt import is_blank
 from judge_service.grading.rewards import Rewards, Spent
 from judge_service.grading.rubric.rubric import Rubric
@@ -171,7 +172,16 @@ def _verdict(judged: Sequence[Reward], found: Mapping[str, Found]) -> Verdict:
         else:
             scores[name] = one.score
     off_menu = {n: part.off_menu for n, part in parts.items() if part.off_menu is not None}
-    return Verdict(scores, reasons, off_menu)
+    return Verdict(scores, reasons, off_menu, _explanation(judged))
+
+
+def _explanation(judged: Sequence[Reward]) -> str:
+    """Each judge's reason, behind the criteria it is about where there are several judges."""
+    if len(judged) == 1:
+        return judged[0].explanation
+    return told_by(
+        (", ".join([part.name for part in one.parts]), one.explanation) for one in judged
+    )
 
 
 async def check(name: str, verify: Verify, request: Request[Sample]) -> Found:

@@ -92,6 +92,7 @@ class Rewards:
             cost_usd=self._price(spent.usage),
             model=spent.model,
             cached=spent.cached,
+            explanation=verdict.explanation,
         )
 
     def _parts(self, score: float | None, reason: str | None) -> tuple[Part, ...]:

@@ -26,6 +26,15 @@ class LogSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         bool,
         Meta(description="add the first 2,000 characters of the response to its line"),
     ] = False
+    explanations: Annotated[
+        bool,
+        Meta(
+            description=(
+                "add the judge's written reason (`reasoning = \"brief\"`) to a sample's line; it may quote"
+                " the response"
+            )
+        ),
+    ] = False
     service_name: Annotated[
         str,
         Meta(

@@ -41,6 +41,7 @@ FIELDS = (
     "cached",
     "rubric",
     "response",
+    "explanation",
 )
 """Fields of a sample's line; each criterion adds one."""
 
@@ -84,7 +85,7 @@ class Logs:
     sample_rate: share of the samples with a line, in [0, 1], drawn at random: a rule over ids or positions
         would always choose the same rollouts of a group. Unscored samples, and those that took longer than
         `slow_s`, always have a line.
-    candidate_text: whether to add the start of the response.
+    candidate_text: whether to add the start of the response. explanations: the judge's written reason.
     lowest: lower end of the wire range, 0 or -1; scores are written as they are sent.
     """
 
@@ -96,6 +97,7 @@ class Logs:
         sample_rate: float = 1.0,
         slow_s: float = 5.0,
         candidate_text: bool = False,
+        explanations: bool = False,
         lowest: float = 0.0,
         now: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
@@ -105,6 +107,7 @@ class Logs:
         self._sample_rate = sample_rate
         self._slow_s = slow_s
         self._candidate_text = candidate_text
+        self._explanations = explanations
         self._lowest = lowest
         self._now = now
         self._chance = chance
@@ -146,6 +149,8 @@ class Logs:
         line["rubric"] = event.rubric
         if self._candidate_text and event.response is not None:
             line["response"] = plain(event.response, MAX_RESPONSE_CHARS)
+        if self._explanations and reward.explanation:
+            line["explanation"] = plain(reward.explanation, MAX_RESPONSE_CHARS)
         return line
 
     def _add_cost(self, line: dict[str, Any], reward: Reward) -> None:

@@ -22,6 +22,8 @@ class Options(Protocol):
     @property
     def candidate_text(self) -> bool: ...
     @property
+    def explanations(self) -> bool: ...
+    @property
     def service_name(self) -> str: ...
     @property
     def emf(self) -> str: ...
@@ -77,6 +79,7 @@ def open_sinks(
         sample_rate=options.sample_rate,
         slow_s=options.slow_s,
         candidate_text=options.candidate_text,
+        explanations=options.explanations,
         lowest=lowest,
     )
     emf = _emf(options, lines, lowest, environ)

@@ -32,6 +32,7 @@ class NativeReward(Struct, frozen=True, kw_only=True):
     criteria: score by criterion, null where it was not judged.
     detail, criterion_reasons, model, cached: present on request: a sentence for a person, the reason of each
         criterion without a score, the judge's name, and whether a cached answer was used.
+    explanation: on request, where the rubric has `reasoning = "brief"`: the judge's written reason.
     metrics: other numbers of a custom grader. index: position in the request, in a stream.
     """
 
@@ -43,6 +44,7 @@ class NativeReward(Struct, frozen=True, kw_only=True):
     criterion_reasons: dict[str, str] | UnsetType = UNSET
     model: str | UnsetType = UNSET
     cached: bool | UnsetType = UNSET
+    explanation: str | UnsetType = UNSET
     metrics: dict[str, float] | UnsetType = UNSET
     index: int | UnsetType = UNSET
 
@@ -130,6 +132,7 @@ def native_reward(
         criterion_reasons={part.name: part.reason for part in reward.parts if part.reason},
         model=reward.model,
         cached=reward.cached,
+        explanation=reward.explanation or UNSET,
         index=index,
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from judge_service.cli.journal import Entry, Journal, journal_path
 from judge_service.cli.progress import Silence
@@ -68,6 +69,7 @@ class FakeJudge:
         self.judged: list[Any] = []
         self.largest_window = 0
         self.problems: list[str] = []
+        self.explanation = ""
         self._answer = answer
 
     @asynccontextmanager
@@ -103,7 +105,10 @@ class FakeJudge:
             raise verdict
         self.judged.append(sample.id)
         await asyncio.sleep(0)
-        return key, reward_of(verdict)
+        reward = reward_of(verdict)
+        return key, reward if reward.score is None else replace(
+            reward, explanation=self.explanation
+        )
 
 
 def reward_of(verdict: float | str) -> Reward:

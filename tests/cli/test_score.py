@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from judge_service.cli import main, score
 from judge_service.errors import SettingsError
@@ -30,6 +31,42 @@ def test_every_row_has_one_line_in_the_inputs_order(bench: Bench, judge: FakeJud
     assert judge.judged != sorted(judge.judged)
     assert [line["id"] for line in lines] == list(range(10))
     assert [line["aggregate_reward_score"] for line in lines] == [0.25] * 4 + [0.75] + [0.25] * 5
+
+
+@pytest.fixture
+def reasoning(monkeypatch: pytest.MonkeyPatch) -> FakeJudge:
+    """A judge that writes its reason, behind the command line."""
+    judge = FakeJudge(lambda sample: "refused" if sample.id == 2 else 0.5)
+    judge.rubric = replace(judge.rubric, reasoning="brief")
+    judge.explanation = "It names the sum."
+    monkeypatch.setattr(score, "_open_service", judge.open)
+    monkeypatch.setenv("JUDGE_UNSCORED_MAX_FRACTION", "0.5")
+    return judge
+
+
+@pytest.mark.parametrize(("flags", "is_kept"), [((), True), (("--no-reasons",), False)])
+def test_the_judges_reasons_are_written_unless_unwanted(
+    bench: Bench, reasoning: FakeJudge, flags: tuple[str, ...], *, is_kept: bool
+) -> None:
+    write_rows(bench.input, [row(1), row(2)])
+
+    for _ in range(2):  # the second time from the journal
+        assert main(["score", str(bench.input), "-o", str(bench.output), "--quiet", *flags]) == 0
+        scored, unscored = read_lines(bench.output)
+        assert scored.get("explanation") == ("It names the sum." if is_kept else None)
+        assert "explanation" not in unscored
+    assert reasoning.judged == [2, 1]
+
+
+def test_reasons_that_nobody_asks_the_judge_for_are_refused_before_a_call(
+    bench: Bench, reasoning: FakeJudge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reasoning.rubric = replace(reasoning.rubric, reasoning="none")
+    write_rows(bench.input, [row(1)])
+
+    assert main(["score", str(bench.input), "-o", str(bench.output), "--reasons"]) == 2
+    assert 'set `reasoning = "brief"` in it' in capsys.readouterr().err
+    assert reasoning.judged == []
 
 
 def test_a_second_run_judges_nothing_and_writes_the_same(bench: Bench, judge: FakeJudge) -> None:

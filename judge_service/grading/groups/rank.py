@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from judge_service.errors import CallError, WireError
 from judge_service.flow import Handler, Request
@@ -18,6 +19,7 @@ from judge_service.grading.groups.pack import divide
 from judge_service.grading.groups.pack_parse import parse_pack
 from judge_service.grading.groups.pack_prompt import PackedPrompt
 from judge_service.grading.groups.rank_prompt import RankWriter
+from judge_service.grading.prompting.explanation import of_orders
 from judge_service.grading.prompting.parse import STOPPED, Unparseable
 from judge_service.grading.prompting.prompt import count_chars, digest_question
 from judge_service.grading.rewards import Spent, printable
@@ -224,8 +226,16 @@ class Ranker:
         last = orders[-1].spent
         for owner, share in zip(owners, divide(usage, len(owners)), strict=True):
             spent = Spent(share, last.model, all(order.spent.cached for order in orders))
-            outcome = self._combine(whole, owner, self._grader.rubric) if whole else failures[0]
+            outcome = self._verdict(whole, owner) if whole else failures[0]
             yield self._grader.conclude(outcome, spent)
+
+    def _verdict(self, whole: Sequence[Verdicts], owner: bytes) -> Verdict:
+        rubric = self._grader.rubric
+        verdict = self._combine(whole, owner, rubric)
+        if rubric.reasoning == "none":
+            return verdict
+        said = [verdicts[owner].explanation for verdicts in whole]
+        return replace(verdict, explanation=of_orders(said))
 
 
 def refuse_bad_group(questions: Sequence[Question]) -> None:

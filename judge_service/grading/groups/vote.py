@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from judge_service.errors import SettingsError
 from judge_service.flow import Request
 from judge_service.grading.aggregate import aggregate
+from judge_service.grading.prompting.explanation import told_by
 from judge_service.grading.rubric.rubric import Rubric
 from judge_service.values import NO_USAGE, Reward, Sample, Verdict
 
@@ -141,7 +142,20 @@ class Vote:
             name: reduce(column) for name, column in zip(names, _columns(scored), strict=True)
         }
         score, parts = aggregate(Verdict(scores, {}), self._rubric)
-        return _totalled(replace(scored[0], score=score, parts=parts), opinions)
+        said = self._explanation(score or 0.0, opinions)
+        return _totalled(replace(scored[0], score=score, parts=parts, explanation=said), opinions)
+
+    def _explanation(self, score: float, opinions: Sequence[Reward]) -> str:
+        """That of the opinion whose score is nearest to the outcome, and which one it is."""
+        told = [
+            (abs(one.score - score), number, one.score, one.explanation)
+            for number, one in enumerate(opinions, 1)
+            if one.score is not None and one.explanation
+        ]
+        if not told:
+            return ""
+        _, number, given, text = min(told)
+        return told_by([(f"opinion {number} of {len(opinions)}: {given:.3g}", text)])
 
     def _count(self, opinions: Sequence[Reward]) -> None:
         scores = [opinion.score for opinion in opinions if opinion.score is not None]

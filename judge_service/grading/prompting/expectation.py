@@ -43,7 +43,7 @@ def weigh(verdict: Verdict, completion: Completion, criteria: Sequence[Criterion
             # Rounding must not lift a mean of equal levels above them.
             scores[criterion.name] = min((expected.level - criterion.minimum) / span, 1.0)
             off_menu[criterion.name] = expected.off_menu
-    return Verdict(scores, verdict.unscorable, off_menu)
+    return Verdict(scores, verdict.unscorable, off_menu, verdict.explanation)
 
 
 def _expect(criterion: Criterion, completion: Completion) -> Expectation | None:

@@ -22,8 +22,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from judge_service.grading.prompting.expectation import weigh
+from judge_service.grading.prompting.explanation import explanation_before, explanation_in
 from judge_service.values import Channel, Completion, Criterion, Verdict
 
 MAX_ANSWER_CHARS = 100_000
@@ -105,7 +107,10 @@ def _read(
     if channel == "text":
         if len(criteria) == 1 and reasoning == "none":
             return _number(text, criteria[0])
-        text = _final_object(text)
+        verdict = read_verdict(_json(_final_object(text)), criteria, reasoning, may_abstain=False)
+        if verdict.explanation:
+            return verdict
+        return replace(verdict, explanation=explanation_before(text, reasoning))
     return read_verdict(_json(text), criteria, reasoning, may_abstain=False)
 
 
@@ -169,7 +174,7 @@ def read_verdict(
             unscorable[name] = "cannot_judge"
         else:
             scores[name] = _mapped(data[name], criterion)
-    return Verdict(scores, unscorable)
+    return Verdict(scores, unscorable, explanation=explanation_in(data, reasoning))
 
 
 def _mapped(value: Any, criterion: Criterion) -> float:

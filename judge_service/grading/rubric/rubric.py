@@ -96,6 +96,12 @@ class Rubric(Struct, frozen=True, kw_only=True):
         """Whether a sample without a reference answer cannot be judged."""
         return any(criterion.needs_reference for criterion in self.criteria)
 
+    @property
+    def asks_reasons(self) -> bool:
+        """Whether any judge is asked to write its reason."""
+        judged = [criterion for criterion in self.criteria if criterion.kind == "judge"]
+        return any((criterion.reasoning or self.reasoning) == "brief" for criterion in judged)
+
 
 def load_rubric(name_or_path: str) -> Rubric:
     """Reads a packaged rubric by its name (`similarity`), a file by its path (ends in `.toml`), or the

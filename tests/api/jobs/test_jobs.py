@@ -13,6 +13,7 @@ import httpx
 import jsonschema
 import pytest
 from fastapi import FastAPI
+from msgspec.structs import replace
 
 from judge_service.api import create_app
 from judge_service.api.access import ANYBODY, new_key
@@ -80,8 +81,10 @@ class Office:
 
 
 @asynccontextmanager
-async def office(directory: Path, judge: Any = None, **service: Any) -> AsyncIterator[Office]:
-    settings = quiet(jobs_dir=str(directory), **service)
+async def office(
+    directory: Path, judge: Any = None, rubric: str = "similarity", **service: Any
+) -> AsyncIterator[Office]:
+    settings = replace(quiet(jobs_dir=str(directory), **service), rubric=rubric)
     made = partial(create_app, settings, environ={}, model=judge or Scripted(0.5))
     app = await asyncio.to_thread(made)  # it reads the keys
     async with talking(app) as talk:
@@ -128,6 +131,17 @@ async def test_lines_get_reasons_when_the_query_asks_for_them(tmp_path: Path) ->
         reward, _ = await jobs.results(job["id"])
 
     assert reward["cached"] is False
+
+
+async def test_the_judges_reason_is_kept_with_a_jobs_result(tmp_path: Path) -> None:
+    rubric = 'name="b"\nreasoning="brief"\n[[criteria]]\nname="quality"\ndescription="How good?"\n'
+    judge = Scripted({"reason": "right", "quality": 1})
+    async with office(tmp_path, judge, rubric) as jobs:
+        job = await jobs.submit(row(), query="?reasons=true")
+        await jobs.ended(job["id"])
+        reward, _ = await jobs.results(job["id"])
+
+    assert reward["explanation"] == "right"
 
 
 async def test_rows_that_could_not_be_judged_are_counted_by_reason(tmp_path: Path) -> None:

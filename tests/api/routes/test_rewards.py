@@ -62,6 +62,28 @@ async def test_reasons_come_only_on_request(service: Talk) -> None:
     assert full.keys() - plain.keys() == {"detail", "criterion_reasons", "model", "cached"}
 
 
+BRIEF = """
+name = "brief"
+reasoning = "brief"
+[[criteria]]
+name = "quality"
+description = "How good is it?"
+"""
+
+
+async def test_the_judges_reason_comes_only_on_request_in_every_form() -> None:
+    judge = Scripted({"reason": "It is\x00 right.", "quality": 1})
+    app = create_app(replace(QUIET, rubric=BRIEF), environ={}, model=judge)
+    async with talking(app) as talk:
+        (plain,) = (await talk.rewards(row())).json()["rewards"]
+        (full,) = (await talk.rewards(row(), reasons=True)).json()["rewards"]
+        body = {"samples": [row()], "reasons": True}
+        line, _ = lines_of(await talk.post("/v1/rewards", body, headers=NDJSON))
+
+    assert "explanation" not in plain
+    assert full["explanation"] == line["explanation"] == "It is right."
+
+
 async def test_scores_are_in_the_range_of_the_wire() -> None:
     settings = replace(QUIET, wire=WireSettings(score_range="-1..1"))
     app = create_app(settings, environ={}, model=Scripted(0.25))
