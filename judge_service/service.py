@@ -35,6 +35,7 @@ from judge_service.verifiers import MODULES
 from judge_service.wire import Answer, Batch, Late, ReplyPolicy, decode_event, encode_reply
 
 if TYPE_CHECKING:  # imported where they are used: a cold start pays for every module
+    from judge_service.assembly.trial import Trial
     from judge_service.backends.scripted import Script
     from judge_service.grading import Ranker
     from judge_service.grading.outage import Tell
@@ -190,8 +191,6 @@ class JudgeService:
         samples: 2 to 16, alike but for id and response.
         deadline_s, lane, job: as in `score`.
 
-        The embedded judge cannot compare: with it each is scored alone, and `compared` is `False`.
-
         Raises WireError if the samples are no such group, never for a failure to judge.
         """
         loop = asyncio.get_running_loop()
@@ -282,9 +281,12 @@ class JudgeService:
         rewards = await self.score(samples, deadline_s=deadline_s, lane=lane, job=job)
         return self._reply_policy.answer(samples, rewards, refuse=refuse)
 
-    async def check(self) -> list[str]:
-        """What stands in the way of judging, one line each; empty when nothing does."""
-        return await explanation.problems(self._assembly)
+    async def try_out(self, samples: Sequence[Sample] = ()) -> "Trial":
+        """Scores one sample, by default a built-in one, and records every judge call (`assembly.trial`)."""
+        from judge_service.assembly.trial import try_out  # noqa: PLC0415 - only what is used
+
+        parts = self._graders, self._assembly, self.settings
+        return await try_out(samples, self.stream, *parts)
 
     def statistics(self) -> ServiceState:
         """How it stands now: what waits, what is in flight, what was spent; microseconds."""
@@ -325,7 +327,6 @@ class JudgeService:
         """The steady rate that the configured quota allows, and what binds it.
 
         text_tokens: of one sample's response and reference together; the prompt around them is ours.
-            Of several models only the first one's calls are counted: each has a quota of its own.
         """
         return explanation.expected(self.settings, self._graders.askings, text_tokens)
 

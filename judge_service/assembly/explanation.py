@@ -30,15 +30,6 @@ def explain(graders: Graders, assembly: Assembly) -> list[tuple[str, list[str]]]
     ]
 
 
-async def problems(assembly: Assembly) -> list[str]:
-    """What stands in the way of judging, one line each; with the target's name where there are several."""
-    targets = assembly.targets
-    if len(targets) == 1:
-        return await targets[0].backend.check()
-    found = [(target.name, await target.backend.check()) for target in targets]
-    return [f"{name}: {problem}" for name, problems in found for problem in problems]
-
-
 def _layers(target: Target) -> list[str]:
     lease = [] if target.shared is None else [repr(target.shared)]
     return [*map(repr, target.layers), *lease, repr(target.backend)]

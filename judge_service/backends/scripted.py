@@ -61,10 +61,6 @@ class Scripted:
     def statistics(self) -> ScriptedStatistics:
         return ScriptedStatistics(self._answered, self._raised, self._in_flight)
 
-    async def check(self) -> list[str]:
-        """Reports no problems."""
-        return []
-
     async def aclose(self) -> None:
         """Does nothing."""
 
@@ -194,10 +190,6 @@ class NoJudge:
     async def __call__(self, request: Request[Prompt]) -> Completion:
         del request
         raise Denied(f"there is no judge: {self.model} grades (`grader` in the settings)")
-
-    async def check(self) -> list[str]:
-        """Reports no problems."""
-        return []
 
     async def aclose(self) -> None:
         """Does nothing."""

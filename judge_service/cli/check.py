@@ -1,102 +1,127 @@
-"""`judge check`: is everything there that judging needs? One line per area, one per problem."""
+"""`judge check`: does judging work? One line per finding; a sample is scored as a run would score it."""
 
 import argparse
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal
+from itertools import islice
+from typing import Any
 
-from msgspec import Struct
-
+from judge_service.cli.check_report import Finding, findings_of, trial_record
 from judge_service.cli.configuration import add_config_argument, config_place, read_settings
-from judge_service.errors import CallError, RubricError, SettingsError
+from judge_service.cli.rows import decode, open_rows
+from judge_service.errors import CallError, RubricError, SettingsError, WireError
 from judge_service.settings import Settings
+from judge_service.telemetry.events import Event, Sink
+from judge_service.values import Sample
 from judge_service.wire import dump_json
 
-HELP = "check settings, rubric, credentials, model access and quota"
+HELP = "check settings, rubric, judge, stores and quota by scoring one sample"
 EXAMPLES = """examples:
   judge check --config judge.toml
+  judge check --config judge.toml --sample rollouts.jsonl
   judge check --json
 
-Makes at most one judge call. Exits with 0 when judging can work, with 2 when it cannot.
+Scores one sample the way `judge score` does: the rubric's prompt, its channel, its parameters, every opinion
+of a vote; it costs those calls. Where one call is about several samples (`pack`, `compare = "group"`) it
+scores two. Exits with 0 when judging works, with 2 when it does not.
 """
 
-Opener = Callable[[Settings], AbstractAsyncContextManager[Any]]
+MAX_SAMPLES = 2
+"""No check needs more rows of a file."""
 
-
-class Finding(Struct, frozen=True):
-    """One line of the check."""
-
-    area: Literal["settings", "rubric", "judge", "quota"]
-    level: Literal["ok", "warning", "problem"]
-    text: str
+Opener = Callable[[Settings, Sink], AbstractAsyncContextManager[Any]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_argument(parser)
+    parser.add_argument(
+        "--sample",
+        metavar="FILE",
+        help="score the first row of this file (JSONL or JSON, any dialect) instead of the built-in sample",
+    )
     parser.add_argument("--json", action="store_true", help="as one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints what was found; 2 if any of it is a problem."""
-    findings = find(arguments, _open_service)
+    findings, record = find(arguments, _open_service)
     failed = any(finding.level == "problem" for finding in findings)
     if arguments.json:
         rows = [{"area": one.area, "level": one.level, "text": one.text} for one in findings]
-        print(dump_json({"ok": not failed, "findings": rows}).decode())
+        print(dump_json({"ok": not failed, "findings": rows, "trial": record}).decode())
     else:
         for one in findings:
             print(f"{one.level:<8} {one.area:<9} {one.text}")
     return 2 if failed else 0
 
 
-def find(arguments: argparse.Namespace, opener: Opener) -> list[Finding]:
-    """Everything there is to say; stops at the first area without which the next make no sense."""
+def find(
+    arguments: argparse.Namespace, opener: Opener
+) -> tuple[list[Finding], dict[str, Any] | None]:
+    """Everything there is to say, and the trial as a record; stops at the first area without which the next
+    make no sense.
+    """
     try:
         settings = read_settings(arguments)
     except SettingsError as problem:
-        return [Finding("settings", "problem", str(problem))]
+        return [Finding("settings", "problem", str(problem))], None
     source = config_place(arguments) or "the defaults"
     findings = [Finding("settings", "ok", f"from {source} and the environment")]
-    return [*findings, *asyncio.run(_judge(settings, opener))]
-
-
-async def _judge(settings: Settings, opener: Opener) -> list[Finding]:
-    """Rubric, credentials and model access: what opening the service and its own check say."""
     try:
-        async with opener(settings) as judge:
+        samples = _samples(arguments.sample, settings) if arguments.sample else ()
+    except WireError as problem:
+        return [*findings, Finding("sample", "problem", f"{arguments.sample}: {problem}")], None
+    more, record = asyncio.run(try_judge(settings, samples, opener))
+    return [*findings, *more], record
+
+
+def _samples(file: str, settings: Settings) -> tuple[Sample, ...]:
+    """Raises WireError for a row that cannot be read, or if there is none."""
+    with open_rows(file, settings.wire.max_event_bytes) as rows:
+        found = tuple(decode(row) for row in islice(rows, MAX_SAMPLES))
+    if not found:
+        raise WireError("$", "holds no row; name a file with a rollout")
+    return found
+
+
+async def try_judge(
+    settings: Settings, samples: Sequence[Sample], opener: Opener
+) -> tuple[list[Finding], dict[str, Any] | None]:
+    """Rubric, judge, stores and quota: what opening the service and scoring a sample say."""
+    events: list[Event] = []
+    try:
+        async with opener(settings, events.append) as judge:
             rubric = judge.rubric
             names = ", ".join(criterion.name for criterion in rubric.criteria)
             findings = [Finding("rubric", "ok", f"{rubric.name} {rubric.version}: {names}")]
             quota = _quota(settings, judge)
-            problems = await judge.check()
+            trial = await judge.try_out(samples)
     except RubricError as problem:
-        return [Finding("rubric", "problem", str(problem))]
+        return [Finding("rubric", "problem", str(problem))], None
     except (SettingsError, CallError) as problem:
-        return [Finding("judge", "problem", str(problem))]
-    if problems:
-        findings += (Finding("judge", "problem", text) for text in problems)
-    else:
-        findings.append(Finding("judge", "ok", f"{_name(settings)} can be used"))
-    return [*findings, quota]
+        return [Finding("judge", "problem", str(problem))], None
+    findings += findings_of(trial, events, who=_name(settings))
+    return [*findings, *quota], trial_record(trial)
 
 
-def _quota(settings: Settings, judge: Any) -> Finding:
+def _quota(settings: Settings, judge: Any) -> Iterator[Finding]:
     if settings.grader:
-        return Finding("quota", "ok", "a custom grader calls no judge")
-    if settings.backend == "local":
-        return Finding("quota", "ok", "the embedded judge has none")
-    first, *_ = judge.expect().lines()
-    return Finding("quota", "warning" if judge.expect().bound_by is None else "ok", first)
+        yield Finding("quota", "ok", "a custom grader calls no judge")
+    elif settings.backend == "local":
+        yield Finding("quota", "ok", "the embedded judge has none")
+    else:
+        first, *_ = judge.expect().lines()
+        yield Finding("quota", "warning" if judge.expect().bound_by is None else "ok", first)
 
 
 def _name(settings: Settings) -> str:
     return settings.grader or f"{settings.backend} {settings.model}".strip()
 
 
-def _open_service(settings: Settings) -> AbstractAsyncContextManager[Any]:
+def _open_service(settings: Settings, sink: Sink) -> AbstractAsyncContextManager[Any]:
     # the service brings every backend's imports with it, and `judge --help` needs none of them
     from judge_service.service import open_service  # noqa: PLC0415 - as said above
 
-    return open_service(settings, environ=os.environ)
+    return open_service(settings, environ=os.environ, sink=sink)

@@ -36,6 +36,10 @@ class CacheStore(Protocol[R]):
 
     def put(self, key: str, result: R) -> None: ...
 
+    def problem(self) -> str:
+        """Why it did not answer the last time, one sentence; `""` if it did or was not asked."""
+        ...
+
 
 class Cache(Generic[B, R]):
     """Answers a question that was answered before without a call.
@@ -67,12 +71,12 @@ class Cache(Generic[B, R]):
         self._keep = keep
         self._mark = mark
         self._sink = sink
-        self._shared_store = store
+        self.store = store
         self._entries: OrderedDict[str, tuple[float, R]] = OrderedDict()
         self._hits = self._misses = self._evicted = self._shared = 0
 
     def __repr__(self) -> str:
-        store = "" if self._shared_store is None else f", store={self._shared_store!r}"
+        store = "" if self.store is None else f", store={self.store!r}"
         return f"Cache(max_entries={self._max_entries}, ttl_s={self._ttl_s:g}{store})"
 
     def statistics(self) -> CacheStatistics:
@@ -86,7 +90,7 @@ class Cache(Generic[B, R]):
         )
 
     async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
-        if self._max_entries == 0 and self._shared_store is None:
+        if self._max_entries == 0 and self.store is None:
             return await call_next(request)
         key = self._key(request.body)
         found = await self._look_up(key)
@@ -98,14 +102,14 @@ class Cache(Generic[B, R]):
         result = await call_next(request)
         if self._keep(request.body, result):
             self._remember(key, result)
-            if self._shared_store is not None:
-                self._shared_store.put(key, result)
+            if self.store is not None:
+                self.store.put(key, result)
         return result
 
     async def _look_up(self, key: str) -> R | None:
         found = self._recall(key)
-        if found is None and self._shared_store is not None:
-            found = await self._shared_store.get(key)
+        if found is None and self.store is not None:
+            found = await self.store.get(key)
             if found is not None:
                 self._shared += 1
                 self._remember(key, found)

@@ -12,6 +12,8 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
+from judge_service.redaction import hide_in
+
 T = TypeVar("T")
 
 PREFIX = "judge:cache:v1:"
@@ -80,6 +82,7 @@ class RedisCache(Generic[T]):
         self._unsent: dict[str, bytes] = {}
         self._pump: asyncio.Task[None] | None = None
         self._rests_until = 0.0
+        self._failure: Exception | None = None
         self._hits = self._misses = self._skipped = 0
         self._stored = self._dropped = self._failures = self._unreadable = 0
 
@@ -97,6 +100,18 @@ class RedisCache(Generic[T]):
             failures=self._failures,
             unreadable=self._unreadable,
             unsent=len(self._unsent),
+        )
+
+    def problem(self) -> str:
+        """Why the store did not answer the last time, one sentence; `""` if it did or was not asked."""
+        if self._failure is None:
+            return ""
+        pool = self._client.connection_pool.connection_kwargs
+        said = f"{type(self._failure).__name__}: {self._failure}".rstrip(": ")
+        said = hide_in(said, (str(pool.get("password") or ""),))
+        return (
+            f"the answer cache at {pool.get('host')}:{pool.get('port')} cannot be used, so it saves no call"
+            f" ({said}): check `cache.redis_url`"
         )
 
     async def get(self, key: str) -> T | None:
@@ -145,7 +160,8 @@ class RedisCache(Generic[T]):
             try:
                 async with asyncio.timeout(TIMEOUT_S):
                     await self._exchange(asked, unsent)
-            except Exception:  # noqa: BLE001 - RedisError, OSError, TimeoutError or a bug: a miss
+            except Exception as problem:  # noqa: BLE001 - RedisError, OSError, TimeoutError or a bug: a miss
+                self._failure = problem
                 self._rest(asked, unsent)
 
     async def _exchange(
@@ -160,7 +176,9 @@ class RedisCache(Generic[T]):
         replies: list[Any] = await pipeline.execute(raise_on_error=False)
         if asked:
             self._hand_out(asked, replies.pop())
-        refused = sum(isinstance(reply, Exception) for reply in replies)
+        errors = [reply for reply in replies if isinstance(reply, Exception)]
+        self._failure = errors[0] if errors else None
+        refused = len(errors)
         self._stored += len(replies) - refused
         self._dropped += refused
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 from judge_service.errors import CallError
-from judge_service.flow import Handler, Request
+from judge_service.flow import Handler, Layer, Request, stack
 from judge_service.grading.prompting.prompt import CHANNELS
 from judge_service.telemetry.events import ChannelChanged, Sink
 from judge_service.values import Channel, Completion, Prompt
@@ -35,6 +35,10 @@ class Judge:
     def channel(self) -> Channel:
         """How the model is made to answer now."""
         return self.ladder[0]
+
+    def watch(self, layer: Layer[Prompt, Completion]) -> None:
+        """Puts a layer around the model, outside everything that is around it now."""
+        self._model = stack(self._model, layer)
 
     async def ask(
         self, request: Request[Any], write: Callable[[Channel], P]

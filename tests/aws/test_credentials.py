@@ -197,12 +197,17 @@ async def test_signed_calls_import_no_boto_and_the_process_ends_cleanly(
     program = f"""
         import asyncio, sys
         from judge_service.backends import open_backend
+        from judge_service.flow import Request
         from judge_service.settings import BedrockSettings, Settings
+        from judge_service.values import Message, Prompt, Question
 
         async def main():
             bedrock = BedrockSettings(region="us-east-1", endpoint_url="{server.url}")
             judge = open_backend(Settings(backend="bedrock", model="m", bedrock=bedrock), {KEYS!r})
-            assert await judge.check() == [], await judge.check()
+            prompt = Prompt(
+                question=Question(criteria=(), task="", response=""), messages=(Message("user", "1"),)
+            )
+            assert (await judge(Request(prompt))).text == "1"
             await judge.aclose()
 
         asyncio.run(main())

@@ -3,6 +3,7 @@
 Remote judges are opened as the service opens them, on the simulator, over real sockets.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -39,6 +40,24 @@ REQUESTS: dict[Channel, str] = {
     "tool": "Answer with the tool.",
     "text": "Output ONLY a number one of 1, 2, 3, 4, 5.",
 }
+
+
+PROBE = Prompt(
+    question=Question(criteria=(), task="", response=""),
+    messages=(Message("user", "Answer with the digit 1."),),
+    max_output_tokens=1,
+    temperature=None,
+)
+
+
+async def complaints(judge: Any) -> list[str]:
+    """The sentence with which a call of one token fails, none if it is answered."""
+    deadline = asyncio.get_running_loop().time() + 20.0
+    try:
+        await judge(Request(PROBE, deadline=deadline))
+    except CallError as problem:
+        return [str(problem)]
+    return []
 
 
 class Remote(Struct, frozen=True):

@@ -18,6 +18,7 @@ from tests.backends.contract import (
     SECRET,
     SIMILARITY,
     ask,
+    complaints,
     error_of,
     judging,
     measured,
@@ -226,34 +227,26 @@ async def test_a_call_marks_when_its_bytes_may_have_left(name: str) -> None:
     ("fault", "words"),
     [("access_denied", ("allow", "set")), ("not_found", ("check",)), ("expired_token", ("renew", "set"))],
 )  # fmt: skip
-async def test_check_says_in_one_sentence_what_is_wrong_and_what_to_do(
+async def test_a_refusal_says_in_one_sentence_what_is_wrong_and_what_to_do(
     name: str, fault: Any, words: tuple[str, ...]
 ) -> None:
     async with judging(name) as (judge, simulator):
         simulator.script(fault)
-        (line,) = await judge.check()
+        (line,) = await complaints(judge)
 
         assert any(word in line for word in words)
         assert "\n" not in line + repr(judge)
         assert SECRET not in line + repr(judge)
-        assert await judge.check() == []
+        assert await complaints(judge) == []
         assert simulator.events()[-1].max_output_tokens == 1
 
 
 @remote
-async def test_check_says_that_nothing_listens(name: str) -> None:
+async def test_it_says_that_nothing_listens(name: str) -> None:
     async with REMOTE[name].open("http://127.0.0.1:9") as judge:
-        (line,) = await judge.check()
+        (line,) = await complaints(judge)
 
     assert "cannot be reached" in line
-
-
-@remote
-async def test_a_throttled_check_is_no_problem(name: str) -> None:
-    async with judging(name) as (judge, simulator):
-        simulator.script("throttle")
-
-        assert await judge.check() == []
 
 
 @remote
@@ -288,8 +281,7 @@ async def test_a_judge_without_a_network_answers_and_survives_callers_that_leave
     assert (bool(completion.model), embedded.channels[-1]) == (True, "text")
 
 
-async def test_a_judge_without_a_network_checks_and_may_be_closed_twice(embedded: Backend) -> None:
-    assert await embedded.check() == []
+async def test_a_judge_without_a_network_may_be_closed_twice(embedded: Backend) -> None:
     await embedded.aclose()
     await embedded.aclose()
 

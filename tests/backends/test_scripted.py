@@ -91,7 +91,6 @@ async def test_it_is_a_backend_that_says_what_it_did() -> None:
         await judge(ask())
 
     assert judge.channels == ("text",)
-    assert await judge.check() == []
     await judge.aclose()
     assert (judge.statistics().answered, judge.statistics().raised) == (1, 1)
     assert repr(judge) == "<Scripted double: 2 asked, 1 answered>"

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from judge_service.assembly.trial import Trial
 from judge_service.cli.journal import Entry, Journal, journal_path
 from judge_service.cli.progress import Silence
 from judge_service.cli.rows import open_rows
@@ -73,15 +74,22 @@ class FakeJudge:
         self._answer = answer
 
     @asynccontextmanager
-    async def open(self, settings: Settings) -> AsyncIterator["FakeJudge"]:
+    async def open(self, settings: Settings, _sink: Any = None) -> AsyncIterator["FakeJudge"]:
         self.settings = settings
         yield self
 
     def expect(self, *, text_tokens: int = 300) -> Throughput:
         return expect(self.settings.limits, input_tokens=text_tokens + 190, output_tokens=10)
 
-    async def check(self) -> list[str]:
-        return self.problems
+    async def try_out(self, samples: Sequence[Sample]) -> Trial:
+        rewards = [reward_of(self._answer(one)) for one in samples or [Sample()]]  # type: ignore[arg-type]
+        return Trial(
+            rewards=tuple(rewards),
+            calls=(),
+            duration_s=0.1,
+            is_built_in=not samples,
+            targets=tuple(self.problems),
+        )
 
     def statistics(self) -> ServiceState:
         return ServiceState(model="fake", rubric="similarity", targets=(), groups=0, flat_groups=0)

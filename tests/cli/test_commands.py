@@ -78,6 +78,7 @@ def test_check_passes_every_area(judge: FakeJudge, capsys: pytest.CaptureFixture
         ["ok", "settings"],
         ["ok", "rubric"],
         ["ok", "judge"],
+        ["ok", "sample"],
         ["ok", "quota"],
     ]
 
@@ -107,7 +108,7 @@ def test_check_says_what_keeps_the_service_from_opening(
     raised: Exception,
     area: str,
 ) -> None:
-    def refuse(_settings: Any) -> Any:
+    def refuse(_settings: Any, _sink: Any) -> Any:
         raise raised
 
     monkeypatch.setattr(check, "_open_service", refuse)

@@ -22,7 +22,6 @@ from judge_service.backends.bedrock.converse import (
     decode_reply,
 )
 from judge_service.backends.bedrock.errors import error_of
-from judge_service.backends.probe import problems
 from judge_service.flow import Request
 from judge_service.http.json_body import encode_body
 from judge_service.http.transport import HttpTransport
@@ -100,10 +99,6 @@ class Bedrock:
         completion = completion_of(decode_reply(reply.body), self.model)
         self._completions += 1
         return completion
-
-    async def check(self) -> list[str]:
-        """Problems that prevent judging, found by one call of one token."""
-        return await problems(self)
 
     async def aclose(self) -> None:
         await self._transport.aclose()

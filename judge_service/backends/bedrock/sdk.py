@@ -25,7 +25,6 @@ from judge_service.backends.bedrock.converse import (
     convert_reply,
 )
 from judge_service.backends.bedrock.errors import error_of
-from judge_service.backends.probe import problems
 from judge_service.errors import CallError, CredentialsError, Denied
 from judge_service.flow import Request
 from judge_service.http.client import proxy_url_of, read_certificates
@@ -108,10 +107,6 @@ class BedrockSdk:
         completion = completion_of(convert_reply(reply), self.model)
         self._completions += 1
         return completion
-
-    async def check(self) -> list[str]:
-        """Problems that prevent judging, found by one call of one token."""
-        return await problems(self)
 
     async def aclose(self) -> None:
         self._client = None

@@ -16,7 +16,6 @@ from judge_service.backends.chat.errors import (
 from judge_service.backends.chat.logprobs import Logprobs
 from judge_service.backends.chat.stream import read_reply
 from judge_service.backends.chat.wire import CHANNELS, body_of, completion_of
-from judge_service.backends.probe import problems
 from judge_service.errors import CallError, CredentialsError, Denied, Unavailable
 from judge_service.flow import Request
 from judge_service.http.json_body import encode_body
@@ -86,10 +85,6 @@ class OpenAI:
         completion = self._read(request.body, reply)
         self._completions += 1
         return completion
-
-    async def check(self) -> list[str]:
-        """Problems that prevent judging, found by one call of one token."""
-        return await problems(self)
 
     async def aclose(self) -> None:
         await self._transport.aclose()

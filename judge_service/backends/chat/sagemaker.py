@@ -21,7 +21,6 @@ from judge_service.backends.chat.sagemaker_errors import (
 )
 from judge_service.backends.chat.stream import read_reply
 from judge_service.backends.chat.wire import CHANNELS, body_of, completion_of
-from judge_service.backends.probe import problems
 from judge_service.errors import Unavailable
 from judge_service.flow import Request
 from judge_service.http.failures import too_long
@@ -121,10 +120,6 @@ class SageMaker:
         completion = self._read(prompt, reply)
         self._completions += 1
         return completion
-
-    async def check(self) -> list[str]:
-        """Problems that prevent judging, found by one call of one token."""
-        return await problems(self)
 
     async def aclose(self) -> None:
         await self._transport.aclose()

@@ -150,9 +150,10 @@ class LocalJudge:
             remembered=self._scorer.remembered_hits,
         )
 
-    async def check(self) -> list[str]:
-        """Reports one problem: that it uses the fallback. A wrong file does not load at all."""
-        return [_fallback_sentence(missing_packages())] if isinstance(self._scorer, ChrF) else []
+    @property
+    def shortcoming(self) -> str:
+        """That it uses the fallback, one sentence; `""` with the model. A wrong file does not load at all."""
+        return _fallback_sentence(missing_packages()) if isinstance(self._scorer, ChrF) else ""
 
     async def __call__(self, request: Request[Prompt]) -> Completion:
         """Judges one prompt.

@@ -18,6 +18,7 @@ from judge_service.flow import Request
 from judge_service.http.transport import HttpTransport
 from judge_service.settings import HttpSettings
 from judge_service.values import Message, Prompt, Question, Usage
+from tests.backends.contract import complaints
 
 MODEL = "us.amazon.nova-lite-v1:0"
 SCHEMA = {"type": "object", "properties": {"score": {"enum": [0, 1]}}, "required": ["score"],
@@ -271,15 +272,6 @@ async def test_an_api_key_is_sent_as_a_bearer_token_and_nothing_is_signed(
     assert "x-amz-date" not in headers
 
 
-async def test_check_asks_for_one_token_and_is_silent_when_all_is_well(
-    server: Any, judge: Any, answer: Any
-) -> None:
-    server.will(answer(200, converse(stop="max_tokens")))
-    assert await judge.check() == []
-    assert len(server.received) == 1
-    assert json.loads(server.received[0].body)["inferenceConfig"] == {"maxTokens": 1}
-
-
 @pytest.mark.parametrize(
     ("status", "code", "mend"),
     [
@@ -289,20 +281,20 @@ async def test_check_asks_for_one_token_and_is_silent_when_all_is_well(
         (302, "", "endpoint_url"),
     ],
 )
-async def test_check_says_what_is_wrong_and_how_to_mend_it(
+async def test_a_refusal_says_what_is_wrong_and_how_to_mend_it(
     server: Any, judge: Any, answer: Any, *, status: int, code: str, mend: str
 ) -> None:
     server.will(error(answer, status, code, "no\nsuch thing"))
-    (line,) = await judge.check()
+    (line,) = await complaints(judge)
     assert mend in line
     assert "\n" not in line
 
 
-async def test_check_names_missing_credentials_and_region() -> None:
+async def test_it_names_missing_credentials_and_region() -> None:
     transport = HttpTransport(HttpSettings(), 1)
     nowhere = {name: value for name, value in KEYS.items() if name != "AWS_REGION"}
     judge = Bedrock(MODEL, transport=transport, identities=identity_source(nowhere))
-    assert await judge.check() == ["no AWS region is set: set bedrock.region or AWS_REGION"]
+    assert await complaints(judge) == ["no AWS region is set: set bedrock.region or AWS_REGION"]
     await judge.aclose()
 
 

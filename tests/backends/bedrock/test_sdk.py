@@ -22,6 +22,7 @@ from judge_service.flow import Request
 from judge_service.http.transport import HttpTransport
 from judge_service.settings import BedrockSettings, HttpSettings
 from judge_service.values import Message, Prompt, Question
+from tests.backends.contract import complaints
 
 REPLY = {
     "output": {"message": {"role": "assistant", "content": [{"text": "1"}]}},
@@ -232,7 +233,7 @@ async def test_both_paths_tell_timeouts_resets_and_garbage_apart(
 @pytest.mark.parametrize("make", [direct, reference])
 async def test_both_paths_say_that_nothing_listens(make: Any) -> None:
     judge = make("m", "http://127.0.0.1:9")
-    (line,) = await judge.check()
+    (line,) = await complaints(judge)
     assert "cannot be reached" in line
     await judge.aclose()
 
@@ -255,9 +256,9 @@ async def test_without_region_or_credentials_it_says_so(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     keys_only = {name: value for name, value in KEYS.items() if name != "AWS_REGION"}
-    assert "AWS_REGION" in (await reference("m", server.url, environ=keys_only).check())[0]
+    assert "AWS_REGION" in (await complaints(reference("m", server.url, environ=keys_only)))[0]
     judge = reference("m", server.url, environ={"AWS_REGION": "us-east-1"})
-    assert "credentials" in (await judge.check())[0]
+    assert "credentials" in (await complaints(judge))[0]
     await judge.aclose()
     with pytest.raises(CredentialsError, match="AWS_ACCESS_KEY_ID"):
         await Session(None, "us-east-1").get()

@@ -17,7 +17,7 @@ from judge_service.simulator import SimulatorConfig, simulate
 from judge_service.simulator.answers import digest_prompt
 from judge_service.simulator.likelihood import likelihoods
 from judge_service.values import Sample
-from tests.backends.contract import ENVIRON, REMOTE, ask, prompt
+from tests.backends.contract import ENVIRON, REMOTE, ask, complaints, prompt
 
 RUBRIC = """
 name = "quality"
@@ -161,7 +161,7 @@ async def test_words_of_a_candidate_in_an_error_do_not_turn_it_off(
     sure = answer(200, completion(logprobs=SURE))
     server.will(quoted, quoted, quoted, sure)
     async with REMOTE["openai"].open(server.url, JUDGE_OPENAI_LOGPROBS="5") as judge:
-        refused = await judge.check()  # asks for none, so there is nothing to try without
+        refused = await complaints(judge)  # asks for none, so there is nothing to try without
         with pytest.raises(Denied, match="refuses the call"):
             await ask(judge)
         kept = await ask(judge)

@@ -13,6 +13,7 @@ from judge_service.flow import Request
 from judge_service.http.transport import HttpTransport
 from judge_service.settings import HttpSettings, OpenAISettings, Settings
 from judge_service.values import Message, Prompt, Question, Usage
+from tests.backends.contract import complaints
 
 SCHEMA = {"type": "object", "properties": {"score": {"enum": [0, 1]}}, "required": ["score"]}
 
@@ -201,9 +202,11 @@ async def test_a_refusal_is_mapped_once(
     assert len(server.received) == 1
 
 
-async def test_check_names_the_variable_of_the_key(server: Any, judge: Any, answer: Any) -> None:
+async def test_a_refusal_names_the_variable_of_the_key(
+    server: Any, judge: Any, answer: Any
+) -> None:
     server.will(answer(401, NESTED))
-    (line,) = await judge.check()
+    (line,) = await complaints(judge)
     assert line.endswith("set OPENAI_API_KEY")
     assert "sk-x" not in line + repr(judge)
     assert json.loads(server.received[0].body)["max_tokens"] == 1
@@ -217,6 +220,6 @@ async def test_the_key_comes_from_the_variable_that_the_settings_name(
     settings = Settings(backend="openai", model="m", openai=chosen)
     for environ, sent in (({"MY_KEY": "k"}, "Bearer k"), ({}, None), ({"MY_KEY": ""}, None)):
         judge = open_backend(settings, environ)
-        assert await judge.check() == []
+        assert await complaints(judge) == []
         assert server.received[-1].headers.get("authorization") == sent
         await judge.aclose()

@@ -19,7 +19,7 @@ from judge_service.service import open_service
 from judge_service.settings import HttpSettings, SageMakerSettings, Settings, load_settings
 from judge_service.simulator import SimulatorConfig, simulate
 from judge_service.values import Message, Prompt, Question, Sample, Usage
-from tests.backends.contract import ENVIRON, REMOTE, SCORE
+from tests.backends.contract import ENVIRON, REMOTE, SCORE, complaints
 from tests.backends.contract import KEYS as SIGNER
 
 KEYS = {
@@ -307,11 +307,11 @@ async def test_a_424_that_says_nothing_is_a_model_that_failed(
         (302, "", "", "check sagemaker.endpoint_url"),
     ],
 )  # fmt: skip
-async def test_check_explains_in_one_sentence(
+async def test_a_refusal_explains_in_one_sentence(
     server: Any, judge: Any, answer: Any, *, status: int, code: str, message: str, expected: str
 ) -> None:
     server.will(answer(status, {"Message": message}, {"x-amzn-errortype": code}))
-    (line,) = await judge.check()
+    (line,) = await complaints(judge)
 
     assert expected in line
     assert "\n" not in line
@@ -326,7 +326,7 @@ async def test_the_permission_is_named_in_the_regions_partition(
 ) -> None:
     server.will(answer(403, {"Message": "no"}, {"x-amzn-errortype": "AccessDeniedException"}))
     judge = opened(server.url, {**KEYS, "AWS_REGION": region})
-    (line,) = await judge.check()
+    (line,) = await complaints(judge)
     await judge.aclose()
 
     assert f"arn:{partition}:sagemaker:{region}:" in line
@@ -358,7 +358,7 @@ async def test_an_error_that_came_with_status_200_is_an_error(
 async def test_without_a_region_it_says_which_setting_is_missing() -> None:
     judge = opened("http://127.0.0.1:9", {k: v for k, v in KEYS.items() if k != "AWS_REGION"})
 
-    assert await judge.check() == ["no AWS region is set: set sagemaker.region or AWS_REGION"]
+    assert await complaints(judge) == ["no AWS region is set: set sagemaker.region or AWS_REGION"]
     await judge.aclose()
 
 
@@ -367,7 +367,7 @@ async def test_it_is_opened_by_the_settings(server: Any, answer: Any) -> None:
     chosen = SageMakerSettings(endpoint_url=server.url, region="eu-west-3", inference_component="c")
     judge = open_backend(Settings(backend="sagemaker", model="e", sagemaker=chosen), KEYS)
 
-    assert await judge.check() == []
+    assert await complaints(judge) == []
     assert server.received[0].headers[COMPONENT] == "c"
     assert "eu-west-3/sagemaker" in server.received[0].headers["authorization"]
     assert repr(judge).startswith("SageMaker(e/c, chat, http://127.0.0.1")
