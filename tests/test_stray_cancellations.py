@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -140,6 +141,24 @@ async def test_a_source_that_gives_up_ends_the_stream(*, is_async: bool) -> None
         with pytest.raises(Unavailable, match="nobody cancelled it"):
             async for _ in work_through(source() if is_async else plain(), work, workers=2):
                 pass
+
+
+@pytest.mark.parametrize("kind", ["async def", "def"])
+async def test_a_function_of_the_users_that_gives_up_has_no_score(
+    tmp_path: Path, kind: str
+) -> None:
+    code = f"import asyncio\n{kind} grade(sample):\n    raise asyncio.CancelledError\n"
+    (tmp_path / "own.py").write_text(code)
+    given = msgspec.convert({"grader": f"{tmp_path / 'own.py'}:grade"}, Settings)
+    async with open_service(given) as judge:
+        async with asyncio.timeout(PATIENCE_S):
+            rewards = await judge.score(SAMPLES)
+            streamed = [one async for one in judge.stream(enumerate(SAMPLES))]
+
+    assert len(streamed) == len(SAMPLES)
+    for reward in [*rewards, *(reward for _, reward in streamed)]:
+        assert (reward.score, reward.reason) == (None, "grader_error")
+    assert "CancelledError" in rewards[0].detail
 
 
 async def test_a_verifier_that_gives_up_has_no_score() -> None:

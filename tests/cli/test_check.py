@@ -218,12 +218,17 @@ async def test_a_key_that_the_server_echoes_is_not_told(server: RawServer) -> No
     assert KEYS["OPENAI_API_KEY"] not in said
 
 
-async def test_stores_that_do_not_answer_are_problems() -> None:
+@pytest.mark.parametrize(("store", "place"), [("redis", NOWHERE), ("dynamodb", "a-table")])
+async def test_stores_that_do_not_answer_are_problems(
+    store: str, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KEYS, "AWS_REGION", "us-east-1")
+    monkeypatch.setitem(KEYS, "AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9")
     async with simulate(SimulatorConfig()) as simulator:
         findings, record = await checked(
             **at(simulator.url, "openai"),
             cache={"redis_url": NOWHERE},
-            limits={"store": "redis", "store_url": NOWHERE, "requests_per_minute": 600},
+            limits={"store": store, "store_url": place, "requests_per_minute": 600},
         )
 
     quota, cache = problems(findings)
