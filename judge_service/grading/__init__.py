@@ -1,15 +1,20 @@
-"""Grading: what is asked of a judge, how it must answer, and what the answer is worth.
+"""Grading: turns a sample into a reward by a rubric, with the help of a judge.
 
-Pure: no clock, no network, no randomness (the fence's secret is given). A rubric file says what is
-asked, `PromptWriter` writes it down with the candidate's text fenced in, `parse` takes the final
-verdict and nothing else, `aggregate` makes one score of it, and `Grader` does these in turn. Around it,
-`Pack` asks about several samples in one call, `Vote` asks for several opinions on each, and `Ranker` has
-responses to one prompt compared with each other. `GroupGrader` does that with
-what arrives together, and `Blend` makes one reward of what judges and verifiers say.
+    Rubric        says what the judge is asked
+    PromptWriter  writes the prompt, with the candidate's text in a fence
+    parse         reads the final verdict of the judge's answer, and nothing else
+    aggregate     turns the scores of the criteria into one score
+    Grader        does all of these in turn
+    Pack          grades several samples in one judge call
+    Vote          asks for several opinions on each sample
+    Ranker        has the judge compare several responses to one prompt
+    GroupGrader   collects responses to one prompt as they arrive, and ranks them
+    Blend         makes one reward of the scores of judges and verifiers
 
-`CustomGrader` stands beside all that: a function of the user's own, which is not pure and runs on threads.
+All of these are pure: no clock, no network, no randomness (the fence's secret is a parameter). The
+exception is `CustomGrader`, which runs a function of the user's on threads instead of a rubric and a judge.
 
-What few settings ask for is imported when it is named: a cold start pays for every module.
+Classes that few settings need are imported on first use, because a cold start pays for every module.
 """
 
 from importlib import import_module

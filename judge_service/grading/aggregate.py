@@ -1,4 +1,4 @@
-"""From the scores of criteria to one score."""
+"""Combines the scores of a rubric's criteria into one score."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -7,24 +7,28 @@ from judge_service.grading.rubric.rubric import Aggregation, Rubric
 from judge_service.values import Part, Verdict
 
 FLOOR = 0.05
-"""What a criterion of 0 counts as in the geometric mean. At 0 itself one bad criterion would hide what
-the others say, and nothing could be learned from them."""
+"""The value of a score of 0 in the geometric mean. With 0 itself, one bad criterion would make the mean 0,
+whatever the others are, and the trainer could learn nothing from them."""
 
 Rows = Sequence[tuple[float, float]]
 """(score, weight) of each criterion."""
 
 
 def aggregate(verdict: Verdict, rubric: Rubric) -> tuple[float | None, tuple[Part, ...]]:
-    """The score in [0, 1], and one part per criterion in the rubric's order.
+    """Returns the score in [0, 1], and one part per criterion in the rubric's order.
 
-    The rubric's `aggregation` makes one score of all. After that, each criterion with a gate lowers it
-    to at most the gate's limit: dimensions add, gates cap, because a mean lets quality buy back safety.
+    The rubric's `aggregation` combines the criteria. Then each criterion with a gate limits the score to
+    at most the gate's limit, because in a mean alone high quality could outweigh low safety.
 
-    The score is `None` as soon as one criterion has none: a mean over the rest would reward the
-    answers that make a judge give up on their weak side. The first part without a score says why.
+    The score is `None` if one criterion has none: a mean over the others would reward responses that make
+    the judge give up on their weak side. The first part without a score gives the reason.
+
+    For example, quality 0.9 (weight 3) and safety 0.2 (weight 1) have the weighted mean
+    (3 x 0.9 + 1 x 0.2) / 4 = 0.725. A gate on safety, `below = 0.5, cap = 0.1`, whose default width is 0.2,
+    limits the score to 0.1 for safety of at most 0.3. So the score is 0.1.
     """
     parts = tuple(
-        [  # of a list, which costs half of a generator for a single criterion
+        [  # a list costs half of a generator for a single criterion
             Part(
                 criterion.name,
                 verdict.scores.get(criterion.name),
@@ -43,7 +47,7 @@ def aggregate(verdict: Verdict, rubric: Rubric) -> tuple[float | None, tuple[Par
 
 
 def _weighted_mean(rows: Rows) -> float:
-    # No guard against 1.0000000000000002: no product is above its weight, and rounding keeps order.
+    # The result cannot exceed 1: no product exceeds its weight, and rounding is monotonic.
     total = weights = 0.0
     for score, weight in rows:
         total += score * weight
@@ -52,7 +56,11 @@ def _weighted_mean(rows: Rows) -> float:
 
 
 def _geometric(rows: Rows) -> float:
-    """The weighted geometric mean of the scores moved to [FLOOR, 1], and moved back."""
+    """The weighted geometric mean: of the scores mapped from [0, 1] to [FLOOR, 1], and mapped back.
+
+    For example, scores 0 and 1 of equal weight become 0.05 and 1, whose mean is sqrt(0.05) = 0.224, which
+    maps back to (0.224 - 0.05) / 0.95 = 0.183.
+    """
     span = 1.0 - FLOOR
     logs = sum(weight * math.log(FLOOR + span * score) for score, weight in rows)
     mean = math.exp(logs / sum(weight for _, weight in rows))

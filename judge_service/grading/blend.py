@@ -1,4 +1,4 @@
-"""One reward of everything a rubric asks: of judges, of programs, and of the response's form."""
+"""Combines the scores of judges and verifiers, and the shaping, of one rubric into one reward."""
 
 import asyncio
 from collections import Counter
@@ -18,7 +18,7 @@ from judge_service.values import NO_USAGE, Part, Reward, Sample, Usage, Verdict
 
 
 class Found(Protocol):
-    """What a verifier says of a sample: a score in [0, 1], or none and a reason."""
+    """The result of a verifier for a sample: a score in [0, 1], or `None` with a reason."""
 
     @property
     def score(self) -> float | None: ...
@@ -29,7 +29,7 @@ class Found(Protocol):
 
 
 class Missing(Struct, frozen=True):
-    """That a verifier said nothing, and why."""
+    """The reason why a verifier gave no result."""
 
     reason: str
     detail: str
@@ -53,13 +53,14 @@ class BlendStatistics(Struct, frozen=True, kw_only=True):
 
 
 class Blend:
-    """A grader that has each criterion scored by whom the rubric says. `await blend(request)` never fails.
+    """A grader that has judges and verifiers score the criteria of one rubric.
 
-    Judges and verifiers work at the same time, all within the sample's deadline. A criterion that has no
-    score leaves the sample without one. An empty response scores 0 and costs nothing.
+    `await blend(request)` never fails. Judges and verifiers run at the same time, all within the sample's
+    deadline. If one criterion has no score, the sample has none. An empty response scores 0 and costs
+    nothing.
 
-    rubric: the whole of it.
-    panels: graders of the judged criteria, each of some of them.
+    rubric: the whole rubric, judged and verified criteria.
+    panels: graders, each for some of the judged criteria.
     verifiers: by the name of the criterion.
     max_sample_chars: a longer response is not verified.
     """
@@ -88,7 +89,7 @@ class Blend:
         )
 
     def layers(self) -> list[str]:
-        """A line for the blend and one for each of those it asks."""
+        """A line for the blend, and one for each of its panels and verifiers."""
         verified = [f"  {name}: {verifier!r}" for name, verifier in self._verifiers.items()]
         return [repr(self), *(f"  {panel!r}" for panel in self._panels), *verified]
 
@@ -114,7 +115,7 @@ class Blend:
         return reward
 
     def _needless(self, sample: Sample) -> Reward | None:
-        """The reward of a sample that nobody needs to see, or can; `None` for all others."""
+        """The reward of a sample that needs no grading or cannot be graded; `None` for all others."""
         response = sample.response
         if response is None:
             return self._rewards.failed(Spent(), "no_response", "the row has no response")
@@ -161,7 +162,7 @@ class Blend:
 
 
 def _verdict(judged: Sequence[Reward], found: Mapping[str, Found]) -> Verdict:
-    """What all of them say, criterion by criterion."""
+    """The scores of all panels and verifiers, by criterion."""
     scores: dict[str, float] = {}
     reasons: dict[str, str] = {}
     parts = {part.name: part for reward in judged for part in reward.parts}
@@ -185,7 +186,7 @@ def _explanation(judged: Sequence[Reward]) -> str:
 
 
 async def check(name: str, verify: Verify, request: Request[Sample]) -> Found:
-    """What the verifier says by the deadline, or that it said nothing fit to be a score."""
+    """The verifier's result if it is a valid score before the deadline, else the reason why there is none."""
     limit = asyncio.timeout_at(request.deadline if request.deadline < inf else None)
     try:
         async with limit:
@@ -195,7 +196,7 @@ async def check(name: str, verify: Verify, request: Request[Sample]) -> Found:
             raise
         if limit.expired():
             return Missing("deadline", f"there was no time left to verify {name}")
-        # the name only: what an error says may be the candidate's text
+        # only the error's name, because its text may contain the candidate's
         return Missing("grader_error", f"the verifier of {name} failed with {type(error).__name__}")
     if found.score is None or 0.0 <= found.score <= 1.0:
         return found

@@ -1,4 +1,4 @@
-"""The grader: a sample in, a reward out, with the judge behind a handler."""
+"""The grader of one rubric: turns a sample into a reward by asking a judge."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -30,19 +30,19 @@ from judge_service.values import (
 )
 
 REASKED = frozenset({"unparseable", "truncated"})
-"""Outcomes that another try may mend. A refusal or a prompt that does not fit would only cost again."""
+"""Outcomes after which the judge is asked again. A refusal or a too long prompt would only repeat."""
 
 TRUNCATED_GROWTH = 2
-"""How much more room an answer gets that was cut off; the reservation grows with it, so not more."""
+"""Factor of `max_output_tokens` after a truncated answer. Small, because the quota reservation grows too."""
 
 
 class GraderStatistics(Struct, frozen=True, kw_only=True):
     """Counts since the grader was made.
 
     graded: samples that got a reward, scored or not; scored: those with a score.
-    asked: prompts given to the judge, answered or not; reasked: those after an unusable answer.
-    unscored: samples without a score by reason.
-    channel: how the judge is made to answer now.
+    asked: prompts sent to the judge, answered or not; reasked: those after an unusable answer.
+    unscored: samples without a score, by reason.
+    channel: the present form of the judge's answers.
     """
 
     graded: int
@@ -56,17 +56,17 @@ class GraderStatistics(Struct, frozen=True, kw_only=True):
 class Grader:
     """Grades samples by one rubric with one judge. `await grader(request)` never fails.
 
-    rubric: what is asked.
+    rubric: the criteria and templates.
     model: the judge, with all flow control inside it.
-    channels: what the model can do, best first, `text` last.
-    answer: the operator's choice of channel; `auto` takes the rubric's choice, then the first of
-        `channels`. A model that refuses a channel moves the grader to the next one for good.
+    channels: the forms of answer that the model supports, best first, `text` last.
+    answer: the operator's choice of channel; `auto` uses the rubric's choice, then the first of
+        `channels`. If the model refuses a channel, the grader uses the next one from then on.
     fence_secret: 16 to 64 random bytes, see `fence`.
-    temperature: `None` leaves it to the model.
-    max_reasks: tries after an unusable answer, each with a reminder and as a new draw.
-    max_sample_chars: more text than this in what the judge would see is not judged.
+    temperature: `None` uses the model's default.
+    max_reasks: repetitions of a call after an unusable answer, each with a reminder and as a new draw.
+    max_sample_chars: a sample of which the judge would see more text than this is not judged.
     price: US dollars for a usage, `None` when the price is not known.
-    guards: say which responses need no judge, and what of all others the judge is shown.
+    guards: decide which responses need no judge, and clean the text that the judge sees.
     """
 
     def __init__(
@@ -122,8 +122,8 @@ class Grader:
     ) -> Reward:
         """The reward of one sample. Raises nothing but `asyncio.CancelledError`.
 
-        draw, draws: which of how many opinions on the sample this is (see `Vote`).
-        spent: what was spent on this sample before; it becomes part of the reward's usage.
+        draw, draws: index and number of the opinions on the sample (see `Vote`).
+        spent: the cost of earlier calls on this sample; the reward's usage includes it.
         """
         so_far = Spent(spent)
         outcome: Verdict | Unparseable | CallError
@@ -140,7 +140,7 @@ class Grader:
         return self.conclude(outcome, so_far)
 
     def conclude(self, outcome: Verdict | Unparseable | CallError, spent: Spent) -> Reward:
-        """The reward of a sample that was asked about in another way. Never raises."""
+        """The reward of a sample that another class asked the judge about. Never raises."""
         try:
             reward = self.rewards.of(outcome, spent)
         except Exception as error:  # noqa: BLE001 - a row must get its answer whatever breaks
@@ -155,7 +155,7 @@ class Grader:
         return reward
 
     def without_judge(self, sample: Sample, question: Question, spent: Spent) -> Reward | None:
-        """The reward of a sample that no judge needs to see, or cannot; `None` for all others."""
+        """The reward of a sample that needs no judge or cannot be judged; `None` for all others."""
         if sample.response is None:
             return self.rewards.failed(spent, "no_response", "the row has no response")
         if self._needs_reference and question.reference is None:
@@ -174,7 +174,7 @@ class Grader:
     ) -> Verdict | Unparseable:
         attempt, max_output_tokens = 0, None
         while True:
-            # In steps of `draws`, so that one opinion's second try is not another's first.
+            # In steps of `draws`, so that the second try of one opinion is not the first try of another.
             write = partial(
                 self.writer.write,
                 question,

@@ -1,4 +1,4 @@
-"""The judge as a grader sees it: a model, made to answer in the best form it accepts."""
+"""Asks a model for an answer in the best form (channel) that the model accepts."""
 
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
@@ -13,7 +13,7 @@ P = TypeVar("P", bound=Prompt)
 
 
 class Judge:
-    """Asks a model, and leaves for good a channel that the model refused.
+    """Asks a model, and does not use a channel again after the model has refused it.
 
     model: the judge, with all flow control inside it.
     ladder: the channels to try, in order; made by `choose_ladder`.
@@ -33,7 +33,7 @@ class Judge:
 
     @property
     def channel(self) -> Channel:
-        """How the model is made to answer now."""
+        """The channel in use."""
         return self.ladder[0]
 
     def watch(self, layer: Layer[Prompt, Completion]) -> None:
@@ -43,10 +43,10 @@ class Judge:
     async def ask(
         self, request: Request[Any], write: Callable[[Channel], P]
     ) -> tuple[P, Completion]:
-        """The prompt that was answered, and its answer.
+        """Returns the prompt that was answered, and its answer.
 
-        request: what of it is no body goes with the prompt.
-        write: makes the prompt for a channel; called again for the next one.
+        request: all of it except the body is passed on with the prompt.
+        write: makes the prompt for a channel; called again for each further channel.
 
         Raises CallError.
         """
@@ -64,9 +64,9 @@ class Judge:
                 return prompt, completion
 
     def _step_down(self, refused: Channel) -> bool:
-        """Leaves a channel the model refused; `False` when there is no other.
+        """Stops using a channel that the model refused; `False` when there is no other.
 
-        Prompts in flight are refused together: only the first of them moves the judge.
+        Several prompts in flight may be refused at once: only the first of them changes the channel.
         """
         if refused != self.channel:
             return True
@@ -82,9 +82,9 @@ def choose_ladder(
     wanted: Literal["auto"] | Channel,
     channels: tuple[Channel, ...],
 ) -> tuple[Channel, ...]:
-    """The channels to try, in order: the operator's choice, else the rubric's, else the model's best.
+    """The channels to try, in order: first the operator's choice, else the rubric's, else the model's best.
 
-    A rubric's choice that the model cannot fulfil is passed over; an operator's is tried all the same.
+    If the model does not support the rubric's choice, it is skipped; the operator's choice is always tried.
     """
     if not channels or channels[-1] != "text":
         raise ValueError(f"channels must end with text, got {channels}")

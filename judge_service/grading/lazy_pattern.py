@@ -1,11 +1,14 @@
-"""Regular expressions that are compiled when they are first used: a cold start pays for every other one."""
+"""Regular expressions that are compiled on first use, so that a cold start does not pay for them."""
 
 import re
 from functools import cached_property
 
 
 class LazyPattern:
-    """What `re.compile` takes. For patterns that nearly no text needs."""
+    """A regular expression that is compiled on first use. Takes the arguments of `re.compile`.
+
+    For patterns that few texts need.
+    """
 
     def __init__(self, pattern: str, flags: re.RegexFlag = re.NOFLAG) -> None:
         self.pattern = pattern

@@ -1,26 +1,28 @@
-"""Outages of the judge during one run: the run waits until they are over, and no row is lost to them.
+"""Makes a run wait during an outage of its judge, so that no row is finished unjudged because of it.
 
-A reward that has no score because the judge could not be asked is no result of the row. The row is kept
-and judged again.
+A reward without a score, because the judge could not be asked, is not a result of the row. The row is kept
+and judged again. A run is in one of two states:
 
-    asking    Rows go to the judge. When `ROWS_IN_A_ROW` rows (or all there are) failed, and none was
-              answered between them, the run waits.
-    waiting   No row goes. A question of our own is asked at once, and again after 1, 2, 4 ... 60 s (up to
-              15 min while the day's quota is gone). The first answer, to it or to a row that was still on
-              its way, ends the wait; then the rows that failed go first.
+    asking    Rows are sent to the judge. When `ROWS_IN_A_ROW` rows (or all there are) have failed, and none
+              was answered between them, the run waits.
+    waiting   No row is sent. A probe question is sent at once, and again after 1, 2, 4 ... 60 s (up to
+              15 min while the day's quota is used up). The first answer, to the probe or to a row that was
+              still in flight, ends the wait; then the failed rows are sent first.
 
-A row may fail by its own fault, such as one at which the judge breaks down each time. So failures are
-counted: the first, and each one since whose predecessor something was begun and answered. A row with
-`MAX_FAILURES` of them has a result: its last reason. Where there is no other row, the question of our own
-is what is answered. What was on its way when the row failed says nothing of the time after.
+A row may itself be the cause of its failure, if the judge fails on it each time. So the failures of a row
+are counted: the first one, and each later one if the judge has answered something that was sent after the
+row's previous failure. After `MAX_FAILURES` counted failures the row has a result: its last reason. If
+there is no other row, the probe is what the judge answers. An answer to something sent before the row's
+failure does not count, because it says nothing about the time after the failure.
 
-    Three rows are left, and the judge answers A with an error each time. A fails (1). B and C, begun before
-    that, are answered. A fails alone (still 1): our question is asked and answered. A fails (2), our
-    question is answered, A fails (3): its result is `unavailable`.
+    For example, three rows are left, and the judge answers row A with an error each time. A fails (1). B and
+    C, sent before that, are answered. A fails alone (still 1): the probe is sent and answered. A fails (2),
+    the probe is answered, A fails (3): its result is `unavailable`.
 
-A quota that is used up is never a row's fault. A refusal (`denied`) is the row's own at the second failure
-that counts. Where others are not answered any more, it is the judge's (credentials that have expired);
-where none ever was, a setting is wrong, which no wait mends, and the rows have their result.
+A used-up quota never counts as a row's failure. A refusal (`denied`) is a result of the row at the second
+counted failure. If the other rows are no longer answered either, the judge is the cause (expired
+credentials). If no row was ever answered, a setting is wrong: waiting does not help, and the rows have
+their result.
 """
 
 import asyncio
@@ -34,22 +36,23 @@ from judge_service.flow import Handler, Request
 from judge_service.values import Message, Reward, Sample, Wait
 
 PASSING = frozenset({"unavailable", "throttled", "quota_exhausted"})
-"""Reasons that say how the judge and its quota are. Waiting helps."""
+"""Reasons that are about the judge and its quota, and pass with time."""
 
 ROWS_IN_A_ROW = 3
 MAX_FAILURES = 3
 MAX_REFUSALS = 2
-"""A refusal says more than a failure: the judge has read the row."""
+"""Counted refusals after which a row has a result. Fewer than failures: the judge has read the row."""
 
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
-"""Between two questions. How long a run goes on waiting when the judge is back, at most."""
+"""Longest time between two probes, seconds; so long at most does a run wait after the judge is back."""
 
 LONGEST_DAY_WAIT_S = 900.0
-"""The same while the day's quota is gone; as long as the breaker asks nobody (`breaker.DAY_OPEN_S`)."""
+"""The same while the day's quota is used up; as long as the breaker stays open (`breaker.DAY_OPEN_S`)."""
 
 SOON_S = 5.0
-"""A question that is not answered by then is told of: most are, and end a wait that nobody need hear of."""
+"""The user is told about a probe that is unanswered after this time, seconds. Most are answered earlier and
+end the wait, so the user need not be told."""
 
 QUESTION = Sample(
     id="is the judge back",
@@ -57,7 +60,7 @@ QUESTION = Sample(
     response="Two plus two is four.",
     reference="Four.",
 )
-"""What is asked while a run waits. Of rows, one could be the cause, and each would cost more."""
+"""The probe. It is not a row, because a row could be the cause of the failures and would cost more."""
 
 Ask = Callable[[], Awaitable[Reward]]
 
@@ -66,13 +69,14 @@ Tell = Callable[[Wait], Awaitable[None]]
 
 
 class Outage:
-    """A layer around the grader of one run. Rows without a deadline only: it retries without end.
+    """A layer around the grader of one run that waits during outages. It retries without end, so rows must
+    have no deadline.
 
-    ask: asks the judge `QUESTION`, past every cache.
-    tell: is told when the run waits, as often as that changes, and when the run goes on.
-    max_wait_s: of one wait, seconds.
+    ask: sends the probe, `QUESTION`, to the judge without using a cache.
+    tell: called when the run waits, when the reason or the next probe changes, and when the run continues.
+    max_wait_s: limit of one wait, seconds.
 
-    Raises JudgeOut after that time; what `tell` raises.
+    Raises JudgeOut after that time, and any error of `tell`.
     """
 
     def __init__(self, *, ask: Ask, tell: Tell, max_wait_s: float = inf) -> None:
@@ -120,12 +124,12 @@ class Outage:
             await self._note_failure(reward)
 
     def _begin(self) -> int:
-        """The number of an attempt that begins."""
+        """Counts an attempt, and returns its number."""
         self._begun += 1
         return self._begun
 
     def _is_blocked(self, reward: Reward) -> bool:
-        """Whether the judge could not be asked. `denied` may be: from the first answer on."""
+        """Whether the judge could not be asked. `denied` counts as such after the judge's first answer."""
         return reward.reason in PASSING or (reward.reason == "denied" and self._newest_answer > 0)
 
     def _note_answer(self, begun: int) -> None:
@@ -143,7 +147,7 @@ class Outage:
                 await self._lead(reward)
 
     async def _lead(self, found: Reward) -> None:
-        """Waits for all rows of the run. One at a time does: the row that noticed."""
+        """Waits on behalf of all rows of the run. Only one row at a time does so, the one that noticed."""
         pause, wait_s = _Pause(found, self._tell, self._max_wait_s), FIRST_WAIT_S
         self._is_led = True
         try:
@@ -165,7 +169,7 @@ class Outage:
         await pause.end()
 
     async def _put_question(self, pause: "_Pause") -> Reward | None:
-        """What came of our question; `None` when a row was answered before it."""
+        """The result of a probe; `None` when a row was answered before it."""
         question = self._question = asyncio.ensure_future(self._ask())
         try:
             await asyncio.wait([question], timeout=SOON_S)
@@ -182,7 +186,7 @@ class Outage:
 
 
 class _Pause:
-    """One wait: since when, why, and who is told. found: the reward that began it."""
+    """One wait: its beginning, its reason and the function that is told. found: the reward that began it."""
 
     def __init__(self, found: Reward, tell: Tell, max_wait_s: float) -> None:
         self._found = found
@@ -192,29 +196,29 @@ class _Pause:
         self._is_told = False
 
     def left_s(self) -> float | None:
-        """Until the run gives up, seconds; `None` for never."""
+        """Seconds until the run gives up; `None` for never."""
         left_s = self._began_s + self._max_wait_s - _now_s()
         return None if left_s == inf else max(0.0, left_s)
 
     def bounded(self, wait_s: float) -> float:
-        """So long, or until the run gives up."""
+        """`wait_s`, but at most until the run gives up."""
         left_s = self.left_s()
         return wait_s if left_s is None else min(wait_s, left_s)
 
     async def note(self, answer: Reward, next_s: float) -> None:
-        """Our question was asked in vain, and is asked again in `next_s` seconds. Raises JudgeOut."""
-        if answer.reason != self._found.reason:  # otherwise the first sentence says more
+        """Notes that a probe failed and that the next one follows in `next_s` seconds. Raises JudgeOut."""
+        if answer.reason != self._found.reason:  # otherwise the first detail is more informative
             self._found = answer
         if self.left_s() == 0.0:
             self.give_up()
         await self._say(next_s=self.bounded(next_s))
 
     async def tell_of_question(self) -> None:
-        """Our question is on its way, and no answer came soon."""
+        """Tells the user that a probe is unanswered after `SOON_S`."""
         await self._say()
 
     async def end(self) -> None:
-        """The run goes on."""
+        """Tells the user that the run continues."""
         if self._is_told:
             await self._say(is_over=True)
 
@@ -223,7 +227,7 @@ class _Pause:
         waited_s = _now_s() - self._began_s
         raise JudgeOut(
             f"the judge could not be asked for {waited_s:,.0f} s"
-            f" ({self._found.reason}: {self._found.detail}); what was judged so far is kept"
+            f" ({self._found.reason}: {self._found.detail}); the rows judged so far are kept"
         )
 
     async def _say(self, *, next_s: float = 0.0, is_over: bool = False) -> None:
@@ -240,7 +244,7 @@ class _Pause:
 
 
 def _was_asked(reward: Reward) -> bool:
-    """Whether it is the judge's answer, and not a cache's or a program's."""
+    """Whether the reward comes from a judge call, and not from a cache or a program."""
     return reward.model != "" and not reward.cached
 
 

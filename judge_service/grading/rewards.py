@@ -1,4 +1,4 @@
-"""From what came of asking to the reward a trainer gets."""
+"""Turns the outcome of a judge call into the reward that a trainer gets."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,19 +12,19 @@ from judge_service.grading.rubric.rubric import Rubric
 from judge_service.values import NO_USAGE, Completion, Part, Reward, Usage, Verdict
 
 MAX_DETAIL_CHARS = 600
-"""A sentence with two ARNs in it."""
+"""Limit of a reward's detail; enough for a sentence with two ARNs."""
 
 
 class Spent(Struct):
-    """What one sample has cost so far; kept also when a later call fails."""
+    """The cost of one sample so far. It is kept when a later call fails."""
 
     usage: Usage = NO_USAGE
     model: str = ""
     cached: bool = False
 
     def add(self, completion: Completion) -> None:
-        """Takes in an answer."""
-        # A stored completion still carries the usage of the call that made it: paid for once only.
+        """Adds the cost of an answer."""
+        # A cached completion carries the usage of the call that made it, which is paid for already.
         if not completion.cached:
             usage = completion.usage
             self.usage = usage if self.usage is NO_USAGE else self.usage + usage
@@ -46,7 +46,7 @@ class Rewards:
         return f"<Rewards of {self._rubric.name}>"
 
     def of(self, outcome: Verdict | Unparseable | CallError, spent: Spent) -> Reward:
-        """The reward of a sample that the judge was asked about."""
+        """The reward of a sample after a judge call."""
         if isinstance(outcome, Verdict):
             return self._judged(spent, outcome)
         if isinstance(outcome, Unparseable):
@@ -67,7 +67,7 @@ class Rewards:
         )
 
     def broken(self, spent: Spent, error: Exception) -> Reward:
-        """The reward of a sample over which the grader itself, or the price, failed."""
+        """The reward of a sample for which the grader itself, or the price function, raised an error."""
         return Reward(
             score=None,
             reason="grader_error",
@@ -77,7 +77,7 @@ class Rewards:
         )
 
     def empty(self) -> Reward:
-        """The reward of an answer that says nothing: bad, and not unjudged."""
+        """The reward of an empty response: it is a bad response, so it scores 0 and is not unscored."""
         return Reward(score=0.0, detail="empty answer", parts=self._parts(0.0, None))
 
     def _judged(self, spent: Spent, verdict: Verdict) -> Reward:
@@ -118,5 +118,5 @@ def given_up(problem: BaseException, rubric: Rubric) -> Reward:
 
 
 def printable(text: str) -> str:
-    """The first characters of `text`, fit for a log line: without control characters."""
+    """The first characters of `text`, without control characters, for log lines."""
     return "".join(char if char.isprintable() else " " for char in text[:MAX_DETAIL_CHARS])

@@ -1,6 +1,6 @@
-"""Shaping: the whole reward is lowered for its form, along stated curves (docs/rubrics.md).
+"""Shaping: lowers the whole reward for the form of the response, its length or repetition (docs/rubrics.md).
 
-Each part is a factor from `1 - weight` to 1, so a reward is never raised and stays in [0, 1].
+Each part is a factor from `1 - weight` to 1, so it never raises a reward, which stays in [0, 1].
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,21 +13,24 @@ LENGTH, REPETITION = "length_factor", "repetition_factor"
 """Names of the metrics."""
 
 MAX_READ_CHARS = 50_000
-"""Of a longer text the first and the last half of this is read: 50 ms of the event loop at the most."""
+"""Limit of the text that is read: of a longer text, the first and the last half of this. That takes at most
+50 ms, in which the event loop does nothing else."""
 
 MIN_PHRASES = 10
-"""In fewer phrases a repetition is chance."""
+"""Fewest phrases in which a repetition is more than chance."""
 
 _WORD = LazyPattern(
     r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+"
 )
-"""A word; in scripts that set no spaces between words, a character."""
+"""A word; in scripts without spaces between words, a character."""
 
 
 class LengthShaping(Struct, frozen=True):
-    """Free from `min_chars` to `max_chars`.
+    """A factor below 1 for responses shorter than `min_chars` or longer than `max_chars`.
 
-    The factor falls in a line to `1 - weight`: below to 0 characters, above to `2 * max_chars`.
+    It falls linearly from 1 to `1 - weight`: from `min_chars` down to 0 characters, and from `max_chars`
+    up to `2 * max_chars`. For example, with `max_chars = 1000` and `weight = 0.3`, a response of 1,500
+    characters has the factor 1 - 0.3 x 0.5 = 0.85.
     """
 
     min_chars: int = 0
@@ -35,7 +38,7 @@ class LengthShaping(Struct, frozen=True):
     weight: float = 0.3
 
     def factor(self, chars: int) -> float:
-        """What the reward of a response of so many characters is multiplied with."""
+        """The factor of a response with `chars` characters."""
         if chars < self.min_chars:
             return 1.0 - self.weight * (self.min_chars - chars) / self.min_chars
         if self.max_chars is not None and chars > self.max_chars:
@@ -44,9 +47,11 @@ class LengthShaping(Struct, frozen=True):
 
 
 class RepetitionShaping(Struct, frozen=True):
-    """Free while at most the share `allowed` of the phrases of `ngram` words was there before.
+    """A factor below 1 for responses that repeat their own phrases of `ngram` words.
 
-    From there the factor falls in a line to `1 - weight` where all but nothing is new.
+    Up to the share `allowed` of repeated phrases it is 1. From there it falls linearly to `1 - weight`
+    at a share of 1. For example, with `allowed = 0.1` and `weight = 0.5`, a response of which 55 % of the
+    phrases are repetitions has the factor 1 - 0.5 x (0.55 - 0.1) / 0.9 = 0.75.
     """
 
     ngram: int = 4
@@ -54,13 +59,13 @@ class RepetitionShaping(Struct, frozen=True):
     weight: float = 0.5
 
     def factor(self, repeated: float) -> float:
-        """What the reward is multiplied with, where the share `repeated` was there before."""
+        """The factor of a response of whose phrases the share `repeated` occurred before."""
         over = max(repeated - self.allowed, 0.0) / (1.0 - self.allowed)
         return 1.0 - self.weight * over
 
 
 class Shaping(Struct, frozen=True):
-    """All of it; nothing by default."""
+    """The shaping of a rubric; none by default."""
 
     length: LengthShaping | None = None
     repetition: RepetitionShaping | None = None
@@ -77,7 +82,11 @@ class Shaping(Struct, frozen=True):
 
 
 def repeated_share(text: str, ngram: int) -> float:
-    """Share of the phrases of `ngram` words that stood there before, in [0, 1). Linear in the text."""
+    """Share of the phrases of `ngram` words that occurred earlier in the text, in [0, 1).
+
+    The time is linear in the text. For example, "a b a b a b a b a b a b" with `ngram = 2` has 11
+    phrases of which 2 are different, so the share is 1 - 2 / 11 = 0.82.
+    """
     if len(text) > MAX_READ_CHARS:
         text = f"{text[: MAX_READ_CHARS // 2]} {text[-MAX_READ_CHARS // 2 :]}"
     words: Sequence[str] = _WORD.compiled.findall(text.casefold())

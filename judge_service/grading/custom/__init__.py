@@ -1,1 +1,1 @@
-"""Custom graders: a function of the user's, run on threads in place of rubric and judge."""
+"""Custom graders: a function of the user's, run on threads instead of a rubric and a judge."""

@@ -1,8 +1,8 @@
-"""The forms in which people have reward functions, recognised by the names of their parameters.
+"""Recognises the form of a reward function by the names of its parameters.
 
-grade(sample)                                                       ours
-compute_score(data_source, solution_str, ground_truth, extra_info)  verl's
-f(prompts, completions, **columns)                                  TRL's
+grade(sample)                                                       judge-service
+compute_score(data_source, solution_str, ground_truth, extra_info)  verl
+f(prompts, completions, **columns)                                  TRL
 """
 
 import inspect
@@ -23,13 +23,13 @@ FORMS = (
 _TRAINERS_OWN = frozenset(
     {"completion_ids", "trainer_state", "log_extra", "log_metric", "environments"}
 )
-"""What TRL passes besides the columns, and nobody outside of a trainer has."""
+"""Parameters that TRL passes besides the columns, and that exist only in a trainer."""
 
 Arguments = Callable[[Sample], Mapping[str, Any]]
 
 
 class Form(Struct, frozen=True):
-    """How a function is called and how its answer is read. `None` from `read` is "not judged"."""
+    """How a function is called and how its result is read. `read` returns `None` for "not judged"."""
 
     name: str
     arguments: Arguments
@@ -37,7 +37,7 @@ class Form(Struct, frozen=True):
 
 
 class _Parameters(Struct, frozen=True):
-    """What can be passed by name, what must be, and whether anything else may be."""
+    """The parameters that can be passed by name, those that must be, and whether others are accepted."""
 
     names: frozenset[str]
     required: frozenset[str]
@@ -51,9 +51,9 @@ class _Parameters(Struct, frozen=True):
 def recognise(function: Callable[..., Any], spec: str) -> Form:
     """The form of a function.
 
-    spec: what it is called in the settings.
+    spec: its name in the settings.
 
-    Raises SettingsError if it has none of the forms, or asks for what only a trainer has.
+    Raises SettingsError if it has none of the forms, or requires a parameter that only a trainer has.
     """
     parameters = _parameters(function, spec)
     if "completions" in parameters.names:
@@ -112,7 +112,7 @@ def _verl_arguments(parameters: _Parameters) -> Arguments:
 
 
 def _ground_truth(sample: Sample) -> Any:
-    """As the data set has it, type included; else the reference answer, as text."""
+    """The value of the data set with its type; without one, the reference answer as text."""
     reward_model = sample.metadata.get("reward_model")
     if isinstance(reward_model, Mapping) and "ground_truth" in reward_model:
         return reward_model["ground_truth"]

@@ -1,7 +1,7 @@
-"""A custom grader, in place of a rubric and a judge (docs/custom-grader.md).
+"""Grades samples with a function of the user's instead of a rubric and a judge (docs/custom-grader.md).
 
-Foreign code may block, hang, raise anything or give back nonsense, so it runs on threads of its own,
-within a time limit, and whatever comes of it is a reward: with a score, or with the line to blame.
+The function may block, hang, raise anything or return nonsense. So it runs on separate threads, within a
+time limit, and any outcome becomes a reward: with a score, or with the line of code that failed.
 """
 
 import asyncio
@@ -26,20 +26,21 @@ from judge_service.grading.rubric.rubric import Rubric
 from judge_service.values import Part, Reward, Sample
 
 IMPORT_TIMEOUT_S = 60.0
-"""How long the module may take to be imported; the heaviest libraries take ten seconds."""
+"""Limit of the module's import, seconds; the largest libraries take ten."""
 
 
 class Failure(Struct, frozen=True):
-    """Why there is no score: a word of `UNSCORED_REASONS`, and a sentence."""
+    """The reason why there is no score: a word of `UNSCORED_REASONS`, and a sentence."""
 
     reason: str
     detail: str
 
 
-class OwnGraderStatistics(Struct, frozen=True, kw_only=True):
-    """graded: samples that got a reward. scored: those with a score. unscored: the others, by reason.
+class CustomGraderStatistics(Struct, frozen=True, kw_only=True):
+    """Counts since the grader was made.
 
-    threads: started and not ended. lost: of these, held by a call that did not come back in time.
+    graded: samples that got a reward. scored: those with a score. unscored: the others, by reason.
+    threads: started and not ended. lost: those of them that are blocked by a call past its time limit.
     """
 
     graded: int
@@ -50,11 +51,11 @@ class OwnGraderStatistics(Struct, frozen=True, kw_only=True):
 
 
 class CustomGrader:
-    """Grades samples by a function of the user's. `await grader(request)` never fails.
+    """Grades samples with a function of the user's. `await grader(request)` never fails.
 
-    It belongs to the event loop it is first used on.
+    It belongs to the event loop on which it is first used.
 
-    timeout_s: for one call; after it the sample is unscored and the call is given up.
+    timeout_s: limit of one call, seconds; after it the sample is unscored and the call is abandoned.
     """
 
     def __init__(self, source: Source, *, timeout_s: float) -> None:
@@ -78,10 +79,10 @@ class CustomGrader:
             f" at most {self._timeout_s:g} s>"
         )
 
-    def statistics(self) -> OwnGraderStatistics:
+    def statistics(self) -> CustomGraderStatistics:
         """A copy of the counts."""
         threads = (self._loops if self._is_async else self._threads).statistics()
-        return OwnGraderStatistics(
+        return CustomGraderStatistics(
             graded=self._scored + self._unscored.total(),
             scored=self._scored,
             unscored=dict(self._unscored),
@@ -107,7 +108,7 @@ class CustomGrader:
         try:
             return await self._run(request)
         except StuckError:
-            return self._failure("is called no more: too many calls did not come back; mend it")
+            return self._failure("is no longer called: too many calls did not return; fix it")
         except OverdueError as late:
             place = self._source.place_in(late.frame)
             return self._overdue(place, at_deadline=self._left_s(request) <= 0)
@@ -123,7 +124,7 @@ class CustomGrader:
         return await self._loops.run(wait, self._timeout_s, deadline)
 
     def _attempt(self, sample: Sample) -> Score | Failure:
-        """On a thread. Raises nothing."""
+        """Runs on a thread. Raises nothing."""
         try:
             return self._read(self._source.function(**self._form.arguments(sample)))
         except BaseException as problem:  # noqa: BLE001 - a row gets its answer, also after `exit()`
@@ -132,7 +133,7 @@ class CustomGrader:
     async def _attempt_async(
         self, sample: Sample, limit_s: float, *, at_deadline: bool
     ) -> Score | Failure:
-        """On the loop of the user's code. Raises nothing."""
+        """Runs on the event loop of the user's code. Raises nothing."""
         limit = asyncio.timeout(limit_s if limit_s < inf else None)
         try:
             async with limit:
@@ -147,15 +148,15 @@ class CustomGrader:
     def _read(self, value: Any) -> Score | Failure:
         if inspect.iscoroutine(value):
             value.close()
-            raise BadScoreError("it gave a coroutine; declare it `async def`")
+            raise BadScoreError("it returned a coroutine; declare it `async def`")
         score = self._form.read(value)
         if score is None:
-            return Failure("abstained", f"{self._source.spec} gave None for this row")
+            return Failure("abstained", f"{self._source.spec} returned None for this row")
         return score
 
     def _broken(self, problem: BaseException) -> Failure:
         if isinstance(problem, BadScoreError):
-            return self._failure(f"gave no usable score: {problem}")
+            return self._failure(f"returned no usable score: {problem}")
         return self._failure(f"failed{self._source.place(problem)}: {describe(problem)}")
 
     def _overdue(self, place: str, *, at_deadline: bool) -> Failure:
@@ -166,7 +167,7 @@ class CustomGrader:
                 f"the deadline passed while your grader {spec} was{place or ' waited for'}",
             )
         return self._failure(
-            f"did not come back within {self._timeout_s:g} s (`grader_timeout_s`)"
+            f"did not return within {self._timeout_s:g} s (`grader_timeout_s`)"
             + (f" and is still{place}" if place else "")
         )
 
@@ -197,7 +198,7 @@ class CustomGrader:
         )
 
     def _parts(self, scores: Mapping[str, float], reason: str) -> tuple[Part, ...]:
-        """All that were ever named, so that every row of a batch has the same; none enters the score."""
+        """All parts named so far, so that every row of a batch has the same. None is part of the score."""
         return tuple(
             Part(name, scores.get(name), 0.0, None if name in scores else reason)
             for name in self._part_names
@@ -212,16 +213,16 @@ class CustomGrader:
 
 
 def _is_async(function: Any) -> bool:
-    """Also for an object whose call is async."""
+    """Whether calls must be awaited; also true for an object whose `__call__` is async."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - which function it is, not whether it is one
     )
 
 
 async def open_custom_grader(spec: str, *, timeout_s: float) -> CustomGrader:
-    """Imports the function, off the loop, and reads its form.
+    """Imports the function on a thread, and recognises its form.
 
-    Raises SettingsError if it cannot be had, with the line that failed.
+    Raises SettingsError if it cannot be imported, with the line that failed.
     """
     threads = Threads(max_threads=1)
     try:
@@ -238,10 +239,10 @@ async def open_custom_grader(spec: str, *, timeout_s: float) -> CustomGrader:
 
 
 def _attempt_load(spec: str) -> Source | SettingsError:
-    """On a thread. Raises nothing."""
+    """Runs on a thread. Raises nothing."""
     try:
         return load_source(spec)
     except SettingsError as problem:
         return problem
     except BaseException as problem:  # noqa: BLE001 - foreign code: `raise KeyboardInterrupt` at its top
-        return SettingsError(printable(f"`grader`: {spec} cannot be had: {describe(problem)}"))
+        return SettingsError(printable(f"`grader`: {spec} cannot be imported: {describe(problem)}"))

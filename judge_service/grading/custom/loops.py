@@ -1,4 +1,4 @@
-"""An event loop of its own for async code that may block it; the service's loop goes on regardless."""
+"""Runs async functions that may block on a separate event loop, so that the service's loop does not block."""
 
 import asyncio
 import threading
@@ -12,15 +12,17 @@ from judge_service.grading.custom.threads import OverdueError, StuckError, Threa
 T = TypeVar("T")
 
 MAX_LOOPS = 8
-"""Event loops of one grader: the one in use, and those that a call blocks for ever."""
+"""Most event loops of one grader: the one in use, and those that a call blocks forever."""
 
 GRACE_S = 0.25
-"""How long a loop may take to end a call that is out of time; later it counts as blocked."""
+"""A loop that has not ended a call this long after the call's time limit counts as blocked, seconds."""
 
 
 class Loops:
-    """Runs async functions together on one event loop of a thread of its own, for its whole life, so
-    that a client they keep works. A loop that a call blocks is left alone with it, and another begun.
+    """Runs async functions on one event loop on a separate thread.
+
+    The loop is the same for the whole life of the grader, so that clients kept by the functions work. A loop
+    that a call blocks is abandoned, and another one is started.
     """
 
     def __init__(self, max_loops: int = MAX_LOOPS) -> None:
@@ -36,7 +38,7 @@ class Loops:
         return ThreadStatistics(threads=lost + (self._current is not None), lost=lost)
 
     async def run(self, call: Callable[[], Awaitable[T]], timeout_s: float, deadline: float) -> T:
-        """What `call` gives back; it sees to its own time limit, and this to its ignoring that.
+        """Returns the result of `call`. The call has its own time limit; this handles one that ignores it.
 
         Raises OverdueError, StuckError.
         """
@@ -56,7 +58,7 @@ class Loops:
         return outcome.result()
 
     def close(self) -> None:
-        """Ends the loop in use, at once, and others when they run again, if ever."""
+        """Ends the loop in use at once, and blocked loops when they run again, if ever."""
         if self._current is not None:
             self._current.end()
             self._current = None
@@ -69,7 +71,7 @@ class Loops:
         return self._current
 
     def _lose(self, home: "_Loop") -> None:
-        """Lets the calls that are on it still end, if they can."""
+        """Abandons a loop; the calls on it may still end."""
         if self._current is home:
             self._current = None
             self._lost.append(home)
@@ -91,14 +93,14 @@ class _Loop:
     def start(
         self, call: Callable[[], Awaitable[T]], outcome: asyncio.Future[T]
     ) -> Callable[[], None]:
-        """Begins a call whose result goes to `outcome`. Returns what stops it."""
+        """Starts a call whose result goes to `outcome`. Returns a function that stops it."""
         caller, begun = asyncio.get_running_loop(), []
 
         async def work() -> None:
             result = await call()
             try:
                 caller.call_soon_threadsafe(_settle, outcome, result)
-            except RuntimeError:  # the caller's loop is closed: nobody wants it
+            except RuntimeError:  # the caller's loop is closed: no caller is left
                 return
 
         def begin() -> None:
@@ -115,13 +117,13 @@ class _Loop:
         return stop
 
     def end(self, *, when_idle: bool = False) -> None:
-        """Stops the loop: cancels what is on it, or lets it end first."""
+        """Stops the loop: cancels its calls, or waits for them with `when_idle`."""
         self._soon(partial(self._end, when_idle))
 
     def _soon(self, callback: Callable[[], Any]) -> None:
         try:
             self._loop.call_soon_threadsafe(callback)
-        except RuntimeError:  # it has ended, and with it whatever was on it
+        except RuntimeError:  # the loop has ended, and with it all its calls
             return
 
     def _end(self, when_idle: bool) -> None:  # noqa: FBT001 - a callback's

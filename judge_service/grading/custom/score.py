@@ -1,4 +1,4 @@
-"""What a custom grader gives back, read with suspicion: a number, a `Score` or a mapping."""
+"""Reads and checks the result of a custom grader: a number, a `Score` or a mapping."""
 
 import math
 import re
@@ -10,19 +10,19 @@ from msgspec import Struct
 from judge_service.values import NO_METADATA
 
 MAX_NAMES = 32
-"""Parts or metrics of one score; each is a column on the trainer's side."""
+"""Most parts, or metrics, of one score; each is a column in the trainer."""
 
 ROUNDING = 1e-9
-"""A score so far outside [0, 1] is rounding."""
+"""A score outside [0, 1] by at most this is a rounding error."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 
 
 class Score(Struct, frozen=True):
-    """What a custom grader may give where a number does not say enough.
+    """A custom grader's result with more than one number.
 
     score: in [0, 1].
-    parts: scores in [0, 1] that are shown beside it, by name, like the criteria of a rubric.
+    parts: further scores in [0, 1] by name, shown like the criteria of a rubric.
     metrics: any other finite numbers, by name.
 
     At most 32 names each; a name is letters, digits and `_`, at most 64 of them.
@@ -34,13 +34,13 @@ class Score(Struct, frozen=True):
 
 
 class BadScoreError(Exception):
-    """What came back is no score; the text says in what way."""
+    """The result of a custom grader is not a score; the text says why."""
 
 
 def read_score(value: Any) -> Score:
-    """The score in what a function gave back.
+    """The score in a function's result.
 
-    Raises BadScoreError, and whatever a foreign number type raises when it is made a float.
+    Raises BadScoreError, and any error of a foreign number type when it is converted to float.
     """
     if isinstance(value, Score):
         parts = {name: _share(part, f"part `{name}`") for name, part in _named(value.parts)}
@@ -48,17 +48,19 @@ def read_score(value: Any) -> Score:
     if not isinstance(value, Mapping):
         return Score(_share(value, "the score"))
     if "score" not in value:
-        raise BadScoreError("it gave a mapping without the key `score`")
+        raise BadScoreError("it returned a mapping without the key `score`")
     extras = {name: extra for name, extra in value.items() if name != "score" and _is_number(extra)}
     return Score(_share(value["score"], "the score"), metrics=_numbers(extras))
 
 
 def read_only_score(value: Any) -> Score | None:
-    """The score in a list of one, as TRL's functions give it; `None` there is "not judged"."""
+    """The score in a list of one, as TRL's functions return it; `None` in the list is "not judged"."""
     if isinstance(value, str | Mapping) or not hasattr(value, "__len__"):
-        raise BadScoreError(f"it gave {_kind(value)}, not a list with one reward per completion")
+        raise BadScoreError(
+            f"it returned {_kind(value)}, not a list with one reward per completion"
+        )
     if len(value) != 1:
-        raise BadScoreError(f"it gave {len(value)} rewards for 1 completion")
+        raise BadScoreError(f"it returned {len(value)} rewards for 1 completion")
     return None if value[0] is None else read_score(value[0])
 
 
@@ -70,7 +72,9 @@ def _named(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
     if not isinstance(values, Mapping):
         raise BadScoreError(f"parts and metrics are mappings, not {_kind(values)}")
     if len(values) > MAX_NAMES:
-        raise BadScoreError(f"it gave {len(values)} names beside the score, more than {MAX_NAMES}")
+        raise BadScoreError(
+            f"it returned {len(values)} names beside the score, more than {MAX_NAMES}"
+        )
     for name in values:
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "unscored":
             raise BadScoreError(
@@ -103,9 +107,9 @@ def _number(value: Any, what: str) -> float:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether it can be a float as it is: no text, but also the numbers of numpy and torch."""
+    """Whether a value is a number, including those of numpy and torch; a text is not."""
     return hasattr(type(value), "__float__") or hasattr(type(value), "__index__")
 
 
 def _kind(value: Any) -> str:
-    return "None" if value is None else f"of type {type(value).__name__}"
+    return "None" if value is None else f"a value of type {type(value).__name__}"

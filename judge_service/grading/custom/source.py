@@ -1,4 +1,4 @@
-"""Where a custom grader comes from, and which line of it is to blame."""
+"""Loads a custom grader from its module or file, and finds the line of its code that failed."""
 
 import hashlib
 import importlib
@@ -17,7 +17,7 @@ from judge_service.grading.rewards import printable
 
 
 class Source(Struct, frozen=True):
-    """A function, and which files are the user's own.
+    """A custom grader's function, and the files that contain the user's code.
 
     spec: as in the settings.
     version: 16 hex characters, a hash of the module's file; empty when it has none.
@@ -30,11 +30,11 @@ class Source(Struct, frozen=True):
     home: Path
 
     def place(self, error: BaseException) -> str:
-        """` at file:line` of the innermost line of the user's own that an error came through."""
+        """` at file:line` of the innermost line of the user's code in an error's traceback."""
         return _at(self.home, walk_tb(error.__traceback__))
 
     def place_in(self, frame: FrameType | None) -> str:
-        """The same for a thread that is still running, from its innermost frame."""
+        """The same for a running thread, from its innermost frame."""
         frames = []
         while frame is not None:
             frames.append((frame, frame.f_lineno))
@@ -43,7 +43,7 @@ class Source(Struct, frozen=True):
 
 
 def _at(home: Path, frames: Iterable[tuple[FrameType, int]]) -> str:
-    """Of the frames, outermost first, the last in the user's own files."""
+    """The place of the last frame in the user's files. frames: outermost first."""
     place = ""
     for frame, line in frames:
         path = Path(frame.f_code.co_filename)
@@ -83,11 +83,11 @@ def _import(name: str) -> tuple[ModuleType, Path]:
 
 
 def _guessed_home(name: str) -> Path:
-    """The folder of the outermost package, or the module's file; also when the import failed."""
+    """The folder of the outermost package, or the module's file. Works also after a failed import."""
     top = name.partition(".")[0]
     for one in (top, name):
         spec = getattr(sys.modules.get(one), "__spec__", None)
-        if spec is None and one == top:  # only the outermost is found without an import
+        if spec is None and one == top:  # only the outermost package is found without an import
             spec = importlib.util.find_spec(one)
         if spec is not None and spec.has_location and spec.origin:
             origin = Path(spec.origin)
@@ -123,7 +123,7 @@ def _failed(name: str, problem: BaseException, home: Path) -> SettingsError:
 
 
 def _said(problem: BaseException) -> str:
-    """What an exception says, also one whose `str` fails."""
+    """The text of an exception, also of one whose `str` fails."""
     try:
         return str(problem)
     except Exception:  # noqa: BLE001 - foreign code
@@ -131,7 +131,7 @@ def _said(problem: BaseException) -> str:
 
 
 def describe(problem: BaseException) -> str:
-    """`ValueError: what it says`."""
+    """The type and text of an exception, such as `ValueError: no digits`."""
     return f"{type(problem).__name__}: {_said(problem)}".removesuffix(": ")
 
 

@@ -1,8 +1,8 @@
-"""Threads for code that may block, never come back, or end the interpreter; ours goes on regardless.
+"""Runs functions that may block, hang or raise anything on separate threads, with a time limit.
 
-A thread cannot be ended from outside. A call that takes too long is given up: nobody waits for it any
-more, another thread takes its place, and its own comes back into use if the call ever ends. So that a
-function which always hangs does not fill the process, there are at most so many (docs/decisions/0012).
+A thread cannot be ended from outside. A call that takes too long is abandoned: its caller gets an error,
+another thread replaces its thread, which is used again if the call ever ends. The number of threads is
+limited, so that a function which always hangs does not exhaust the process (docs/decisions/0012).
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from judge_service.parking import ParkingLot
 T = TypeVar("T")
 
 MAX_THREADS = 64
-"""Of one grader, those that do not come back included; a Lambda environment has 1,024 at most."""
+"""Most threads of one grader, including abandoned ones; a Lambda environment allows 1,024."""
 
 
 class OverdueError(Exception):
-    """A call did not come back in time. `frame` is where its thread is, `None` if it never began."""
+    """A call did not return in time. `frame` is its thread's innermost frame, `None` if it did not start."""
 
     def __init__(self, frame: FrameType | None) -> None:
         super().__init__("overdue")
@@ -33,18 +33,18 @@ class OverdueError(Exception):
 
 
 class StuckError(Exception):
-    """Every thread there may be is held by a call that did not come back."""
+    """All `max_threads` threads are blocked by calls that did not return."""
 
 
 class ThreadStatistics(Struct, frozen=True, kw_only=True):
-    """threads: started and not ended. lost: of these, held by a call that nobody waits for."""
+    """threads: started and not ended. lost: those of them that are blocked by an abandoned call."""
 
     threads: int
     lost: int
 
 
 class Threads:
-    """Runs plain functions, each on a thread of its own, the threads used again.
+    """Runs functions, each call on its own thread; threads are used again.
 
     Belongs to one event loop. The functions must not raise.
     """
@@ -63,9 +63,9 @@ class Threads:
         return ThreadStatistics(threads=self._threads, lost=self._lost)
 
     async def run(self, call: Callable[[], T], timeout_s: float, deadline: float) -> T:
-        """What `call` gives back.
+        """Returns the result of `call`.
 
-        timeout_s: from when it begins. deadline: loop seconds, for waiting for a thread as well.
+        timeout_s: limit of the call from its start. deadline: loop seconds; includes waiting for a thread.
 
         Raises OverdueError, StuckError.
         """
@@ -88,7 +88,7 @@ class Threads:
         return outcome.result()
 
     def close(self) -> None:
-        """Ends the threads that rest; the others end when their calls do, if ever, or with the process."""
+        """Ends the idle threads; the others end with their calls, if ever, or with the process."""
         self._closed = True
         while self._idle:
             self._end(self._idle.pop())
@@ -110,11 +110,11 @@ class Threads:
         call: Callable[[], T],
         outcome: asyncio.Future[T],
     ) -> None:
-        """On the thread."""
+        """Runs on the thread."""
         result = call()
         try:
             loop.call_soon_threadsafe(self._ended, thread, outcome, result)
-        except RuntimeError:  # the loop is closed: nobody is left to use the thread
+        except RuntimeError:  # the loop is closed: the thread is no longer needed
             thread.give(None)
 
     def _ended(self, thread: "_Thread", outcome: asyncio.Future[T], result: T) -> None:
@@ -143,7 +143,7 @@ class Threads:
 
 
 class _Thread:
-    """A daemon, because one that never comes back must not keep the process from ending."""
+    """A daemon thread, because a call that never returns must not keep the process from ending."""
 
     def __init__(self, name: str) -> None:
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -152,7 +152,7 @@ class _Thread:
         self.ident = thread.ident
 
     def give(self, call: Callable[[], None] | None) -> None:
-        """The next call, or `None` to end."""
+        """Gives the thread its next call, or `None` to end it."""
         self._calls.put(call)
 
     def _run(self) -> None:

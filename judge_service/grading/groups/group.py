@@ -1,4 +1,4 @@
-"""Responses to one prompt that arrive together, judged side by side."""
+"""Collects responses to one prompt as they arrive, and has the judge compare them."""
 
 import asyncio
 from collections import Counter
@@ -15,15 +15,15 @@ from judge_service.grading.rubric.rubric import Rubric
 from judge_service.values import Reward, Sample, Verdict
 
 QUIET_S = 0.05
-"""A group is whole when so long nobody came. In a large batch its members may stand thousands of samples
-apart, 0.1 ms each; beside a judge call it is nothing."""
+"""A group is complete when no sample has joined it for this time, seconds. In a large batch its members may
+be thousands of samples apart, 0.1 ms each; compared with a judge call it is short."""
 
 
 class GroupGraderStatistics(Struct, frozen=True, kw_only=True):
     """Counts since the start.
 
-    groups: groups given to the ranker; compared: samples in them. alone: samples scored by themselves.
-    waiting: samples in groups now, open or under way.
+    groups: groups sent to the ranker; compared: samples in them. alone: samples scored without a group.
+    waiting: samples in groups now, which are open or being ranked.
     """
 
     groups: int
@@ -33,7 +33,7 @@ class GroupGraderStatistics(Struct, frozen=True, kw_only=True):
 
 
 class _Group:
-    """Samples that are compared with each other, and those who wait for their rewards."""
+    """Samples that are compared with each other, with a future for the reward of each."""
 
     __slots__ = ("deadline", "members", "task", "timer")
 
@@ -44,7 +44,7 @@ class _Group:
         self.task: asyncio.Task[None] | None = None
 
     def land(self, task: asyncio.Task[None]) -> None:
-        """Wakes those who got no reward, because the comparison itself failed or was ended."""
+        """Wakes callers without a reward: the comparison itself failed or was cancelled."""
         error = None if task.cancelled() else task.exception()
         for waiter in self.members:
             if not waiter.done():
@@ -54,12 +54,14 @@ class _Group:
 class GroupGrader:
     """A grader that compares responses to one prompt. `await grader(request)` never fails.
 
-    Samples with one group key, lane, job, prompt and reference are a group; it is sent off when nobody
-    has come for `quiet_s`, or when it is full. Its deadline is that of its first sample; one with an
-    earlier one sends it off and opens another, and who has time left when it is over is scored alone.
-    So is who has no group key, is by himself in his group, or needs no judge.
+    Samples with the same group key, lane, job, prompt and reference form a group. It is ranked when no sample
+    has joined it for `quiet_s`, or when it is full. A group has the deadline of its first sample. A sample
+    with an earlier deadline closes the group and opens another.
 
-    grader: lends its writer and its rules. ranker: compares, with `relative` scores.
+    A sample is scored alone if it has no group key, is the only one of its group, needs no judge, or has
+    time left after its group's deadline has passed.
+
+    grader: its prompt writer and its rules are used. ranker: compares, with `relative` scores.
     alone: scores one sample.
     """
 
@@ -123,7 +125,7 @@ class GroupGrader:
         try:
             question = self._grader.writer.question(sample)
             needless = self._grader.without_judge(sample, question, Spent())
-        except Exception:  # noqa: BLE001 - the grader fails over it too, and makes a reward of that
+        except Exception:  # noqa: BLE001 - the grader fails too, and turns the error into a reward
             return None
         if not sample.group_key or needless is not None:
             return None
@@ -154,14 +156,14 @@ class GroupGrader:
         group.task.add_done_callback(group.land)
 
     def _close(self, key: Hashable, group: _Group) -> None:
-        """From here on nobody joins it."""
+        """Closes the group: no further sample joins it."""
         if group.timer is not None:
             group.timer.cancel()
         if self._open.get(key) is group:
             del self._open[key]
 
     async def _leave(self, key: Hashable, group: _Group, waiter: asyncio.Future[Reward]) -> None:
-        """Takes out one who has gone, and ends what nobody waits for any more."""
+        """Removes a sample whose caller has gone. Cancels the comparison if no caller is left."""
         group.members.pop(waiter, None)
         if group.members:
             return
@@ -192,11 +194,14 @@ def _together(requests: Sequence[Request[Sample]], deadline: float) -> Request[S
 
 
 def relative(whole: Sequence[Verdicts], owner: bytes, rubric: Rubric) -> Verdict:
-    """Per criterion, half what the judge gave and half how many of the others it put below.
+    """A response's score per criterion: the mean of the judge's score and the share of others that it beats.
 
-    Judges crowd their numbers together; who is better than whom they say more plainly. The judge's own
-    number keeps a group of bad responses low. A criterion with a gate keeps it alone, because whether a
-    response is dangerous does not depend on the others in its group.
+    For example, the judge scores four responses 0.8, 0.7, 0.7 and 0.6. The second beats one of three others
+    and ties with one, so its share is (1 + 0.5) / 3 = 0.5, and its score is (0.7 + 0.5) / 2 = 0.6.
+
+    Judges give similar numbers to all responses, but their order is reliable. The judge's number keeps the
+    scores of a group of bad responses low. A criterion with a gate uses the judge's number only, because
+    whether a response is dangerous does not depend on the others of its group.
     """
     scores = {}
     for criterion in rubric.criteria:
@@ -213,7 +218,7 @@ def _column(verdicts: Verdicts, name: str) -> Mapping[bytes, float]:
 
 
 def _share_below(scores: Mapping[bytes, float], owner: bytes) -> float:
-    """Share of the others that scored less; who scored the same counts half."""
+    """Share of the other responses that scored less; an equal score counts half."""
     own = scores[owner]
     others = [score for other, score in scores.items() if other != owner]
     return fmean((own > score) + (own == score) / 2 for score in others)

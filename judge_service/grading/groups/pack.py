@@ -1,4 +1,4 @@
-"""Several samples in one judge call."""
+"""Grades several samples in one judge call (a pack)."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -20,10 +20,10 @@ from judge_service.values import NO_USAGE, Question, Reward, Sample, Usage, Verd
 class PackStatistics(Struct, frozen=True, kw_only=True):
     """Counts since the pack was made.
 
-    calls: packs given to the judge. packed: samples that got their verdict from one.
-    reasked: samples asked alone because their pack's answer had no usable verdict for them.
-    alone: samples that never were in a pack: too large, no judge needed, or nobody else came.
-    waiting: samples in packs now, open or under way.
+    calls: packs sent to the judge. packed: samples that got their verdict from a pack.
+    reasked: samples sent alone because their pack's answer had no usable verdict for them.
+    alone: samples that were never in a pack: too large, no judge needed, or no other sample came.
+    waiting: samples in packs now, which are open or in flight.
     """
 
     calls: int
@@ -34,7 +34,7 @@ class PackStatistics(Struct, frozen=True, kw_only=True):
 
 
 class _Item(Struct, frozen=True):
-    """A sample as it goes into a pack. Equal digest, same question."""
+    """A sample of a pack. Samples with the same question have the same digest."""
 
     digest: bytes
     question: Question
@@ -42,7 +42,7 @@ class _Item(Struct, frozen=True):
 
 
 class _Answer(Struct, frozen=True):
-    """What a pack gave: verdicts by digest, and what all of it cost."""
+    """The result of a pack: verdicts by digest, and the cost of the call."""
 
     verdicts: Mapping[bytes, Verdict]
     usage: Usage = NO_USAGE
@@ -53,14 +53,15 @@ class _Answer(Struct, frozen=True):
 NO_ANSWER = _Answer({})
 
 _Key = tuple[str, str, int]
-"""Lane, job and draw: what samples of one pack have in common."""
+"""Lane, job and draw, which are the same for all samples of a pack."""
 
 
 class _Load:
-    """Samples that travel together, and those who wait for them.
+    """The samples of one pack, with a future for each of their callers.
 
-    request: the first sample's, whose deadline, lane and job are the pack's.
-    waiters: what each waits for, in the order they came; each is set to its share of the cost.
+    request: that of the first sample, whose deadline, lane and job are the pack's.
+    waiters: the digest that each caller waits for, in order of arrival; a future's result is the caller's
+        share of the cost.
     """
 
     __slots__ = ("answer", "error", "items", "request", "task", "timer", "waiters")
@@ -79,13 +80,13 @@ class _Load:
         return item.digest in self.items or tokens + item.tokens <= max_tokens
 
     def drop(self, waiter: asyncio.Future[Spent]) -> None:
-        """Takes out one who has gone, and his sample if nobody else waits for it."""
+        """Removes a caller that has gone, and its sample if no other caller waits for it."""
         digest = self.waiters.pop(waiter)
         if self.task is None and digest not in self.waiters.values():
             del self.items[digest]
 
     def land(self, task: asyncio.Task[_Answer]) -> None:
-        """Wakes those who wait."""
+        """Wakes the callers."""
         if task.cancelled():
             for waiter in self.waiters:
                 waiter.cancel()
@@ -99,7 +100,7 @@ class _Load:
                 waiter.set_result(Spent(usage, self.answer.model, self.answer.cached))
 
     def outcome(self, digest: bytes, deadline: float) -> Verdict | CallError | None:
-        """What came of one sample; `None` when it is to be asked alone."""
+        """The outcome of one sample; `None` when the judge must be asked about it alone."""
         error = self.error
         if not isinstance(error, CallError) or error.reason == "denied":
             return self.answer.verdicts.get(digest)
@@ -109,22 +110,26 @@ class _Load:
 
 
 class Pack:
-    """A grader that asks about several samples at once. `await pack(request)` never fails.
+    """A grader that sends several samples in one judge call. `await pack(request)` never fails.
 
-    Samples of one lane, job and draw that come within `wait_s` share a call, those with the same
-    question also their place in it. A sample joins only if its deadline is not before the pack's,
-    which is that of its first sample; an earlier one sends the open pack off and opens another. So
-    nobody waits past his own deadline, and who has time left when the pack's is over is asked alone.
+    Samples of one lane, job and draw that arrive within `wait_s` share a call. Samples with the same question
+    also share their place in it. A pack has the deadline of its first sample. A sample with an earlier
+    deadline does not join: the open pack is sent, and the sample opens another. So no sample waits past its
+    deadline. A sample that has time left after its pack's deadline is graded alone.
 
-    Asked alone, through `grader`, is also who has no usable verdict in the answer, all of them if it
-    is unusable as a whole or if the judge denied the call, since one sample's text may be the
-    reason. Every other failed call is the failure of all: another would meet the same.
+    A sample is also graded alone, by `grader`, if the answer has no usable verdict for it. If the whole
+    answer is unusable, or the judge denied the call, all samples are graded alone, because the text of one
+    may be the cause. Any other failed call fails all its samples: single calls would fail in the same way.
 
-    grader: grades one sample, and lends its judge and its writer.
-    max_samples: most samples in one call; 2 at least.
-    max_tokens: most input tokens of samples in one call; a larger sample goes alone.
+    For example, with `max_samples = 4` five samples arrive within `wait_s`. Four go in one call. The answer
+    has verdicts for three of them, so the fourth is graded alone. The fifth is alone when its `wait_s` is
+    over, and becomes an ordinary call.
+
+    grader: grades one sample; its judge and its prompt writer are used for packs.
+    max_samples: most samples in one call; at least 2.
+    max_tokens: most input tokens of samples in one call; a larger sample is graded alone.
     wait_s: how long the first sample waits for others, seconds.
-    count_tokens: input tokens that texts cost together, an estimate.
+    count_tokens: estimates the input tokens of texts.
     """
 
     def __init__(
@@ -164,7 +169,7 @@ class Pack:
     async def __call__(self, request: Request[Sample], *, draw: int = 0, draws: int = 1) -> Reward:
         """The reward of one sample. Raises nothing but `asyncio.CancelledError`.
 
-        draw, draws: which of how many opinions on the sample this is (see `Vote`).
+        draw, draws: index and number of the opinions on the sample (see `Vote`).
         """
         alone = partial(self._grader, request, draw=draw, draws=draws)
         item = self._item(request.body)
@@ -185,11 +190,11 @@ class Pack:
         return await alone(spent=spent.usage)
 
     def _item(self, sample: Sample) -> _Item | None:
-        """The sample as it goes into a pack; `None` when it goes alone."""
+        """The sample as a part of a pack; `None` when it is graded alone."""
         try:
             question = self._grader.writer.question(sample)
             needless = self._grader.without_judge(sample, question, Spent())
-        except Exception:  # noqa: BLE001 - the grader fails over it too, and makes a reward of that
+        except Exception:  # noqa: BLE001 - the grader fails too, and turns the error into a reward
             return None
         tokens = self._count_tokens((question.task, question.response, question.reference or ""))
         if needless is not None or tokens > self._max_tokens:
@@ -229,7 +234,7 @@ class Pack:
             self._waiting -= 1
 
     async def _abandon(self, key: _Key, load: _Load) -> None:
-        """Ends a pack for which nobody waits any more."""
+        """Cancels a pack whose callers have all gone."""
         self._close(key, load)
         if load.task is not None and not load.task.done():
             load.task.cancel()
@@ -241,15 +246,15 @@ class Pack:
         load.task.add_done_callback(load.land)
 
     def _close(self, key: _Key, load: _Load) -> None:
-        """From here on nobody joins it."""
+        """Closes the pack: no further sample joins it."""
         if load.timer is not None:
             load.timer.cancel()
-        if self._open.get(key) is load:  # a later pack may have taken its place
+        if self._open.get(key) is load:  # a later pack may have replaced it
             del self._open[key]
 
     async def _ask(self, load: _Load, draw: int) -> _Answer:
         if len(load.items) == 1:
-            return NO_ANSWER  # nobody came: an ordinary question, which caches know
+            return NO_ANSWER  # no other sample came: an ordinary call, which the cache may answer
         items = list(load.items.values())
         questions = [item.question for item in items]
         prompt, completion = await self._grader.judge.ask(
@@ -270,7 +275,7 @@ class Pack:
 
 
 def divide(usage: Usage, parts: int) -> list[Usage]:
-    """A usage in so many parts, as equal as whole numbers can be, whose sum it is."""
+    """Divides a usage into `parts` whole-number parts of nearly equal size. Their sum is the usage."""
     columns = [
         [total // parts + (number < total % parts) for number in range(parts)]
         for total in msgspec.structs.astuple(usage)

@@ -1,9 +1,9 @@
-"""From the completion about several samples to a verdict for each.
+"""Reads the verdicts of several samples from one completion.
 
-The whole answer is one JSON object, in the text channel perhaps in a code fence, with one list of
-entries. Each entry is matched by its label, never by its place. An entry counts if it is the only one
-with its label and holds a verdict in the grammar of `parse`; every other sample has no verdict, which
-takes nothing from its neighbours. An answer that is not whole counts for nobody.
+The whole answer is one JSON object with one list of entries; in the text channel it may be in a code fence.
+An entry is matched by its label, never by its position. It counts if no other entry has its label and its
+verdict matches the grammar of `parse`. A sample without such an entry has no verdict; the others keep
+theirs. An incomplete answer has no verdict for any sample.
 """
 
 import json
@@ -30,7 +30,7 @@ def parse_pack(
     channel: Channel,
     reasoning: str = "none",
 ) -> Mapping[str, Verdict]:
-    """The usable verdicts by label; none at all when the answer as a whole is unusable. Never raises."""
+    """The usable verdicts by label; empty when the whole answer is unusable. Never raises."""
     if completion.stop_reason != "complete":
         return {}
     counted: dict[str, list[Mapping[str, Any]]] = {label: [] for label in labels}
@@ -87,7 +87,7 @@ def _unfenced(text: str) -> str:
 
 
 def _none_if_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any] | None:
-    """An object with a key twice says two things, so it says nothing."""
+    """The object, or `None` if it has a key twice and is therefore ambiguous."""
     found = dict(pairs)
     return found if len(found) == len(pairs) else None
 
@@ -96,7 +96,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_none_if_twice)
 
 
 def has_verdict(prompt: Prompt, completion: Completion, rubric: Rubric) -> bool:
-    """Whether an answer is worth keeping: it has a verdict, for a pack one for each of its samples."""
+    """Whether an answer may be cached: it has a verdict, and for a pack one for each of its samples."""
     if isinstance(prompt, PackedPrompt):
         found = parse_pack(
             completion, prompt.labels, rubric.criteria, prompt.channel, rubric.reasoning

@@ -1,4 +1,4 @@
-"""From several samples to the one prompt a judge sees, and what it is told to answer."""
+"""Writes one prompt about several samples, with the form of its answer."""
 
 import hashlib
 import re
@@ -20,28 +20,28 @@ from judge_service.grading.rubric.template import FIELDS, Template, packaged_tem
 from judge_service.values import Channel, Message, Prompt, Question
 
 ENTRIES, LABEL = "verdicts", "ID"
-"""Keys of the answer. A criterion's name is in small letters, so it cannot be `ID`."""
+"""Keys of the answer. A criterion's name has no capital letters, so it cannot be `ID`."""
 
 ENTRY_TOKENS = 16
-"""`{"ID": "kqbd", ` and `}, ` with room to spare."""
+"""Output tokens of an entry's frame, `{"ID": "kqbd", ` and `}, `, with some reserve."""
 
 _FIELD = re.compile(r"\{\{(?:" + "|".join(FIELDS) + r")\}\}\n?")
 _LETTERS = str.maketrans("0123456789abcdef", "bcdfghjklmnpqrst")
 
 
 class PackedPrompt(Prompt, frozen=True, kw_only=True):
-    """One question about several samples.
+    """One prompt about several samples.
 
-    labels: what each sample is called in the prompt and in the answer, in the order in which the
-        samples were given, which is not the prompt's.
-    question: says only what is graded; a judge that reads questions cannot read a pack.
+    labels: the label of each sample in the prompt and in the answer, in the order of `questions`, which
+        is not their order in the prompt.
+    question: only the criteria; a judge that reads questions, not text, cannot grade a pack.
     """
 
     labels: tuple[str, ...]
 
 
 class _Form(Struct, frozen=True):
-    """Everything of a pack's prompt that is the same for every pack."""
+    """The parts of a prompt that are the same for every pack."""
 
     system: Message
     before: Template
@@ -51,7 +51,7 @@ class _Form(Struct, frozen=True):
 
 
 class _Item(Struct, frozen=True):
-    """One sample in a pack's prompt, whose place its mark decides."""
+    """One sample in a pack's prompt; the items are in the order of their marks."""
 
     mark: str
     label: str
@@ -62,8 +62,8 @@ class _Item(Struct, frozen=True):
 class PackWriter:
     """Writes prompts about several samples.
 
-    What stands between the first and the last field of the rubric's `user` template is repeated for
-    every sample, inside an outer fence with the sample's label; the rest of it stands once.
+    The part of the rubric's `user` template from the first field to the last is repeated for every sample,
+    inside an outer fence with the sample's label. The rest of the template occurs once.
 
     writer: writes the prompts about one sample.
     """
@@ -79,12 +79,12 @@ class PackWriter:
     def write(self, questions: Sequence[Question], channel: Channel, draw: int) -> PackedPrompt:
         """One prompt. Equal sets of questions give equal prompts, whatever their order.
 
-        questions: two or more, no two alike.
-        draw: another index is another question to caches, and another order of the samples.
+        questions: two or more, all different.
+        draw: caches treat another index as another question; it also changes the order of the samples.
 
-        Order and labels come from a hash keyed with the process's secret. A sample can therefore not
-        know its place or its label, and a stored answer can only be found by the process that asked:
-        the key covers the labels, since elsewhere the same samples have others.
+        Order and labels are derived from a hash keyed with the process's secret, so a sample cannot know its
+        position or its label. The prompt's key covers the labels. So only the process that asked can find a
+        cached answer, because in other processes the same samples have other labels.
         """
         max_output_tokens = count_entries_tokens(self._rubric, channel, len(questions))
         settings = (channel, max_output_tokens, self._writer.temperature, draw)
@@ -122,7 +122,7 @@ class PackWriter:
 
 
 def count_entries_tokens(rubric: Rubric, channel: Channel, samples: int) -> int:
-    """Output tokens to allow: so much for each sample, and the frame once."""
+    """Output tokens to allow: those of a verdict and its entry for each sample, and the frame once."""
     if rubric.max_output_tokens is not None:
         return samples * rubric.max_output_tokens
     return FRAME_TOKENS[channel] + samples * (ENTRY_TOKENS + count_verdict_tokens(rubric))
@@ -141,16 +141,16 @@ def _form(rubric: Rubric, channel: Channel) -> _Form:
 
 
 def _cut(user: str) -> tuple[str, str, str]:
-    """What stands before the first field, from there to the last field, and after it."""
+    """The parts before the first field, from the first to the last field, and after the last field."""
     fields = list(_FIELD.finditer(user))
     start, end = fields[0].start(), fields[-1].end()
     return user[:start], user[start:end], user[end:]
 
 
 def describe_entries(rubric: Rubric, channel: Channel, task: str) -> str:
-    """What `{{answer}}` stands for where an entry is wanted for each; `task` is a packaged text."""
+    """The text that replaces `{{answer}}` when each sample needs an entry; `task` is a packaged text."""
     reasoned = rubric.reasoning == "brief"
-    # A reason stands in its entry, also in text, where a single sample's stands before the object.
+    # A reason is in its entry, also in the text channel, where a single sample's is before the object.
     form = {"text": "schema" if reasoned else "object", "schema": "schema", "tool": "tool"}[channel]
     keys = [LABEL, *answer_schema(rubric)["properties"]]
     entry = "{" + ", ".join(f'"{key}": ...' for key in keys) + "}"
@@ -161,10 +161,10 @@ def describe_entries(rubric: Rubric, channel: Channel, task: str) -> str:
 
 
 def entries_schema(rubric: Rubric) -> Mapping[str, Any]:
-    """A list of verdicts, each with its label, and not an object with a key for each label.
+    """The JSON schema of the answer: a list of verdicts, each with its label.
 
-    Bedrock compiles a schema it has not seen, which can take minutes, and labels are new in each
-    call: this schema is the same for every pack of a rubric, of whatever size.
+    It is not an object with a key for each label, because labels are new in each call, and Bedrock compiles
+    each new schema, which can take minutes. This schema is the same for every pack of a rubric.
     """
     verdict = answer_schema(rubric)
     entry = dict(verdict)
@@ -179,7 +179,10 @@ def entries_schema(rubric: Rubric) -> Mapping[str, Any]:
 
 
 def choose_labels(marks: Sequence[str]) -> tuple[str, ...]:
-    """Four letters of each mark's end, its beginning being the order; more if two would be alike."""
+    """A label for each mark: four letters from the mark's end, or more if two would be equal.
+
+    The end, because the beginning of a mark decides the order.
+    """
     for length in range(4, 17):
         labels = tuple(mark[-length:].translate(_LETTERS) for mark in marks)
         if len(set(labels)) == len(marks):

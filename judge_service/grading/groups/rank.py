@@ -1,4 +1,4 @@
-"""Several responses to one prompt, judged against each other, in both orders."""
+"""Has the judge compare several responses to one prompt, in two opposite orders."""
 
 import asyncio
 from collections import Counter
@@ -35,20 +35,21 @@ from judge_service.values import (
 )
 
 MIN_RESPONSES, MAX_RESPONSES = 2, 16
-"""Of fewer there is nothing to compare; of more, judges lose sight (the usual group is 4 to 16)."""
+"""Bounds of a group: one response cannot be compared, and judges compare more than 16 badly. Usual groups
+have 4 to 16."""
 
 Verdicts = Mapping[bytes, Verdict]
-"""By the digest of the question: equal responses have one."""
+"""Verdicts by the digest of the question; equal responses have the same digest."""
 
 Combine = Callable[[Sequence[Verdicts], bytes, Rubric], Verdict]
-"""From the verdicts of all orders to the one on a response, which its digest names."""
+"""Combines the verdicts of all orders into the one of a response, which is given by its digest."""
 
 
 class RankerStatistics(Struct, frozen=True, kw_only=True):
     """Counts since the ranker was made.
 
-    ranked: groups that were given ranks, of which `alone` were not compared by the judge.
-    reasked: orders asked again after an unusable answer. unusable: orders without a whole verdict.
+    ranked: groups with ranks; `alone` of them were not compared by the judge.
+    reasked: calls repeated after an unusable answer. unusable: orders without a complete verdict.
     """
 
     ranked: int
@@ -58,7 +59,7 @@ class RankerStatistics(Struct, frozen=True, kw_only=True):
 
 
 class _Order(Struct):
-    """What came of one order of the responses."""
+    """The outcome of one order of the responses."""
 
     spent: Spent
     verdicts: Verdicts | None = None
@@ -66,20 +67,23 @@ class _Order(Struct):
 
 
 class Ranker:
-    """Ranks responses to one prompt. `await ranker(request)` fails only over what it is given.
+    """Ranks responses to one prompt. `await ranker(request)` raises only if its samples are not such a group.
 
-    Each order is one judge call in which all responses stand together, in an order and under labels
-    that a keyed hash chose; the second call has the reverse of the first one's order. An order counts
-    if it has one verdict for each response, and a response's scores are the means over the orders
-    that count. Equal responses are one response. A response that says nothing scores 0 and one that
-    is missing has no score; neither is shown to the judge.
+    Each order is one judge call with all responses, whose order and labels are chosen by a keyed hash. The
+    second call has the opposite order, because judges prefer certain positions. An order counts if the answer
+    has a verdict for each response; a response's scores are the means of the orders that count. Equal
+    responses count as one. An empty response scores 0, and a missing one has no score; the judge sees
+    neither.
 
-    grader: lends its judge, its writer and its rules.
-    alone: scores one sample; used where nothing can be compared.
-    compares: whether the judge reads text; one that does not is asked about each alone.
-    max_reasks: tries of one order after an unusable answer.
-    max_chars: more text than this in the prompt and all responses is not judged.
-    combine: makes one verdict of those of all orders, the mean of each criterion by default.
+    For example, the judge scores A 0.9 and B 0.5 in the order A, B, and A 0.7 and B 0.6 in the order B, A.
+    The scores are A 0.8 and B 0.55, so A is first.
+
+    grader: its judge, its prompt writer and its rules are used.
+    alone: scores one sample; used when nothing can be compared.
+    compares: whether the judge reads text; if not, each response is scored alone.
+    max_reasks: repetitions of one order after an unusable answer.
+    max_chars: a group with more text than this in the prompt and all responses is not judged.
+    combine: combines the verdicts of all orders, by default into the mean of each criterion.
     """
 
     def __init__(
@@ -256,9 +260,9 @@ def refuse_bad_group(questions: Sequence[Question]) -> None:
 def read_order(
     prompt: PackedPrompt, completion: Completion, rubric: Rubric
 ) -> list[Verdict] | Unparseable:
-    """A verdict for each label, in the order of `prompt.labels`, or why there is not one for all.
+    """A verdict for each label, in the order of `prompt.labels`, or the reason why one is missing.
 
-    All or none: a response the judge left out was compared with nothing.
+    The result is complete or none: a response that the judge left out was not compared.
     """
     if completion.stop_reason in STOPPED:
         return Unparseable(*STOPPED[completion.stop_reason])
@@ -272,7 +276,7 @@ def read_order(
 
 
 def ranks_of(rewards: Sequence[Reward]) -> tuple[int | None, ...]:
-    """1 for the best; those behind a tie are counted as if there were none (1, 1, 3)."""
+    """The rank of each reward, 1 for the best, `None` without a score. Ranks after a tie skip (1, 1, 3)."""
     scores = [reward.score for reward in rewards if reward.score is not None]
     return tuple(
         None if reward.score is None else 1 + sum(score > reward.score for score in scores)
@@ -281,7 +285,7 @@ def ranks_of(rewards: Sequence[Reward]) -> tuple[int | None, ...]:
 
 
 def _mean(whole: Sequence[Verdicts], owner: bytes, rubric: Rubric) -> Verdict:
-    """Per criterion; gates come after it, as with votes."""
+    """The mean of the orders per criterion. Gates are applied after it, as with votes."""
     names = [criterion.name for criterion in rubric.criteria]
     means = {name: fmean(verdicts[owner].scores[name] for verdicts in whole) for name in names}
     return Verdict(means, {})

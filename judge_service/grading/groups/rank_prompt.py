@@ -1,4 +1,4 @@
-"""From several responses to one prompt to what a judge sees who compares them with each other."""
+"""Writes the prompt with which a judge compares several responses to one task."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,7 +24,7 @@ RESPONSE = "{{response}}"
 
 
 class _Form(Struct, frozen=True):
-    """Everything of the prompt that is the same for every group."""
+    """The parts of a prompt that are the same for every group."""
 
     system: Message
     before: Template
@@ -35,10 +35,10 @@ class _Form(Struct, frozen=True):
 
 
 class RankWriter:
-    """Writes prompts in which responses are judged against each other.
+    """Writes prompts in which responses are compared with each other.
 
-    Of the rubric's `user` template the response is repeated, each in a fence inside an outer fence
-    with its label; all the rest stands once.
+    The response of the rubric's `user` template is repeated, each in a fence inside an outer fence with its
+    label. The rest of the template occurs once.
 
     writer: writes the prompts about one sample.
     """
@@ -63,13 +63,13 @@ class RankWriter:
     ) -> PackedPrompt:
         """One prompt. Equal sets of questions give equal prompts, whatever their order.
 
-        questions: two or more with one task and one reference, no two alike.
-        reverse: the same responses in the opposite order, under other labels.
-        attempt: from 1 on with the sentence that an earlier answer did not have the asked form.
-        room: how many times the usual tokens the answer may have, for one that was cut off.
+        questions: two or more with the same task and reference, all different.
+        reverse: the same responses in the opposite order, with other labels.
+        attempt: from 1 on, the prompt says that an earlier answer did not have the requested form.
+        room: factor of the usual output tokens, after a truncated answer.
 
-        Order and labels come from hashes keyed with the process's secret, so neither place nor label
-        says anything of who sent what, and no response can know its own.
+        Order and labels are derived from hashes keyed with the process's secret. So neither says anything
+        about the source of a response, and no response can know its own label.
         """
         max_output_tokens = room * count_entries_tokens(self._rubric, channel, len(questions))
         settings = (channel, max_output_tokens, self._writer.temperature, attempt, reverse)
@@ -93,7 +93,7 @@ class RankWriter:
         )
 
     def _order(self, base: bytes, digests: Sequence[bytes], *, reverse: bool) -> list[int]:
-        """Places of the questions in the prompt; the same at every attempt, so that both are opposite."""
+        """Order of the questions in the prompt; equal for all attempts, so that both orders stay opposite."""
         marks = [self._writer.nonce(base + digest, ()) for digest in digests]
         return sorted(range(len(marks)), key=marks.__getitem__, reverse=reverse)
 

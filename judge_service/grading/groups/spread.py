@@ -1,4 +1,4 @@
-"""How far the rewards of a group lie apart: of equal ones a group-relative trainer learns nothing."""
+"""Measures the spread of a group's rewards: a group-relative trainer learns nothing from equal ones."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,23 +7,26 @@ from msgspec import Struct
 from judge_service.values import Reward, Sample
 
 ROUNDING = 1e-9
-"""Rewards no further apart are equal."""
+"""Rewards that differ by at most this are equal."""
 
 
 class Spread(Struct, frozen=True):
-    """Scored samples of one group, and the difference of the best and the worst of them."""
+    """Number of scored samples of one group, and the difference of the best and the worst score."""
 
     size: int
     spread: float
 
     @property
     def is_flat(self) -> bool:
-        """Whether all were rewarded alike."""
+        """Whether all rewards are equal."""
         return self.spread <= ROUNDING
 
 
 def spreads(samples: Sequence[Sample], rewards: Sequence[Reward]) -> Iterator[Spread]:
-    """Of each group in a batch with two scored samples or more; without a group key there is no group."""
+    """The spread of each group of a batch that has at least two scored samples.
+
+    Samples without a group key belong to no group.
+    """
     groups: dict[str, list[float]] = {}
     for sample, reward in zip(samples, rewards, strict=True):
         if sample.group_key and reward.score is not None:

@@ -1,4 +1,4 @@
-"""Several opinions on one sample, and one reward of them."""
+"""Combines several opinions of the judge on one sample into one reward."""
 
 import asyncio
 from collections import Counter
@@ -22,7 +22,7 @@ REDUCERS: dict[Reduce, Callable[[Sequence[float]], float]] = {"median": median, 
 
 
 class Opinionated(Protocol):
-    """A grader that can be asked for another opinion: `Grader` and `Pack` are."""
+    """A grader that can give several opinions on a sample, such as `Grader` and `Pack`."""
 
     async def __call__(
         self, request: Request[Sample], /, *, draw: int = 0, draws: int = 1
@@ -32,10 +32,10 @@ class Opinionated(Protocol):
 class VoteStatistics(Struct, frozen=True, kw_only=True):
     """Counts since the vote was made.
 
-    voted: samples that got a reward. drawn: opinions asked for. saved: opinions not asked for,
-    because they could not have changed the outcome. unscored: opinions without a score.
-    mean_spread: standard deviation of the opinions on a sample, mean over the samples with two or
-    more of them; 0 while there are none. Far above 0 the judge is noisy, at 0 voting buys nothing.
+    voted: samples that got a reward. drawn: opinions requested. saved: opinions not requested, because
+    they could not have changed the outcome. unscored: opinions without a score.
+    mean_spread: standard deviation of the opinions on a sample, mean over the samples with two or more
+    opinions; 0 without such samples. A large value means a noisy judge; at 0 votes have no effect.
     """
 
     voted: int
@@ -46,20 +46,24 @@ class VoteStatistics(Struct, frozen=True, kw_only=True):
 
 
 class Vote:
-    """Asks for `draws` opinions and takes the median or the mean of each criterion.
+    """A grader that asks for `draws` opinions and uses the median or the mean of each criterion.
 
-    An opinion without a score is left out as long as a majority of `draws` has one; else the sample
-    has none, for the reason that was most frequent. The weighted mean and the gates of the rubric
-    come after the vote, on the criteria's combined scores. Usage and cost are those of all opinions.
+    An opinion without a score is ignored if a majority of `draws` has a score; otherwise the sample has none,
+    with the most frequent reason. The rubric's weighted mean and gates are applied after the vote, to the
+    criteria's combined scores. Usage and cost are those of all opinions.
 
-    It stops early when what is left cannot change the outcome: because no majority can have a score
-    any more, or with `median` because it stays where it is wherever the others fall. A majority is
-    therefore asked first, at once, and the rest, at once, only if needed. A mean can always be moved,
-    so with `mean` all are asked at once.
+    The vote first requests a majority of the opinions, all at the same time. It requests the others, all at
+    the same time, only if they can change the outcome. They cannot if no majority can have a score any more,
+    or if the median is the same for any further opinions. With `mean` every opinion has an effect, so
+    all are requested at the same time.
 
-    grader: gives an opinion; in `Prompt.draw` each is another question to caches.
-    draws: how many opinions, 2 or more; an odd number has a median that a judge really gave.
-    temperature: what the grader asks with; checked, since at 0 the opinions would be alike.
+    For example, with five draws and the median, three opinions come first. If they are 0.8, 0.8 and 0.8,
+    the median of five is 0.8 whatever the others are, so two calls are saved. If they are 0.6, 0.8 and 0.8,
+    two more opinions of 0 would make it 0.6, so they are requested.
+
+    grader: gives an opinion; each has its own `Prompt.draw`, so caches treat it as another question.
+    draws: number of opinions, 2 or more; with an odd number the median is a score that the judge gave.
+    temperature: the grader's temperature, which must not be 0, because then all opinions would be equal.
 
     Raises SettingsError if the temperature is 0.
     """
@@ -75,7 +79,7 @@ class Vote:
     ) -> None:
         if temperature == 0:
             raise SettingsError(
-                f"`vote.draws` is {draws} but `temperature` is 0, where all opinions are alike; set"
+                f"`vote.draws` is {draws} but `temperature` is 0, so all opinions are equal; set"
                 " `temperature` above 0 (1.0 is usual), or to `-` for a model that refuses it"
             )
         self._grader = grader
@@ -117,9 +121,9 @@ class Vote:
         return await self._grader(request, draw=number, draws=self._draws)
 
     def _is_settled(self, opinions: Sequence[Reward]) -> bool:
-        """Whether the opinions that are left cannot change the outcome.
+        """Whether the remaining opinions cannot change the outcome.
 
-        A median is pulled furthest when all of them fall on one end of the scale.
+        A median changes most if all of them are at one end of the scale.
         """
         scored = _scored(opinions)
         left = self._draws - len(opinions)
@@ -178,14 +182,14 @@ def _columns(scored: Sequence[Reward]) -> list[list[float]]:
 
 
 def _most_frequent(opinions: Sequence[Reward]) -> Reward:
-    """The first opinion with the most frequent reason; of equally frequent ones the first."""
+    """The first opinion with the most frequent reason; of equally frequent reasons the first."""
     reasons = Counter(opinion.reason for opinion in opinions if opinion.reason is not None)
     reason, _ = reasons.most_common(1)[0]
     return next(opinion for opinion in opinions if opinion.reason == reason)
 
 
 def _totalled(reward: Reward, opinions: Sequence[Reward]) -> Reward:
-    """The reward with what all opinions together cost."""
+    """The reward with the cost of all opinions."""
     costs = [opinion.cost_usd for opinion in opinions]
     models = dict.fromkeys(opinion.model for opinion in opinions if opinion.model)
     return replace(

@@ -1,1 +1,1 @@
-"""What watches over grading: guards on samples, canaries and monitors of rewards. Changes no reward."""
+"""Monitoring of grading: guards on samples, canaries, and monitors of rewards."""

@@ -1,4 +1,4 @@
-"""Samples whose score is known, mixed into batches to see whether the judge still scores them so."""
+"""Canaries: samples with a known score, sent with batches to measure whether the judge has changed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +15,8 @@ MAX_CANARIES = 1_000
 
 FIRST_DRAW = 1_000
 DRAW_STEP = 1_000_000
-"""Draws of canaries are new in each round, so that no cache answers for the judge, and no sample has them:
-votes have fewer, and the tries after an unusable answer are this far apart."""
+"""Difference of the draw indices of two rounds of canaries, and of repeated calls in a round. Each round has
+new draws, so that the judge answers and not a cache. It is larger than the draw of any sample."""
 
 
 class Canary(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -39,7 +39,7 @@ class Canary(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class CanariesStatistics(Struct, frozen=True):
-    """batches: seen. sent: canaries mixed in. judged: those that were scored; the others had no time."""
+    """batches: counted. sent: canaries sent with them. judged: those with a score; the others had no time."""
 
     batches: int
     sent: int
@@ -47,9 +47,10 @@ class CanariesStatistics(Struct, frozen=True):
 
 
 class Canaries:
-    """Says which canaries go with a batch. All of a file are sent in turn.
+    """Chooses the canaries to send with each batch, in turn from all of a file.
 
-    every_batches, per_batch: `per_batch` canaries go with one batch of so many; that bounds their cost.
+    every_batches, per_batch: one of `every_batches` batches carries `per_batch` canaries; this bounds
+        their cost.
     """
 
     def __init__(self, canaries: Sequence[Canary], *, every_batches: int, per_batch: int) -> None:
@@ -66,11 +67,11 @@ class Canaries:
 
     @property
     def draw(self) -> int:
-        """Of the canaries that were sent last."""
+        """The draw index of the canaries that were sent last."""
         return FIRST_DRAW + self._sent
 
     def due(self) -> tuple[Canary, ...]:
-        """Counts a batch; the canaries that go with it, mostly none."""
+        """Counts a batch, and returns its canaries, usually none."""
         self._batches += 1
         if not self._canaries or self._batches % self._every_batches:
             return ()

@@ -1,4 +1,4 @@
-"""Guards, canaries and monitors together, as the service sees them."""
+"""Combines guards, canaries and monitors into one object for the service."""
 
 from msgspec import Struct
 
@@ -10,7 +10,7 @@ from judge_service.values import Reward, Sample
 
 
 class JudgeMonitorStatistics(Struct, frozen=True, kw_only=True):
-    """Of its parts."""
+    """Statistics of the guards, canaries and monitors."""
 
     guards: GuardsStatistics
     canaries: CanariesStatistics
@@ -18,9 +18,9 @@ class JudgeMonitorStatistics(Struct, frozen=True, kw_only=True):
 
 
 class JudgeMonitor:
-    """Tells what it sees of samples and rewards; changes nothing.
+    """Reports findings about samples and rewards as events; it changes no reward.
 
-    is_monitoring: whether rewards are looked at, besides canaries and what guards find.
+    is_monitoring: whether rewards are monitored, besides canaries and the findings of guards.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class JudgeMonitor:
         )
 
     def note(self, sample: Sample, reward: Reward) -> None:
-        """A sample has its reward."""
+        """Notes the reward of a sample."""
         if not self._is_monitoring:
             return
         chars = len(sample.response or "")
@@ -57,7 +57,7 @@ class JudgeMonitor:
             self._sink(changed)
 
     def note_canary(self, canary: Canary, rewards: list[Reward]) -> None:
-        """A canary was judged, in as many calls as the rubric makes."""
+        """Notes the rewards of a canary, one for each judge call of the rubric."""
         score = mean_of([part for reward in rewards for part in reward.parts], "judge")
         unscored = any(reward.score is None for reward in rewards)
         usage = sum((reward.usage for reward in rewards[1:]), rewards[0].usage)
@@ -65,7 +65,7 @@ class JudgeMonitor:
             CanaryGraded(score=None if unscored else score, expected=canary.expected, usage=usage)
         )
         if unscored or score is None:
-            return  # a failure to judge is no drift, and is counted where it happened
+            return  # a failed judge call is not drift, and is counted elsewhere
         self.canaries.judged += 1
         for changed in self._monitors.note_canary(score=score, expected=canary.expected):
             self._sink(changed)

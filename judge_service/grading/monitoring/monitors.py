@@ -1,7 +1,7 @@
-"""What tells that a reward is being gamed, or that its judge has changed: rolling sums, and alarms on them.
+"""Monitors that detect reward hacking and changes of the judge, from rolling sums with alarms.
 
-Pure and bounded: each monitor keeps so many numbers and no text. They tell, and never change a score: a
-monitor that is part of the reward is the next thing to be gamed.
+They are pure, and each keeps a bounded number of numbers and no text. They report and never change a score:
+a policy would learn to game a monitor that is a part of the reward.
 """
 
 from collections import OrderedDict, deque
@@ -16,11 +16,15 @@ from judge_service.values import Part, Reward
 DRIFT, GENEROUS, LONGER = ALARMS
 
 BACK = 0.8
-"""An alarm is taken back below this share of its limit, so that it does not flutter."""
+"""A raised alarm is cleared below this share of its limit (hysteresis, so that it does not flap)."""
 
 
 class Alarm:
-    """On above `limit`, off again below `BACK` of it."""
+    """An alarm: raised above `limit`, cleared at or below `BACK` times `limit`.
+
+    For example, with a limit of 0.3 the values 0.31, 0.28, 0.24 and 0.28 raise it, keep it, clear it and keep
+    it cleared.
+    """
 
     def __init__(self, name: str, limit: float) -> None:
         self.name = name
@@ -33,7 +37,7 @@ class Alarm:
         )
 
     def see(self, value: float) -> AlarmChanged | None:
-        """What changed, if anything did."""
+        """Takes a new value. Returns the event if the alarm was raised or cleared, else `None`."""
         bound = self.limit * BACK if self.is_raised else self.limit
         if (value > bound) == self.is_raised:
             return None
@@ -44,11 +48,11 @@ class Alarm:
 
 
 class Drift:
-    """How far the judge is from the known scores of the last canaries: the mean distance, [0, 1]."""
+    """The mean distance of the judge's scores from the known scores of the last canaries, [0, 1]."""
 
     KEPT = 40
     MIN = 8
-    """Fewer say nothing: one canary that is off by 1 would be the alarm."""
+    """Fewest canaries for a value: with fewer, one wrong canary could raise the alarm."""
 
     def __init__(self) -> None:
         self._errors: deque[float] = deque(maxlen=self.KEPT)
@@ -63,15 +67,15 @@ class Drift:
 
 
 class Disagreement:
-    """By how much judged criteria score above verified ones, of all samples and of each group.
+    """The mean difference of judged and verified criteria, of all samples and of each group.
 
-    The mean over the last `KEPT` samples, in [-1, 1]; above 0 the judge likes what programs refuse.
+    Over the last `KEPT` samples, in [-1, 1]; above 0 the judge scores higher than the verifiers.
     """
 
     KEPT = 512
     MIN = 64
     LIMIT = 0.3
-    """Judges pass about this much more wrong answers when a policy has learned to please them."""
+    """About the increase of wrong answers that a judge accepts when a policy has learned to game it."""
 
     GROUPS = 1024
     APART = 0.5
@@ -97,12 +101,12 @@ class Disagreement:
 
     @property
     def groups(self) -> int:
-        """Groups that are remembered: the last `GROUPS` that had a sample."""
+        """Number of groups in memory: at most the last `GROUPS` that had a sample."""
         return len(self._groups)
 
     @property
     def groups_apart(self) -> int:
-        """Those in which judge and verifiers are `APART` in the mean, either way."""
+        """Number of groups in which judge and verifiers differ by more than `APART` in the mean."""
         return sum(
             count >= self.MIN_OF_GROUP and abs(total / count) > self.APART
             for count, total in self._groups.values()
@@ -116,10 +120,13 @@ class Disagreement:
 
 
 class LengthTrend:
-    """By which share responses grew while their rewards rose with them; 0 when they did not.
+    """The relative growth of responses whose rewards grow with their length; 0 if they do not.
 
-    Of blocks of `BLOCK` samples the mean reward and the mean length; over the last `BLOCKS` blocks a line
-    through each. Both must rise, and together (correlation at least `TOGETHER`).
+    It computes the mean reward and the mean length of each block of `BLOCK` samples, and a straight line
+    through each over the last `BLOCKS` blocks. Both must rise, with a correlation of at least `TOGETHER`.
+
+    For example, the mean length rises along its line from 400 to 520 characters, the mean reward from 0.5 to
+    0.6, and both are correlated by 0.9. The trend is 120 / 400 = 0.3.
     """
 
     BLOCK = 64
@@ -135,7 +142,7 @@ class LengthTrend:
         self._reward = self._chars = 0.0
 
     def note(self, *, score: float, chars: int) -> float | None:
-        """The trend when a block is full, else `None`."""
+        """Takes a sample. Returns the trend when a block is full, else `None`."""
         self._count += 1
         self._reward += score
         self._chars += chars
@@ -158,12 +165,12 @@ class LengthTrend:
 
 
 def _mean(values: Collection[float]) -> float:
-    """`statistics.fmean`, whose module a cold start would pay for."""
+    """The mean; without `statistics.fmean`, whose import would slow a cold start."""
     return fsum(values) / len(values)
 
 
 def rise(values: Sequence[float]) -> float:
-    """By how much the straight line through equally spaced values rises from the first to the last."""
+    """The rise of the regression line through equally spaced values, from the first to the last."""
     middle = (len(values) - 1) / 2
     slope = sum((at - middle) * value for at, value in enumerate(values)) / sum(
         (at - middle) ** 2 for at in range(len(values))
@@ -172,7 +179,7 @@ def rise(values: Sequence[float]) -> float:
 
 
 def correlation(one: Sequence[float], other: Sequence[float]) -> float:
-    """Pearson's, in [-1, 1]; 0 where either does not vary."""
+    """Pearson's correlation, in [-1, 1]; 0 if one of the series is constant."""
     mean_one, mean_other = _mean(one), _mean(other)
     shared = sum((a - mean_one) * (b - mean_other) for a, b in zip(one, other, strict=True))
     square_one = sum((a - mean_one) ** 2 for a in one)
@@ -182,11 +189,11 @@ def correlation(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def mean_of(parts: Iterable[Part], kind: str) -> float | None:
-    """The weighted mean of the criteria that a judge, or that programs, scored; `None` without any."""
+    """The weighted mean of the criteria of one kind (`judge`, `verify`); `None` without any."""
     rows = [
         (one.score, one.weight)
         for one in parts
-        if one.kind == kind and one.score is not None and one.weight > 0  # a custom grader's: 0
+        if one.kind == kind and one.score is not None and one.weight > 0  # custom graders' have 0
     ]
     if not rows:
         return None
@@ -194,7 +201,7 @@ def mean_of(parts: Iterable[Part], kind: str) -> float | None:
 
 
 class MonitorsStatistics(Struct, frozen=True, kw_only=True):
-    """values: of each alarm, what it looks at now. raised: the alarms that are on.
+    """values: the present value of each alarm. raised: the raised alarms.
 
     groups: prompts whose judge and verifiers are compared; groups_apart: those where they disagree.
     """
@@ -206,9 +213,9 @@ class MonitorsStatistics(Struct, frozen=True, kw_only=True):
 
 
 class Monitors:
-    """All of them. Each `note` gives what alarms changed.
+    """All monitors. Each `note` method returns the changed alarms.
 
-    max_error: of the judge on canaries, see `canaries.max_error`.
+    max_error: limit of the judge's error on canaries, see `canaries.max_error`.
     """
 
     def __init__(self, *, max_error: float) -> None:
@@ -237,10 +244,10 @@ class Monitors:
         )
 
     def note_reward(self, reward: Reward, *, group_key: str, chars: int) -> Iterator[AlarmChanged]:
-        """A sample has its reward. chars: the length of its response."""
+        """Notes the reward of a sample. chars: length of its response."""
         if reward.score is None:
             return
-        verified = mean_of(reward.parts, "verify")  # first, because few rubrics have both kinds
+        verified = mean_of(reward.parts, "verify")  # first, because few rubrics have verifiers
         judged = None if verified is None else mean_of(reward.parts, "judge")
         if judged is not None and verified is not None:
             yield from self._see(GENEROUS, self._disagreement.note(group_key, judged - verified))
@@ -249,7 +256,7 @@ class Monitors:
             yield from self._see(LONGER, trend)
 
     def note_canary(self, *, score: float, expected: float) -> Iterator[AlarmChanged]:
-        """The judge was asked about a sample whose score is known."""
+        """Notes the judge's score of a canary."""
         yield from self._see(DRIFT, self._drift.note(score=score, expected=expected))
 
     def _see(self, name: str, value: float) -> Iterator[AlarmChanged]:

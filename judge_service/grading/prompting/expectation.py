@@ -1,15 +1,15 @@
-"""The expected level instead of the written one, where the judge said how sure it was (as in G-Eval).
+"""Replaces the written level by the expected level, from the judge's token probabilities (as in G-Eval).
 
-A judge that writes 4 with probability 0.6 and 5 with 0.4 means 4.4. The mean is taken over the
-criterion's levels only and divided by their share; the rest is told as `Verdict.off_menu`.
+For example, a judge that writes 4 with probability 0.6 and would have written 5 with 0.4 scores
+0.6 x 4 + 0.4 x 5 = 4.4. The mean is over the criterion's levels only, divided by their total probability;
+the remaining probability is reported as `Verdict.off_menu`.
 
-It refines a verdict and never makes one: `parse` has found the final verdict in the grammar and on
-the menu before anything here is read, and only the token that wrote that very number counts. The
-written level stands where the probabilities cannot be trusted to be those of the levels:
+This only refines a verdict: `parse` has already found a valid final verdict, and only the token that
+wrote its number counts. The written level is kept if the probabilities may not be those of the levels:
 
-    levels that are not whole numbers from 0, or no levels at all: "3" may begin "3.5"
-    a number written in several tokens, or in one token with something else
-    a level that begins another one ("1" and "10") of which only the shorter was seen
+    the criterion has no levels, or levels that are not whole numbers from 0: "3" may begin "3.5"
+    the number is written in several tokens, or in one token with other text
+    a level begins another one ("1" and "10"), and only the shorter was seen
 """
 
 import re
@@ -25,14 +25,14 @@ _LONE = re.compile(rf"\s*{_LEVEL}\s*", re.ASCII)
 
 
 class Expectation(Struct, frozen=True):
-    """The expected level in the criterion's own scale, and the probability of no level at all."""
+    """The expected level on the criterion's scale, and the probability of anything but a level."""
 
     level: float
     off_menu: float
 
 
 def weigh(verdict: Verdict, completion: Completion, criteria: Sequence[Criterion]) -> Verdict:
-    """The verdict with expectations where they can be had. Never raises."""
+    """The verdict with expected levels where they can be computed. Never raises."""
     if not completion.choices or completion.data is not None:
         return verdict
     scores, off_menu = dict(verdict.scores), {}
@@ -40,7 +40,7 @@ def weigh(verdict: Verdict, completion: Completion, criteria: Sequence[Criterion
         expected = _expect(criterion, completion)
         if expected is not None and criterion.name in scores:
             span = criterion.maximum - criterion.minimum
-            # Rounding must not lift a mean of equal levels above them.
+            # Rounding must not make a mean of equal levels exceed them.
             scores[criterion.name] = min((expected.level - criterion.minimum) / span, 1.0)
             off_menu[criterion.name] = expected.off_menu
     return Verdict(scores, verdict.unscorable, off_menu, verdict.explanation)
@@ -56,17 +56,17 @@ def _expect(criterion: Criterion, completion: Completion) -> Expectation | None:
 
 
 def _menu(criterion: Criterion) -> Mapping[str, float]:
-    """The levels as a judge writes them; none unless each can be one token of digits."""
+    """The levels by the text that a judge writes for them; empty unless each can be one token of digits."""
     if not all(level.is_integer() and level >= 0 for level in criterion.levels):
         return {}
     return {str(int(level)): level for level in criterion.levels}
 
 
 def _written(name: str, text: str) -> tuple[int, str] | None:
-    """Where the final verdict's number begins and how it reads; `None` if it is no whole number.
+    """Position and text of the final verdict's number; `None` if it is not a whole number.
 
-    An answer's object is flat and ends it, so it begins at the last brace, or before it where that
-    brace stands in the reason. Inside a JSON string the quotes around a name would be escaped.
+    The answer ends with a flat object, so the object begins at the last brace, or before it if that brace
+    is in the reason. A name inside a JSON string cannot match, because its quotes would be escaped.
     """
     found = _LONE.fullmatch(text)
     if found is None:
@@ -76,7 +76,7 @@ def _written(name: str, text: str) -> tuple[int, str] | None:
 
 
 def _choice_at(choices: Sequence[TokenChoice], start: int, number: str) -> TokenChoice | None:
-    """The token that is this number and nothing else but white space."""
+    """The token that consists of this number, white space aside."""
     for choice in choices:
         indent = len(choice.text) - len(choice.text.lstrip(SPACE))
         if choice.start + indent == start and choice.text.strip(SPACE) == number:

@@ -1,18 +1,18 @@
-"""The fence around untrusted text: a pair of marks with a nonce that the text cannot contain.
+"""The fence around untrusted text: a pair of tags with a nonce that the text does not contain.
 
-The nonce is a keyed hash of the question. Without the process's secret nobody can tell it beforehand,
-so a candidate cannot close its own fence; with it, equal questions give equal prompts.
+The nonce is a keyed hash of the question. It cannot be predicted without the process's secret, so a
+candidate cannot close its own fence. Because it is a hash, equal questions give equal prompts.
 """
 
 from collections.abc import Sequence
 from hashlib import blake2b
 
 MIN_SECRET_BYTES = 16
-"""A shorter secret could be guessed."""
+"""Shortest secret; a shorter one could be guessed."""
 
 
 def keyed_hash(secret: bytes) -> blake2b:
-    """The hash that nonces come from, before it has read anything.
+    """The keyed hash function that makes nonces, without input yet.
 
     secret: 16 to 64 random bytes, one set per process.
 
@@ -27,7 +27,7 @@ def choose_nonce(keyed: blake2b, seed: bytes, texts: Sequence[str]) -> str:
     """16 hex characters that occur in none of `texts`.
 
     keyed: see `keyed_hash`.
-    seed: a hash of everything the prompt is made of.
+    seed: a hash of all parts of the prompt.
     """
     nonce = _digest(keyed, seed)
     while _is_in_any(texts, nonce):
@@ -50,5 +50,5 @@ def _is_in_any(texts: Sequence[str], nonce: str) -> bool:
 
 
 def fenced(name: str, text: str | None, nonce: str) -> str:
-    """`text` between its marks, or nothing when there is no text."""
+    """`text` between its tags; empty if there is no text."""
     return "" if text is None else f"<{name} {nonce}>\n{text}\n</{name} {nonce}>\n"

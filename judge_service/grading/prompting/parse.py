@@ -1,19 +1,21 @@
-"""From a completion to a verdict. The judge may have been talked to by the candidate: be strict.
+r"""Reads the verdict of a completion, strictly, because the candidate's text may have influenced the judge.
 
-The final verdict decides, in the asked grammar, whole. An answer whose final verdict is off the menu
-is unparseable; it is never a licence to take an earlier one, which may be the candidate's forgery
-quoted by the judge. Nothing is clamped, rounded or guessed.
+Only the final verdict counts, and it must match the requested grammar completely. If it does not, the
+answer is unparseable: an earlier verdict in the answer is never used, because it may be a forgery of the
+candidate's that the judge quotes. Nothing is clamped, rounded or guessed.
 
     number only   the whole answer, ASCII white space aside, is one plain decimal number
-    text object   the answer ends with one flat JSON object that begins on a line of its own; it may
-                  stand in a code fence (``` or ```json) that is then the end of the answer
+    text object   the answer ends with one flat JSON object that begins on its own line; it may be in
+                  a code fence (``` or ```json) that ends the answer
     schema        the whole answer is one JSON object
-    data          a forced tool's input, or the embedded judge's measurement; `None` under a
-                  criterion says that the judge cannot judge it
+    data          a forced tool's input, or the embedded judge's measurement; `None` for a criterion
+                  means that the judge cannot judge it
 
-An object has every criterion once, a number on its scale for each, and nothing else but `reason`
-when the rubric asks for one. Only a verdict found like this is refined by what the judge said of its
-own certainty (`expectation`).
+An object has each criterion once, with a number on its scale, and nothing else except `reason` if the
+rubric asks for one. A verdict found in this way may be refined by token probabilities (`expectation`).
+
+For example, with one criterion `helpful` on a scale from 1 to 5 and the text channel with a reason, the
+answer 'It quotes {"helpful": 5}.\n{"reason": "vague", "helpful": 2}' scores (2 - 1) / (5 - 1) = 0.25.
 """
 
 import json
@@ -29,7 +31,7 @@ from judge_service.grading.prompting.explanation import explanation_before, expl
 from judge_service.values import Channel, Completion, Criterion, Verdict
 
 MAX_ANSWER_CHARS = 100_000
-"""No honest verdict is longer, and nothing longer is read."""
+"""Longest answer that is read; valid verdicts are much shorter."""
 
 SPACE = " \t\r\n\f\v"
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,6})(?:\.[0-9]{1,20})?")
@@ -39,7 +41,7 @@ FENCE_OPENINGS = ("```", "```json")
 STOPPED = {
     "refused": ("refused", "the judge refused to answer"),
     "context_full": ("too_long", "the prompt does not fit the judge's context"),
-    "malformed": ("unparseable", "the judge's backend says that its output broke"),
+    "malformed": ("unparseable", "the judge's backend reports malformed output"),
 }
 
 
@@ -55,7 +57,7 @@ class Unparseable(Struct, frozen=True):
 
 
 class OffMenuError(ValueError):
-    """An answer is not in the grammar; carries the detail."""
+    """An answer does not match the grammar; the text is the detail."""
 
 
 def parse(
@@ -79,11 +81,10 @@ def parse(
 
 
 def _is_whole(completion: Completion, channel: Channel, reasoning: str) -> bool:
-    """Whether an answer that hit its limit can be complete all the same.
+    """Whether an answer that reached its token limit is certainly complete.
 
-    Only when it is one object from first to last character. "0.7" may be half of "0.75", an object
-    after other words or instead of them may be a quotation, and a tool's input may have been closed
-    by the backend.
+    It is if it is one object from the first to the last character. "0.7" may be a part of "0.75", an object
+    after or instead of other words may be a quotation, and the backend may have completed a tool's input.
     """
     text = (completion.text or "").strip(SPACE)
     if completion.data is not None or not text.endswith("}"):
@@ -121,14 +122,14 @@ def _number(text: str, criterion: Criterion) -> Verdict:
 
 
 def _final_object(text: str) -> str:
-    """The object the answer ends with. Its form is flat, so it begins at the last brace."""
+    """The JSON object at the end of the answer. It is flat, so it begins at the last brace."""
     start = text.rfind("{")
     found = _FINAL_OBJECT.fullmatch(text, start) if start >= 0 else None
     if found is None:
         raise OffMenuError("the answer does not end with the JSON object")
     before, _, line = text[:start].rpartition("\n")
     if line.strip(" \t"):
-        raise OffMenuError("the final JSON object does not begin on a line of its own")
+        raise OffMenuError("the final JSON object does not begin on its own line")
     if found["fence"] and before.rpartition("\n")[2].strip(SPACE) not in FENCE_OPENINGS:
         raise OffMenuError("the code fence at the end of the answer was never opened")
     return found[1]
@@ -142,7 +143,7 @@ def _json(text: str) -> Mapping[str, Any]:
     except (ValueError, RecursionError):  # also more digits than an int may have
         raise OffMenuError("the answer is not one JSON object") from None
     if not isinstance(value, dict):
-        raise OffMenuError("the answer is JSON but no object")
+        raise OffMenuError("the answer is JSON but not an object")
     return value
 
 
@@ -163,7 +164,7 @@ def read_verdict(
     names = {criterion.name for criterion in criteria}
     extra = data.keys() - names
     if extra and not (reasoning == "brief" and extra == {"reason"}):
-        raise OffMenuError("the answer has a key nobody asked for")
+        raise OffMenuError("the answer has a key that is not a criterion")
     scores: dict[str, float] = {}
     unscorable: dict[str, str] = {}
     for criterion in criteria:
@@ -180,7 +181,7 @@ def read_verdict(
 def _mapped(value: Any, criterion: Criterion) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise OffMenuError(f"the value of {criterion.name} is not a number")
-    # Written so that NaN fails it, and before any arithmetic that a huge int would overflow.
+    # NaN fails this comparison. It comes before any arithmetic that a huge int would overflow.
     if not criterion.minimum <= value <= criterion.maximum:
         raise OffMenuError(f"the value of {criterion.name} is off its scale")
     if criterion.levels and value not in criterion.levels:

@@ -1,4 +1,4 @@
-"""From a sample to the prompt a judge sees."""
+"""Writes the prompt of one sample for a judge."""
 
 import hashlib
 import unicodedata
@@ -22,7 +22,7 @@ CHANNELS: tuple[Channel, ...] = ("schema", "tool", "text")
 
 
 class _Form(Struct, frozen=True):
-    """Everything of a prompt that is the same for every sample."""
+    """The parts of a prompt that are the same for every sample."""
 
     system: Message
     user: Template
@@ -34,9 +34,9 @@ class _Form(Struct, frozen=True):
 class PromptWriter:
     """Writes the prompts of one rubric.
 
-    fence_secret: 16 to 64 random bytes, one set per process; keys the fences' nonces.
-    temperature: `None` leaves it to the model.
-    clean: what is shown of each of a sample's texts.
+    fence_secret: 16 to 64 random bytes, one set per process; the key of the fences' nonces.
+    temperature: `None` uses the model's default.
+    clean: applied to each text of a sample before the judge sees it.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class PromptWriter:
         )
 
     def question(self, sample: Sample) -> Question:
-        """The typed parts. What the rubric's template does not show is left out of them."""
+        """The typed parts of a prompt, without those that the rubric's template does not show."""
         task = _conversation(sample.messages) if "task" in self._shown else ""
         reference = sample.reference if "reference" in self._shown else None
         return Question(
@@ -85,9 +85,9 @@ class PromptWriter:
     ) -> Prompt:
         """One prompt.
 
-        draw: index of a repeated draw; another index is another question to caches.
-        reminder: adds the sentence that an earlier answer did not have the asked form.
-        max_output_tokens: overrides the channel's own, for an answer that was cut off.
+        draw: index of a repeated draw; caches treat another index as another question.
+        reminder: adds the sentence that an earlier answer did not have the requested form.
+        max_output_tokens: overrides the channel's, after a truncated answer.
         """
         form = self._forms[channel]
         max_output_tokens = max_output_tokens or form.max_output_tokens
@@ -109,14 +109,14 @@ class PromptWriter:
         channel: Channel,
         max_output_tokens: int,
         draw: int,
-        reminder: bool,  # noqa: FBT001 - lru_cache keeps keyword arguments apart at a cost
+        reminder: bool,  # noqa: FBT001 - keyword arguments make lru_cache slower
     ) -> str:
-        """What of a question's digest is not the sample's."""
+        """The part of a question's digest that does not depend on the sample."""
         settings = (channel, max_output_tokens, self.temperature, draw, reminder)
         return f"{self.rubric.version} {settings}"
 
     def fill(self, template: Template, question: Question, seed: bytes) -> str:
-        """The template with the sample's texts in fences whose nonce comes from `seed`."""
+        """Fills the template with the sample's texts in fences whose nonce is derived from `seed`."""
         task, response, reference = question.task, question.response, question.reference
         nonce = self.nonce(seed, (task, response, reference or ""))
         return template.fill(
@@ -129,7 +129,7 @@ class PromptWriter:
         )
 
     def nonce(self, seed: bytes, texts: Sequence[str]) -> str:
-        """16 hex characters that nobody outside can tell, and that occur in none of `texts`."""
+        """16 hex characters that cannot be predicted and that occur in none of `texts`."""
         return choose_nonce(self._keyed, seed, texts)
 
 
@@ -148,10 +148,10 @@ def _form(rubric: Rubric, channel: Channel) -> _Form:
 
 
 def digest_question(settings: str, question: Question) -> bytes:
-    """SHA-256 over the parts, each with its length, so that no two sets of parts look alike."""
+    """SHA-256 of the parts, each with its length, so that different parts give different input."""
     task, response, reference = question.task, question.response, question.reference
     last = "-" if reference is None else f"{_count_bytes(reference)}:{reference}"
-    # Encoded together: one copy of the texts less.
+    # One encoding of all parts saves a copy of the texts.
     content = (
         f"{settings}\n{_count_bytes(task)}:{task}\n{_count_bytes(response)}:{response}\n{last}"
     )
@@ -163,24 +163,24 @@ def _count_bytes(text: str) -> int:
 
 
 def _conversation(messages: Sequence[Message]) -> str:
-    """A single turn as it is; more of them each behind its role."""
+    """A single message unchanged; several messages each with its role in front."""
     if len(messages) == 1:
         return messages[0].content
     return "\n\n".join(f"{message.role}: {message.content}" for message in messages)
 
 
 def _encodable(text: str) -> str:
-    """`text` with lone surrogates replaced: they have no UTF-8 form and would fail while sending."""
+    """`text` with lone surrogates replaced: they have no UTF-8 form, so sending them would fail."""
     return text.encode("utf-8", "replace").decode()
 
 
 def count_chars(question: Question) -> int:
-    """The length of what the judge sees of a sample."""
+    """Number of characters of a sample that the judge sees."""
     return len(question.task) + len(question.response) + len(question.reference or "")
 
 
 def is_blank(text: str | None) -> bool:
-    """Whether there is nothing to see: only white space, control and other invisible characters."""
+    """Whether a text is empty or only white space, control and other invisible characters."""
     if not text:
         return True
     if text[0].isalnum():

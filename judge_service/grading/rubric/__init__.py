@@ -1,1 +1,1 @@
-"""Rubrics: what is asked of a judge, read from a file, checked, described and divided into panels."""
+"""Rubrics: reads, checks and describes rubric files, and divides a rubric into judge calls (panels)."""

@@ -1,4 +1,4 @@
-"""A rubric in plain words, for who wrote it."""
+"""Describes a rubric in sentences, for its author."""
 
 from collections.abc import Iterator
 
@@ -8,11 +8,11 @@ from judge_service.grading.shaping import LengthShaping
 from judge_service.values import Criterion, Gate
 
 MANY_CRITERIA = 5
-"""Judged in one call, more than these blur into one impression."""
+"""Criteria in one judge call above which the author gets a warning: judges blur more into one impression."""
 
 
 def describe(rubric: Rubric) -> list[str]:
-    """One line for each criterion and for each rule of the whole."""
+    """One line for each criterion, and one for each rule that applies to the whole reward."""
     total = sum(criterion.weight for criterion in rubric.criteria)
     width = max((len(criterion.name) for criterion in rubric.criteria), default=0)
     lines = []
@@ -38,7 +38,7 @@ def _gate(gate: Gate) -> str:
     if start == gate.below:
         return f"below {gate.below:g} the whole reward is at most {gate.cap:g}"
     return (
-        f"from {gate.below:g} down to {start:g} the most the whole reward can be falls"
+        f"from {gate.below:g} down to {start:g} the limit of the whole reward falls"
         f" from 1 to {gate.cap:g}"
     )
 
@@ -57,7 +57,7 @@ def _rules(rubric: Rubric) -> Iterator[str]:
     if repetition is not None:
         yield f"a response that repeats itself loses up to {repetition.weight:.0%}"
     if rubric.output is not None:
-        yield f"rewards leave in {rubric.output}"
+        yield f"rewards are sent in the range {rubric.output}"
 
 
 def _outside(length: LengthShaping) -> str:
@@ -69,7 +69,7 @@ def _outside(length: LengthShaping) -> str:
 
 
 def advise(rubric: Rubric) -> list[str]:
-    """What could make it a better one (docs/rubrics.md says why)."""
+    """Advice for a better rubric (docs/rubrics.md gives the reasons)."""
     return [*_advice(rubric)]
 
 
@@ -82,4 +82,4 @@ def _advice(rubric: Rubric) -> Iterator[str]:
         if criterion.kind == "judge" and not criterion.levels:
             yield f"{criterion.name}: judges agree more on a few described levels than on a bare scale"
     if rubric.aggregation == "min":
-        yield "`min` teaches nothing about any criterion but the worst; `geometric` does"
+        yield "with `min` a trainer learns only from the worst criterion, with `geometric` from all"

@@ -1,4 +1,4 @@
-"""Reads the TOML of a rubric, and refuses everything that can be wrong with it."""
+"""Reads a rubric's TOML, checks it completely, and raises RubricError for the first mistake."""
 
 import itertools
 import math
@@ -25,7 +25,7 @@ from judge_service.grading.rubric.template import FIELDS, placeholders
 from judge_service.grading.shaping import LENGTH, REPETITION
 
 RESERVED = frozenset({"unscored", "reason", LENGTH, REPETITION})
-"""`reason` is a key of the judge's answer; the others are metrics of samples."""
+"""Names that a criterion must not have: `reason` is a key of the judge's answer, the others are metrics."""
 
 KINDS: Mapping[str, type[Struct]] = {"judge": CriterionForm, "verify": VerifiedForm}
 
@@ -135,7 +135,7 @@ def _refuse_bad_names(file: RubricFile) -> None:
     for index, criterion in enumerate(file.criteria):
         key = f"`criteria[{index}].name`"
         if criterion.name in RESERVED:
-            raise RubricError(f"{key}: `{criterion.name}` is taken; choose another name")
+            raise RubricError(f"{key}: `{criterion.name}` is reserved; choose another name")
         if criterion.name in seen:
             raise RubricError(f"{key}: there are two criteria `{criterion.name}`; rename one")
         seen.add(criterion.name)
@@ -145,7 +145,9 @@ def _refuse_bad_scale(criterion: CriterionForm, where: str) -> None:
     if criterion.levels:
         values = criterion.anchors
         if criterion.minimum is not UNSET or criterion.maximum is not UNSET:
-            raise RubricError(f"`{where}.levels` already say the scale; drop minimum and maximum")
+            raise RubricError(
+                f"`{where}.levels` already define the scale; remove minimum and maximum"
+            )
         if len(values) < 2 or any(a >= b for a, b in itertools.pairwise(values)):
             raise RubricError(f"`{where}.levels` must be two or more numbers, ascending")
     low, high = criterion.scale
@@ -171,7 +173,7 @@ def _refuse_bad_length(length: LengthForm | None) -> None:
         return
     if not length.min_chars and length.max_chars is None:
         raise RubricError(
-            "`shaping.length` says no length; give min_chars or max_chars, or drop it"
+            "`shaping.length` has no length; set min_chars or max_chars, or remove it"
         )
     if length.max_chars is not None and length.min_chars > length.max_chars:
         raise RubricError(
@@ -180,7 +182,7 @@ def _refuse_bad_length(length: LengthForm | None) -> None:
 
 
 def _refuse_bad_templates(file: RubricFile) -> None:
-    """Each template as it will be used: the rubric's, and those of criteria with their own."""
+    """Checks the rubric's templates, and those of criteria that have their own."""
     judged = {
         index: criterion
         for index, criterion in enumerate(file.criteria)
@@ -205,7 +207,7 @@ def _refuse_bad_user(key: str, text: str, criteria: Sequence[CriterionForm]) -> 
         needed.append("reference")
     for name in needed:
         if name not in names:
-            raise RubricError(f"`{key}` has no {{{{{name}}}}}; put it in")
+            raise RubricError(f"`{key}` has no {{{{{name}}}}}; add it")
     for name in set(names) & set(FIELDS):
         if names.count(name) > 1:
             raise RubricError(f"`{key}` has {{{{{name}}}}} more than once; keep one")

@@ -1,5 +1,6 @@
-"""The forms of a rubric's TOML. What their keys mean to a person is in docs/rubrics.md and, from
-these same descriptions, in docs/rubric.schema.json.
+"""Data classes of a rubric's TOML file, one per table.
+
+docs/rubrics.md explains the keys to users; docs/rubric.schema.json is generated from these descriptions.
 """
 
 from typing import Annotated, Any, Literal
@@ -11,7 +12,7 @@ from judge_service.grading.shaping import LengthShaping, RepetitionShaping, Shap
 from judge_service.values import Channel, Criterion, Gate, Reasoning
 
 MAX_CRITERIA = 20
-"""Above a handful a judge blurs its criteria into one (docs/rubrics.md); 20 bounds the prompt."""
+"""Most criteria of a rubric, to bound the prompt. Judges blur even fewer into one (docs/rubrics.md)."""
 
 MAX_LEVELS = 101
 
@@ -38,13 +39,13 @@ class LevelForm(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GateForm(Struct, frozen=True, forbid_unknown_fields=True):
-    """Limits the whole reward where this criterion is below `below`."""
+    """Limits the whole reward if this criterion scores less than `below`."""
 
-    below: Annotated[Fraction, Meta(description="from here up nothing is limited")]
-    cap: Annotated[Fraction, Meta(description="the most the reward can be")] = 0.0
+    below: Annotated[Fraction, Meta(description="no limit at this score and above")]
+    cap: Annotated[Fraction, Meta(description="lowest limit of the reward")] = 0.0
     width: Annotated[
         Fraction,
-        Meta(description="the cap holds from `below - width` down; 0 is a cliff"),
+        Meta(description="the limit is `cap` at `below - width` and below; 0 makes it a step"),
     ] = 0.2
 
     def as_value(self) -> Gate:
@@ -57,7 +58,7 @@ class CriterionForm(
     """A criterion that a judge scores."""
 
     name: Name
-    description: Annotated[str, Meta(pattern=r"\S", description="what the judge is asked")]
+    description: Annotated[str, Meta(pattern=r"\S", description="the question for the judge")]
     weight: Weight = 1.0
     minimum: Bound | UnsetType = UNSET
     maximum: Bound | UnsetType = UNSET
@@ -88,14 +89,14 @@ class CriterionForm(
 
     @property
     def anchors(self) -> tuple[float, ...]:
-        """The levels that were written down, as numbers."""
+        """The values of the given levels."""
         return tuple(
             float(level.value if isinstance(level, LevelForm) else level) for level in self.levels
         )
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Smallest and largest answer; with levels, the first and the last of them."""
+        """Smallest and largest answer; with levels, the first and the last level."""
         if self.levels:
             return self.anchors[0], self.anchors[-1]
         low = 0.0 if self.minimum is UNSET else float(self.minimum)
@@ -112,7 +113,7 @@ class CriterionForm(
 
     @property
     def steps(self) -> int:
-        """How many steps lead from the smallest to the largest answer."""
+        """Number of steps from the smallest to the largest answer."""
         low, high = self.scale
         return 0 if self.step is UNSET else round((high - low) / self.step)
 
@@ -146,9 +147,9 @@ class VerifiedForm(
     """A criterion that a program checks."""
 
     name: Name
-    verify: Annotated[Name, Meta(description="which verifier, see docs/verifiers.md")]
-    options: Annotated[dict[str, Any], Meta(description="of that verifier")] = {}
-    description: Annotated[str, Meta(description="for who reads the rubric")] = ""
+    verify: Annotated[Name, Meta(description="kind of verifier, see docs/verifiers.md")]
+    options: Annotated[dict[str, Any], Meta(description="options of the verifier")] = {}
+    description: Annotated[str, Meta(description="for readers of the rubric")] = ""
     weight: Weight = 1.0
     gate: GateForm | None = None
 
@@ -173,9 +174,9 @@ class LengthForm(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class RepetitionForm(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Lowers the reward of responses that say the same words again and again."""
+    """Lowers the reward of responses that repeat their own phrases."""
 
-    ngram: Annotated[int, Meta(ge=1, le=20, description="words that make a phrase")] = 4
+    ngram: Annotated[int, Meta(ge=1, le=20, description="words of a phrase")] = 4
     allowed: Annotated[
         float, Meta(ge=0, lt=1, description="share of repeated phrases that costs nothing")
     ] = 0.1
@@ -183,7 +184,7 @@ class RepetitionForm(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class ShapingForm(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What lowers the whole reward for its form."""
+    """Lowers the whole reward for the form of the response."""
 
     length: LengthForm | None = None
     repetition: RepetitionForm | None = None
@@ -203,12 +204,12 @@ class ShapingForm(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 
 class RubricFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A rubric: what a judge is asked, what programs check, and what the answers are worth."""
+    """A rubric: the criteria that a judge scores or a program checks, and how they make a reward."""
 
     name: Name
     criteria: Annotated[
         tuple[CriterionForm | VerifiedForm, ...],
-        Meta(min_length=1, max_length=MAX_CRITERIA, description="the dimensions, in order"),
+        Meta(min_length=1, max_length=MAX_CRITERIA, description="the criteria, in order"),
     ]
     aggregation: Annotated[
         Literal["weighted_mean", "geometric", "min"],
@@ -216,7 +217,7 @@ class RubricFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = "weighted_mean"
     compare: Annotated[
         Literal["pointwise", "group"],
-        Meta(description="`group` judges the answers to one prompt side by side"),
+        Meta(description="`group` judges the responses to one prompt side by side"),
     ] = "pointwise"
     shaping: ShapingForm = ShapingForm()
     output: (
@@ -226,13 +227,14 @@ class RubricFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ]
         | None
     ) = None
-    answer: Annotated[
-        Literal["auto"] | Channel, Meta(description="how the judge should answer")
-    ] = "auto"
+    answer: Annotated[Literal["auto"] | Channel, Meta(description="form of the judge's answer")] = (
+        "auto"
+    )
     reasoning: ReasoningChoice = "none"
     max_output_tokens: (
         Annotated[
-            int, Meta(ge=1, le=100_000, description="of each judge call; by default just enough")
+            int,
+            Meta(ge=1, le=100_000, description="limit of each judge call; by default just enough"),
         ]
         | None
     ) = None

@@ -1,4 +1,4 @@
-"""Which judged criteria share a call."""
+"""Divides the judged criteria of a rubric into panels: criteria that share a judge call."""
 
 from collections.abc import Hashable
 
@@ -9,10 +9,10 @@ from judge_service.values import Criterion
 
 
 def panels(rubric: Rubric) -> tuple[Rubric, ...]:
-    """The judged criteria in as few calls as their templates, models and reasoning allow.
+    """The panels: as few judge calls as the criteria's templates, models and reasoning allow.
 
-    Each panel is a rubric of its own: what asks a judge needs to know of nothing else. A rubric that
-    is one call and nothing more is its own panel; one that only programs check has none.
+    Each panel is a rubric with some of the criteria, so a grader needs nothing else. A rubric that needs
+    one judge call and nothing more is its own panel. A rubric that only programs check has none.
     """
     groups: dict[Hashable, list[Criterion]] = {}
     for criterion in rubric.criteria:
@@ -23,7 +23,7 @@ def panels(rubric: Rubric) -> tuple[Rubric, ...]:
 
 
 def is_plain(rubric: Rubric) -> bool:
-    """Whether a judge's one answer is all there is to the reward."""
+    """Whether one judge call gives the whole reward: at most one panel, no verifier, no shaping."""
     shaped = rubric.shaping.length or rubric.shaping.repetition
     return not shaped and panels(rubric) in ((), (rubric,)) and not _is_verified(rubric)
 

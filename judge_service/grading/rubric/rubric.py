@@ -1,29 +1,29 @@
-"""The rubric: what is asked of a judge, as data.
+"""The rubric: the criteria of a reward, as data, read from a TOML file.
 
 A rubric file is TOML:
 
     name = "helpfulness"            # required, like all names [a-z][a-z0-9_]*
-    answer = "auto"                 # auto | schema | tool | text: how the judge should answer
+    answer = "auto"                 # auto | schema | tool | text: form of the judge's answer
     reasoning = "none"              # none | brief: one sentence of reason before the scores
     max_output_tokens = 60          # by default just enough for the answer
     system = "..."                  # templates, by default the packaged ones
     user = "..."
 
     [[criteria]]                    # one or more
-    name = "helpful"                # required, the metric's name
-    description = "Does it help?"   # required, what the judge is asked
+    name = "helpful"                # required, name of the metric
+    description = "Does it help?"   # required, the question for the judge
     weight = 1.0                    # > 0, only ratios matter
     minimum = 0.0                   # the scale, by default 0 to 1
     maximum = 1.0
     levels = [0, 1, { value = 2, means = "fully" }]   # instead of minimum and maximum
-    needs_reference = false         # without a reference answer it cannot be judged
-    gate = { below = 0.5, cap = 0.0 }   # towards 0.3 the whole reward falls to at most 0.0
+    needs_reference = false         # if true, a sample without a reference answer is unscored
+    gate = { below = 0.5, cap = 0.0 }   # from 0.5 down to 0.3 the reward's limit falls from 1 to 0
 
     [[criteria]]
-    kind = "verify"                 # a program checks it, no judge is asked
+    kind = "verify"                 # a program checks it, without a judge
     name = "right"
-    verify = "math"                 # which one
-    options = {}                    # its own
+    verify = "math"                 # kind of verifier
+    options = {}                    # options of the verifier
 
 All keys are in docs/rubrics.md.
 """
@@ -46,7 +46,7 @@ BUILT_IN = ("similarity",)
 """Names of the packaged rubrics."""
 
 MAX_RUBRIC_BYTES = 100_000
-"""A rubric is a page; a larger file is a wrong file, and every byte would be paid for in each prompt."""
+"""Largest rubric. A usual one has a page; a larger file is a mistake, and each prompt pays for every byte."""
 
 Aggregation = Literal["weighted_mean", "geometric", "min"]
 
@@ -61,20 +61,20 @@ ANSWERS = (
     "pack",
     "reminder",
 )
-"""Packaged texts that belong to no rubric but change what a judge answers, so to every version."""
+"""Packaged texts that are part of every version: they are in no rubric, but change what a judge answers."""
 
 
 class Rubric(Struct, frozen=True, kw_only=True):
-    """A rubric, ready for use. Made by `load_rubric`.
+    """A rubric, checked and ready for use. Made by `load_rubric`.
 
     version: 16 hex characters, a hash of the content and of all template texts: the same version asks
         the same questions.
     system, user: templates, see docs/rubrics.md.
-    answer: the channel that the rubric asks for; the operator's setting goes before it.
+    answer: the form of the judge's answer (channel); the setting `answer` has precedence.
     max_output_tokens: of each call; `None` computes it for the channel.
-    model: who judges; empty for the settings' own.
-    compare: `group` has the responses to one prompt judged side by side.
-    output: range of the rewards on the wire, `None` for the settings' own.
+    model: the judge model; empty for that of the settings.
+    compare: with `group`, responses to one prompt are judged side by side.
+    output: range of the rewards on the wire, `None` for that of the settings.
     """
 
     name: str
@@ -164,7 +164,7 @@ def _rubric(file: RubricFile) -> Rubric:
 
 
 def with_version(rubric: Rubric) -> Rubric:
-    """The rubric under the version that its content has."""
+    """The rubric with the version computed from its content."""
     rubric = msgspec.structs.replace(rubric, version="")
     content = [rubric, [packaged_template(name) for name in ANSWERS]]
     digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()

@@ -1,4 +1,4 @@
-"""The JSON Schema of a rubric file, for editors; made of the forms that read it."""
+"""Generates the JSON Schema of rubric files, for editors, from the data classes that read them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,12 +12,12 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def rubric_schema(verifiers: Sequence[str]) -> dict[str, Any]:
-    """A schema that refuses what the reader of rubrics refuses, as far as a schema can.
+    """A schema that rejects what `read_rubric_file` rejects, as far as a schema can.
 
-    verifiers: the names there are.
+    verifiers: the known kinds of verifier.
     """
     forms = {name: _mended(form) for name, form in _forms().items()}
-    forms["CriterionForm"]["required"].remove("kind")  # `judge` goes without saying
+    forms["CriterionForm"]["required"].remove("kind")  # `judge` is the default
     forms["VerifiedForm"]["properties"]["verify"] = {
         "enum": sorted(verifiers),
         "description": forms["VerifiedForm"]["properties"]["verify"]["description"],
@@ -32,7 +32,7 @@ def _forms() -> dict[str, dict[str, Any]]:
 
 
 def _mended(value: Any) -> Any:
-    """Without what a TOML file or JSON Schema does not know: null, `discriminator`, Python's own `$`."""
+    """Removes what TOML or JSON Schema does not have: null, `discriminator`, Python's meaning of `$`."""
     if isinstance(value, list):
         return [_mended(inner) for inner in value if inner != NULL]
     if not isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""Templates: text with `{{name}}` in it, filled in one pass.
+"""Templates: texts with placeholders `{{name}}` that are filled in one pass.
 
-A template is cut at its placeholders once, when it is read. Filling puts values between the pieces
-and never looks at a value again, so `{{response}}` inside a response stays what it is.
+A template is split at its placeholders once, when it is read. Filling puts values between the pieces and
+does not search the values, so a `{{response}}` inside a response is not replaced.
 """
 
 import re
@@ -14,7 +14,7 @@ from judge_service.errors import RubricError
 _PLACEHOLDER = re.compile(r"\{\{([^{}]*)\}\}")
 
 FIELDS = ("task", "response", "reference")
-"""The untrusted texts. Each fills a whole line with a fenced block, or vanishes with its line."""
+"""The untrusted texts. Each replaces its line with a fenced block; without a text the line is removed."""
 
 _FIELD_LINE_END = re.compile(r"(\{\{(?:task|response|reference)\}\})\n")
 
@@ -27,12 +27,12 @@ def packaged_template(name: str) -> str:
 
 
 def placeholders(text: str) -> list[str]:
-    """The names in a template, in order, repeated as often as they occur."""
+    """The placeholders of a template in order, repeated as often as they occur."""
     return _PLACEHOLDER.findall(text)
 
 
 class Template:
-    """A template cut at its placeholders.
+    """A template, split at its placeholders.
 
     text: the template.
     known: values that are the same for every sample; they become part of the fixed text.

@@ -122,9 +122,9 @@ BAD = {
     "infinite": ("return float('inf')", "the score is inf, which is not finite"),
     "beyond a float": ("return 10 ** 400", "the score is beyond the range of a float"),
     "None": ("return None", "the score is None, not a number"),
-    "text": ("return '0.5'", "the score is of type str, not a number"),
+    "text": ("return '0.5'", "the score is a value of type str, not a number"),
     "no score in a dict": ("return {'reward': 1}", "a mapping without the key `score`"),
-    "a score that is text": ("return {'score': 'x'}", "the score is of type str"),
+    "a score that is text": ("return {'score': 'x'}", "the score is a value of type str"),
     "a bad metric name": ("return {'score': 1, 'a b': 2}", "must be letters, digits and `_`"),
     "our own metric": ("return {'score': 1, 'unscored': 1}", "and not `unscored`"),
     "a metric that is NaN": ("return {'score': 1, 'x': float('nan')}", "metric `x` is nan"),
@@ -186,8 +186,8 @@ async def test_the_none_of_trl_is_not_judged_and_no_error(grade: Any) -> None:
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        ("return [0.1, 0.2, 0.3]", "it gave 3 rewards for 1 completion"),
-        ("return 0.5", "it gave of type float, not a list"),
+        ("return [0.1, 0.2, 0.3]", "it returned 3 rewards for 1 completion"),
+        ("return 0.5", "it returned a value of type float, not a list"),
     ],
 )
 async def test_a_trl_function_must_give_one_reward(grade: Any, body: str, sentence: str) -> None:
@@ -231,7 +231,7 @@ async def test_a_call_that_does_not_come_back_is_given_up_and_its_line_named(
     reward = await grade(HANGS[kind], timeout_s=0.05)
 
     assert reward.reason == "grader_error"
-    assert "did not come back within 0.05 s (`grader_timeout_s`)" in reward.detail
+    assert "did not return within 0.05 s (`grader_timeout_s`)" in reward.detail
     assert "graders.py:4" in reward.detail or kind == "async def, not to be cancelled"
     assert time.monotonic() - before < 1.5
 
@@ -268,7 +268,7 @@ async def test_hanging_calls_hold_a_bounded_number_of_threads_and_then_none_is_m
 
     assert grader.statistics().threads == limit
     assert [reward.reason for reward in rewards] == ["grader_error"] * (limit + 2)
-    assert "too many calls did not come back" in rewards[-1].detail
+    assert "too many calls did not return" in rewards[-1].detail
     sys.modules["graders"].wait.set()
     grader.close()
 

@@ -36,7 +36,11 @@ CASES = {
     ),
     "it raises": ("\n\n1 / 0", "own_x:f", "failed at own_x.py:3: ZeroDivisionError: division by"),
     "it exits": ("import sys\nsys.exit(1)", "own_x:f", "failed at own_x.py:2: SystemExit: 1"),
-    "it interrupts": ("raise KeyboardInterrupt", "own_x:f", "own_x:f cannot be had: KeyboardInt"),
+    "it interrupts": (
+        "raise KeyboardInterrupt",
+        "own_x:f",
+        "own_x:f cannot be imported: KeyboardInt",
+    ),
     "its syntax": ("def f(:\n pass", "own_x:f", "failed at own_x.py:1: SyntaxError: invalid"),
     "no parameters": ("def f(): pass", "own_x:f", f"{FORM}(), which is none of the known forms"),
     "other parameters": ("def f(response, gold): pass", "own_x:f", f"{FORM}(response, gold)"),

@@ -278,7 +278,7 @@ async def test_canaries_without_a_judge_are_refused(tmp_path: Path) -> None:
     )
     canaries = write_canaries(tmp_path / "canaries.jsonl", 0.9)
 
-    with pytest.raises(SettingsError, match="no judge is asked"):
+    with pytest.raises(SettingsError, match="calls no judge"):
         async with open_service(Settings(rubric=str(rubric), canaries=canaries), environ={}):
             pass
 

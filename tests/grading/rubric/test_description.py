@@ -15,13 +15,21 @@ description = "Is it good?"
         ("", "", "good  judged from 0 to 1, 100% of the score"),
         ("", "step = 0.5\n", "good  judged from 0 to 1, 3 levels, 100% of the score"),
         ("", "needs_reference = true\n", "good  judged from 0 to 1, needs a reference, 100%"),
-        ("", "gate = { below = 0.5 }\n", "; from 0.5 down to 0.3 the most the whole reward can be"),
-        ("", "gate = { below = 0.1 }\n", "; from 0.1 down to 0 the most the whole reward can be"),
+        (
+            "",
+            "gate = { below = 0.5 }\n",
+            "; from 0.5 down to 0.3 the limit of the whole reward falls",
+        ),
+        (
+            "",
+            "gate = { below = 0.1 }\n",
+            "; from 0.1 down to 0 the limit of the whole reward falls",
+        ),
         ("", "gate = { below = 0.5, width = 0 }\n", "; below 0.5 the whole reward is at most 0"),
         ('aggregation = "min"\n', "", "the score is that of the worst criterion"),
         ('aggregation = "geometric"\n', "", "the score is the geometric mean of the criteria"),
         ('compare = "group"\n', "", "responses to one prompt are judged side by side"),
-        ('output = "-1..1"\n', "", "rewards leave in -1..1"),
+        ('output = "-1..1"\n', "", "rewards are sent in the range -1..1"),
         ("shaping.repetition = {}\n", "", "a response that repeats itself loses up to 50%"),
         (
             "shaping.length = { min_chars = 5, max_chars = 5000 }\n",
@@ -53,7 +61,7 @@ def test_shares_are_those_of_the_weights() -> None:
         ),
         (
             'aggregation = "min"\n' + SMALL,
-            "`min` teaches nothing about any criterion but the worst",
+            "with `min` a trainer learns only from the worst criterion",
         ),
     ],
 )

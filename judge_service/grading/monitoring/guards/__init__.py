@@ -1,4 +1,4 @@
-"""Guards against reward hacking: what is seen in a response before a judge sees it (docs/guards.md)."""
+"""Guards against reward hacking: check responses before the judge sees them (docs/guards.md)."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -25,23 +25,23 @@ LOWEST: Mapping[str, Callable[[str, Sample], bool]] = {
 """Guards that give the lowest score without a judge call."""
 
 GUARDS = (*LOWEST, "forgeries", "invisible")
-"""All of them, by the name of their setting."""
+"""All guards, by the name of their setting."""
 
 NO_SAMPLE = Sample()
 
 
 class GuardsStatistics(Struct, frozen=True):
-    """Counts since the guards were made. looked: samples; found: how many of them had what."""
+    """Counts since the guards were made. looked: samples checked; found: samples by guard."""
 
     looked: int
     found: Mapping[str, int]
 
 
 class Guards:
-    """Looks at responses. It judges nothing: what it gives the lowest score has nothing to judge.
+    """Checks responses for reward hacking. Only responses without content to judge get the lowest score.
 
     active: names of `GUARDS`.
-    sink: is told of each finding.
+    sink: gets an event for each finding.
     """
 
     def __init__(self, active: frozenset[str], sink: Sink = ignore) -> None:
@@ -61,18 +61,20 @@ class Guards:
         return GuardsStatistics(self._looked, dict(self._found))
 
     def clean(self, text: str) -> str:
-        """What a judge is shown of a text."""
+        """The text as the judge sees it."""
         if "invisible" not in self.active:
             return text
-        if text is self._last_clean[0]:  # the service has looked, and the grader writes the prompt
+        if (
+            text is self._last_clean[0]
+        ):  # the service has checked it, and the grader writes the prompt
             return self._last_clean[1]
         return clean(text)
 
     def lowest(self, sample: Sample) -> str | None:
-        """The guard for which the response deserves the lowest score; `None` for nearly all."""
+        """The guard that gives the response the lowest score; `None` for nearly all responses."""
         if not self._lowest or not sample.response:
             return None
-        if self._last[0] is not sample:  # the service looks, then the grader asks
+        if self._last[0] is not sample:  # the service checks it, and then the grader asks again
             text = clean(sample.response)
             self._last_clean = (sample.response, text)
             self._last = (sample, self._first_of(text.strip(), sample))
@@ -85,7 +87,7 @@ class Guards:
         return None
 
     def look(self, sample: Sample) -> tuple[str, ...]:
-        """Counts and tells what there is to find in a response, once for each sample."""
+        """Checks a response, and counts and reports the findings. Called once for each sample."""
         self._looked += 1
         found = self._findings(sample)
         for name in found:
@@ -105,4 +107,4 @@ class Guards:
 
 
 UNGUARDED = Guards(frozenset())
-"""For those who want none; it holds nothing but counts."""
+"""Guards that check nothing; shared, because it holds only counts."""

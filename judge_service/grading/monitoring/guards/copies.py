@@ -1,4 +1,4 @@
-"""Answers that only say the prompt again."""
+"""Guard: responses that only repeat the prompt."""
 
 import re
 from collections.abc import Sequence
@@ -7,13 +7,13 @@ from judge_service.grading.monitoring.guards.degenerate import says_nothing
 from judge_service.values import Message
 
 MIN_CHARS = 40
-"""Of the prompt; a shorter one may well be its own answer (a greeting)."""
+"""Shortest prompt that is checked; a shorter one may be its own answer (a greeting)."""
 
 _WORDS = re.compile(r"[\W_]+")
 
 
 def is_copy(response: str, messages: Sequence[Message], reference: str | None) -> bool:
-    """Whether the answer is the last user's turn, alone or with an opener, and the reference is not."""
+    """Whether the response is the last user message, alone or with an opener, and the reference is not."""
     prompt = _last_turn(messages)
     if len(prompt) < MIN_CHARS or not _is_only(response, prompt):
         return False
@@ -31,11 +31,11 @@ def _is_only(text: str, prompt: str) -> bool:
     if prompt in text:
         rest = text.replace(prompt, "\n")
         return not rest.strip() or says_nothing(rest, None)
-    # Half and double: room for changes of spacing and punctuation, and long texts are not folded in vain.
+    # Half to double the length allows for other spacing and punctuation, and saves folding other long texts.
     if not len(prompt) // 2 <= len(text) <= 2 * len(prompt):
         return False
     if _folded(text[:MIN_CHARS])[:10] != _folded(prompt[:MIN_CHARS])[:10]:
-        return False  # as nearly all; folding whole texts is dear
+        return False  # nearly always; folding whole texts is expensive
     return _folded(text) == _folded(prompt)
 
 

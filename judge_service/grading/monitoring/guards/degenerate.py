@@ -1,4 +1,4 @@
-"""Answers that say nothing: punctuation, or only what opens an answer."""
+"""Guard: responses without content, such as punctuation or only the opening phrase of an answer."""
 
 import re
 import unicodedata
@@ -8,10 +8,10 @@ from judge_service.grading.lazy_pattern import LazyPattern
 from judge_service.grading.monitoring.guards.openers import FILLERS, OPENERS
 
 MAX_CHARS = 400
-"""A longer text with a letter in it is more than an opener."""
+"""Longest opener; a longer text with a letter has content."""
 
 MAX_SYMBOLS = 3
-"""Of one symbol; `<`, `€€€` and an emoji can be answers, a row of one symbol cannot."""
+"""Most repetitions of a symbol in an answer: `<`, `€€€` and an emoji can be answers, a longer row cannot."""
 
 _LETTER = re.compile(r"[^\W_]")
 _TAGS = (
@@ -33,18 +33,18 @@ _CUT = LazyPattern(
 """Punctuation and symbols of all scripts after compatibility folding; `\\W` has vowel signs too."""
 
 FIRST_CHARS = 100
-"""More than any opener; a longer first phrase is none, and most answers are known by it."""
+"""Longer than any opener, so a longer first phrase is not an opener; this decides for most responses."""
 
 _FIRST_WORD = re.compile(r"([a-zA-Z0-9][a-zA-Z0-9']*)(?=[\s,.:;!?]|\Z)")
-"""At the very start of a text and plain; how other texts begin is seen when they are folded."""
+"""The first word of a text that begins with plain letters or digits; other texts are folded first."""
 
 _JOINED = str.maketrans({"'": None, "\u2019": None, "`": None, "\u02bc": None, "-": " ", "_": " "})
 
 
 def says_nothing(response: str, reference: str | None) -> bool:
-    """Whether the answer is only punctuation, an opener or a placeholder, and the reference is not the same.
+    """Whether the response is only punctuation, an opener or a placeholder, and the reference is not.
 
-    Letters in any script and digits say something, so "4", "C" and "No." do; so does an emoji.
+    Letters in any script and digits are content, so "4", "C" and "No." are answers; so is an emoji.
     """
     if not _is_idle(response):
         return False
@@ -52,7 +52,7 @@ def says_nothing(response: str, reference: str | None) -> bool:
 
 
 def _is_idle(text: str) -> bool:
-    if not text[:1].isalnum():  # else there is a letter, and it is no placeholder's first character
+    if not text[:1].isalnum():  # else it has a letter, and does not begin like a placeholder
         if _LETTER.search(text) is None:
             return _is_punctuation(text)
         if len(text) <= MAX_CHARS and _PLACEHOLDER.compiled.fullmatch(text) is not None:
@@ -74,7 +74,7 @@ def _is_punctuation(text: str) -> bool:
 def _is_opener(text: str) -> bool:
     word = _FIRST_WORD.match(text) if text.isascii() else None
     if word is not None and word[1].replace("'", "").casefold() not in _first_words():
-        return False  # as nearly all
+        return False  # nearly always
     known, fillers = _known()
     first = phrases(text[:FIRST_CHARS])
     if first and first[0] not in known:
@@ -84,7 +84,7 @@ def _is_opener(text: str) -> bool:
 
 
 def phrases(text: str) -> list[str]:
-    """What stands between punctuation marks and line ends, in one spelling."""
+    """The phrases between punctuation marks and line ends, normalized."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     if any(mark in folded for mark in ("<", "\\", "```")):
         folded = _MARKUP.compiled.sub("\n", folded)
@@ -104,6 +104,6 @@ def _first_words() -> frozenset[str]:
 
 @cache
 def _known() -> tuple[frozenset[str], frozenset[str]]:
-    """All phrases, and those of them that only fill."""
+    """All openers and fillers, and the fillers alone."""
     fillers = frozenset(phrases(FILLERS))
     return fillers.union(phrases(OPENERS)), fillers

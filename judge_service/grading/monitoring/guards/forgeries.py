@@ -1,5 +1,7 @@
-"""Texts that play the operator or the judge. They are told of, and never change a score by themselves:
-the fence and the parser make them harmless, and an honest answer may quote them.
+"""Guard: texts that imitate the operator or the judge (prompt injection).
+
+They are reported and never change a score: the fence and the parser make them harmless, and an honest
+answer may quote them.
 """
 
 import re
@@ -10,13 +12,14 @@ from msgspec import Struct
 from judge_service.grading.lazy_pattern import LazyPattern
 
 MAX_CHARS = 20_000
-"""Looked at: the first and the last half of this. Most forgeries stand at an end, and nothing hangs on it."""
+"""Limit of the text that is checked: the first and the last half of this. Most forgeries are at an end, and
+a missed one changes no score."""
 
 
 class Forgery(Struct, frozen=True):
-    """One kind. words: in small letters; a text without any of them has none of it.
+    """One kind of forgery. words: in lower case; a text without any of them cannot match.
 
-    marks: characters for which the same is true, and which are looked for faster.
+    marks: characters with the same meaning, which are faster to search.
     """
 
     name: str
@@ -63,7 +66,7 @@ FORGERIES = (
 
 
 def forgeries(text: str) -> list[str]:
-    """The names of those that are in a text."""
+    """The names of the kinds of forgery in a text."""
     if len(text) > MAX_CHARS:
         text = text[: MAX_CHARS // 2] + text[-MAX_CHARS // 2 :]
     text = text.lower()

@@ -1,16 +1,16 @@
-"""Answers that say every possibility, so that one of them is right."""
+"""Guard: responses that give many possible answers, so that one of them is right."""
 
 import re
 
 from judge_service.grading.lazy_pattern import LazyPattern
 
 MIN_BOXES = 4
-"""Different boxed answers; a problem with parts has two or three."""
+"""Fewest different boxed answers that are a guess; a problem with parts has two or three."""
 
 MIN_OPTIONS = 3
 
 MAX_CHARS = 300
-"""Of a list of options and nothing else."""
+"""Longest response that is checked for a bare list of options."""
 
 _BOX = LazyPattern(r"\\boxed\s*\{([^{}]{0,100})")
 _OPTION = r"\(?(?:[A-Ja-j]|[-+]?\d{1,9}(?:\.\d{1,9})?)\)?"
@@ -24,7 +24,7 @@ _FIRST = re.compile(
     r"\s*(?:the|final|correct|answers?|choices?|options?|either|\(?[a-j]|\(?[-+]?\d+)(?![a-z])",
     re.IGNORECASE,
 )
-"""How every list of options begins; few other texts do."""
+"""The beginning of every list of options, and of few other texts."""
 _LIST = LazyPattern(rf"{_LEAD}{_HEDGE}{_OPTION}(?:{_JOIN}{_OPTION})+\.?", re.IGNORECASE)
 _ONE = LazyPattern(rf"{_LEAD}({_OPTION})\.?", re.IGNORECASE)
 _OR = LazyPattern(r"[a-j]\)?\s?[/|]|\b(?:or|oder|ou|или)\b|或", re.IGNORECASE)
@@ -33,10 +33,10 @@ _START = LazyPattern(_LEAD + _HEDGE, re.IGNORECASE)
 
 
 def is_guessing(response: str, reference: str | None) -> bool:
-    """Whether many answers are given where one is asked for.
+    """Whether the response gives many answers to a question with one answer.
 
-    Boxed answers: when there are more of them than in the reference. A bare list of options: when the
-    reference is one option, or when the list says "or" and the reference is no such list.
+    Boxed answers are a guess if there are more of them than in the reference. A bare list of options is a
+    guess if the reference is one option, or if the list has an "or" and the reference is not such a list.
     """
     boxes = _boxes(response)
     if len(boxes) >= MIN_BOXES:

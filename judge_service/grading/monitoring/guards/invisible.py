@@ -1,6 +1,6 @@
-"""Characters that nobody sees: what a judge reads is what a person would read (docs/guards.md lists them).
+"""Guard: removes invisible characters, so that the judge reads what a person would read (docs/guards.md).
 
-Nothing visible is changed. No compatibility folding: it would turn x squared into x2.
+Visible characters are unchanged. There is no compatibility folding: it would turn x squared into x2.
 """
 
 from judge_service.grading.lazy_pattern import LazyPattern
@@ -10,7 +10,7 @@ _BREAKS = LazyPattern("\r\n|[\r\v\f\x85\u2028\u2029]")
 
 _WIDE = "\u115f\u1160\u3164\uffa0\u2800\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 _BLANKS = LazyPattern(f"[{_WIDE}]")
-"""White space and letters without a shape (Hangul fillers, blank braille), which become a space."""
+"""White space and blank letters (Hangul fillers, blank braille), which become a space."""
 
 _HIDDEN = (
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional controls
@@ -27,37 +27,39 @@ _OTHERS = (
 )
 _GONE = LazyPattern(f"[{_HIDDEN}{_HIDDEN_ABOVE}{_OTHERS}]")
 _JOINERS = LazyPattern(
-    # They shape Persian, Indic scripts and emoji; beside ASCII, white space or one another they hide.
+    # Joiners shape Persian, Indic scripts and emoji; next to ASCII, white space or each other they only hide.
     "[\u200c\u200d](?=[\x00-\x7f\\s\u200c\u200d]|\\Z)|(?<![^\x00-\x7f\\s])[\u200c\u200d]"
 )
 
 _SPECIAL_ASCII = bytes([*range(0x09), *range(0x0B, 0x20), 0x7F])
 _SPECIAL = LazyPattern(f"[\r\v\f\u2028\u2029\u200c\u200d{_WIDE}{_HIDDEN}{_OTHERS}]")
 _SPECIAL_ABOVE = LazyPattern(f"[{_HIDDEN_ABOVE}]")
-"""Few texts have any. Those above U+FFFF stand apart, because they would make the others ten times slower."""
+"""Few texts have any. Those above U+FFFF have their own pattern, because they make one ten times slower."""
 
 _SUSPECT = LazyPattern(f"[{_HIDDEN}{_HIDDEN_ABOVE}]")
 _HARMLESS = str.maketrans("", "", "\u00ad\ufeff\u200e\u200f\u061c\u2060")
-"""Honest texts have these: hyphenation, byte order marks, marks beside right-to-left words."""
+"""Invisible characters of honest texts: hyphenation, byte order marks, marks of right-to-left words."""
 
 _TOKENS = LazyPattern(
     r"<(?=[|\uff5c][^<>\n]{1,60}[|\uff5c]>)|<(?=/?(?:s|start_of_turn|end_of_turn)>|</?SYS>>)"
     r"|\[(?=/?INST\])"
 )
-"""Before a model's own control tokens, which some servers act on wherever they stand."""
+"""The start of control tokens of chat models, which some servers interpret anywhere in a text."""
 
 
 def clean(text: str) -> str:
-    """`text` without what cannot be seen, and with control tokens of chats broken by a space."""
+    """`text` without invisible characters, and with control tokens of chat models broken by a space."""
     if _is_special(text):
         text = _GONE.compiled.sub("", _BLANKS.compiled.sub(" ", _BREAKS.compiled.sub("\n", text)))
-        text = _JOINERS.compiled.sub("", text)  # last, because what stood between them is gone now
+        text = _JOINERS.compiled.sub(
+            "", text
+        )  # last, because the characters between them are removed now
     return _TOKENS.compiled.sub(r"\g<0> ", text) if "<" in text or "[" in text else text
 
 
 def _is_special(text: str) -> bool:
     if text.isascii():
-        data = text.encode()  # bytes, whose `translate` is many times as fast as a search
+        data = text.encode()  # `translate` of bytes is many times faster than a search
         return len(data.translate(None, _SPECIAL_ASCII)) < len(data)
     return (
         _SPECIAL.compiled.search(text) is not None
@@ -66,7 +68,7 @@ def _is_special(text: str) -> bool:
 
 
 def hides_text(text: str) -> bool:
-    """Whether there is something that honest texts do not have: overrides, tags, zero-width spaces."""
+    """Whether a text has characters that honest texts do not have: overrides, tags, zero-width spaces."""
     if text.isascii() or not _is_special(text):
         return False
     return _SUSPECT.compiled.search(text.translate(_HARMLESS)) is not None

@@ -1,6 +1,6 @@
-"""Phrases that open an answer and are none: said alone they say nothing.
+"""Phrases that open an answer but are not an answer by themselves.
 
-Judges were measured to reward them (docs/guards.md). Case, punctuation and markup do not matter.
+Judges reward them, as measured (docs/guards.md). Case, punctuation and markup are ignored.
 """
 
 OPENERS = """
@@ -82,4 +82,4 @@ thank you / hello / hi / de acuerdo / claro
 por supuesto / bien / daccord / bien sûr / gut / natürlich / klar / certo / хорошо / конечно / итак / да
 好的 / 当然 / 好 / はい / 네 / 좋습니다 / step / question
 """
-"""May stand around an opener; alone each can be an answer."""
+"""Phrases that may occur with an opener; alone each can be an answer."""
