@@ -5,7 +5,7 @@
     async with open_service() as judge:
         rewards = await judge.score([Sample(id=1, response="4", reference="four")])
 
-Nothing happens at import, and nothing heavy is imported until a name is used.
+The import has no side effects, and imports no large module before a name is used.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""`python -m judge_service` is `judge`."""
+"""Runs the command `judge` for `python -m judge_service`."""
 
 import sys
 

@@ -1,29 +1,28 @@
-"""All errors of judge-service.
+"""The exceptions of judge-service.
 
     JudgeServiceError
-    ├── SettingsError          the operator's configuration is wrong; says which key, and the mend
+    ├── SettingsError          the configuration is wrong; names the key and the remedy
     │   └── RubricError        the same for a rubric file
-    ├── WireError              what arrived cannot be read; `.field` names the place
-    ├── TooManyUnscored        too much of a batch could not be judged; the platform should retry
-    ├── JudgeOut               the judge could not be asked for longer than a run was to wait
-    └── CallError              one call to a judge did not give a completion
+    ├── WireError              a request cannot be read; `.field` is the place
+    ├── TooManyUnscored        too many samples of a batch have no score; the platform should retry
+    ├── JudgeOut               the judge could not be asked for longer than a run's limit
+    └── CallError              one call to a judge gave no completion
         ├── DeadlineExceeded   it would have ended, or did end, after its deadline
-        ├── Throttled          429: the quota has no room now
-        ├── QuotaExhausted     the quota is gone for the day; no use in trying again
+        ├── Throttled          429: the quota allows no call now
+        ├── QuotaExhausted     the quota is used up for the day; a retry is useless
         ├── Unavailable        connection, 5xx, timeout, broken reply
         ├── Denied             400, 403, 404: the same call will fail again
-        └── CredentialsError   there are no usable credentials, or they are being refused
+        └── CredentialsError   there are no usable credentials, or they are refused
 
-Rules. A foreign error is turned into one of these once, at the boundary it crossed (each backend has
-one such place). Policies (retry, gate, breaker) read the attributes of `CallError` and never a
-message or a class. A judgement that came back but is not usable is not an error: it is data, a
-`Verdict` without a score. `asyncio.CancelledError` is caught to be turned into one of these only where
-nobody has cancelled the running task (`flow.stray`).
+A foreign error is converted to one of these once, at the boundary of the part that met it (each backend has
+one such place). Policies (retry, gate, breaker) read the attributes of `CallError`, never a message or a
+class. An answer that is not usable is not an error: it is data, a `Verdict` without a score.
+`asyncio.CancelledError` is converted only if the running task was not cancelled (`flow.stray`).
 """
 
 
 class JudgeServiceError(Exception):
-    """Base of everything raised on purpose. `str(error)` is one sentence for the person who reads it."""
+    """Base class of all exceptions of this package. `str(error)` is one sentence for a person."""
 
 
 class SettingsError(JudgeServiceError):
@@ -35,9 +34,9 @@ class RubricError(SettingsError):
 
 
 class WireError(JudgeServiceError):
-    """What arrived is no batch of rollouts.
+    """A request is not a batch of rollouts.
 
-    field: where, as a JSON path such as `$[3].messages[0].content`.
+    field: the place as a JSON path, such as `$[3].messages[0].content`.
     """
 
     def __init__(self, field: str, problem: str) -> None:
@@ -46,26 +45,26 @@ class WireError(JudgeServiceError):
 
 
 class TooManyUnscored(JudgeServiceError):
-    """More of the batch than `unscored.max_fraction` could not be judged."""
+    """The share of samples without a score exceeds `unscored.max_fraction`."""
 
 
 class JudgeOut(JudgeServiceError):
-    """The judge could not be asked for longer than a run was to wait. What was judged is kept."""
+    """The judge could not be asked for longer than a run's limit. Rows judged so far are kept."""
 
 
 class CallError(JudgeServiceError):
-    """One judge call failed. What policies need to know is in the attributes.
+    """One judge call failed. The attributes tell policies what to do.
 
-    reason: the word of `values.UNSCORED_REASONS` that a sample gets if this error is final.
-    retryable: the same call may succeed later.
-    throttled: the quota refused it; not a failure of the judge, costs no retry budget.
-    unsent: refused on this machine, by a policy; nothing left, so it costs a retry no attempt.
-    retry_after_s: how long the other side asked us to wait, seconds, `None` if it said nothing.
-    charged: the call may have been charged against the quota (timeouts, broken replies); `False`
-        refunds the whole reservation.
-    max_retries: this kind of failure is worth at most so many retries, `None` for the policy's own cap.
-    backoff_s: base of the wait before a retry, seconds, `None` for the policy's own.
-    unsupported_channel: the model refused the way it was asked to answer (schema, tool), not the question.
+    reason: the word of `values.UNSCORED_REASONS` for a sample if this error is final.
+    retryable: whether the same call may succeed later.
+    throttled: the quota refused the call; this is not a failure of the judge and uses no retry budget.
+    unsent: a policy of this process refused the call before it was sent, so it does not count as an attempt.
+    retry_after_s: the wait that the judge asked for, seconds; `None` without one.
+    charged: whether the judge may have charged the call against the quota (timeouts, broken replies); `False`
+        returns the whole reservation.
+    max_retries: limit of retries for this kind of failure; `None` uses the policy's.
+    backoff_s: base of the wait before a retry, seconds; `None` uses the policy's.
+    unsupported_channel: the model refused the form of the answer (schema, tool), not the question.
     """
 
     reason = "unavailable"
@@ -92,13 +91,13 @@ class CallError(JudgeServiceError):
 
 
 class DeadlineExceeded(CallError):
-    """There was not enough time left, or it ran out."""
+    """The time before the deadline is not enough, or has passed."""
 
     reason = "deadline"
 
 
 class Throttled(CallError):
-    """The quota has no room now (HTTP 429)."""
+    """The quota allows no call now (HTTP 429)."""
 
     reason = "throttled"
     retryable = True
@@ -106,7 +105,7 @@ class Throttled(CallError):
 
 
 class QuotaExhausted(CallError):
-    """The quota is used up until told otherwise ("too many tokens per day")."""
+    """The quota is used up for a long time ("too many tokens per day")."""
 
     reason = "quota_exhausted"
 
@@ -119,10 +118,10 @@ class Unavailable(CallError):
 
 
 class Denied(CallError):
-    """The call itself is refused and would be refused again."""
+    """The judge refuses the call itself, and would refuse it again."""
 
     reason = "denied"
 
 
 class CredentialsError(Denied):
-    """No usable credentials."""
+    """There are no usable credentials, or they are refused."""

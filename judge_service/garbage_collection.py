@@ -1,15 +1,16 @@
-"""The garbage collector of a process that does nothing but judge."""
+"""Tunes Python's garbage collector for a process that only judges."""
 
 import gc
 
 YOUNG_OBJECTS = 20_000
-"""New objects before the collector looks at them. With Python's 700 it looks many times a batch, for
-nothing: what an evaluation makes is gone when it ends, without the collector (docs/performance.md)."""
+"""New objects that trigger a collection. With Python's default of 700 there are many useless collections per
+batch: reference counting frees the objects of an evaluation when it ends (docs/performance.md)."""
 
 
 def settle_garbage_collection() -> None:
-    """What is there now stays, and is not walked through again and again, 30 ms at a time; what comes is
-    looked at seldom. Called once, when all is open.
+    """Excludes present objects from collection, which saves pauses of 30 ms, and makes collections rare.
+
+    Call it once, when everything is open.
     """
     gc.collect()
     gc.freeze()

@@ -1,9 +1,9 @@
-"""Waiting for something that others hand out. The one primitive under every queue of this package.
+"""The waiting primitive under all queues of this package: a caller waits until another task gives it a value.
 
-Two things go wrong in hand-made queues of futures: what was handed to a caller that is cancelled in the same
-turn of the event loop is lost, and a caller that gave up is handed something all the same. `Turn` rules out
-both. It does not decide who is next: that is the business of the queue that holds the turns (`ParkingLot` is
-first come, first served; the gate's `FairQueue` is fair between lanes and jobs).
+Queues made of plain futures have two common errors: a value is lost if its receiver is cancelled in the same
+iteration of the event loop, and a caller that has left still receives a value. `Turn` prevents both. It does
+not decide which caller is next; the queue of the turns does (`ParkingLot` is first come, first served; the
+gate's `FairQueue` is fair between lanes and jobs).
 """
 
 import asyncio
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Turn(Generic[T]):
-    """One caller's wait. `give` or `refuse` ends it, once."""
+    """The wait of one caller. `give` or `refuse` ends it, once."""
 
     __slots__ = ("_future",)
 
@@ -24,11 +24,11 @@ class Turn(Generic[T]):
 
     @property
     def is_over(self) -> bool:
-        """Whether it was given, refused, or its caller was cancelled: there is nothing to give any more."""
+        """Whether the wait has ended: with a value, with an error, or because its caller was cancelled."""
         return self._future.done()
 
     def give(self, value: T) -> bool:
-        """Ends the wait with a value. `False` if its caller was cancelled: the value is free."""
+        """Ends the wait with a value. `False` if its caller was cancelled; the value is then unused."""
         if self._future.done():
             return False
         self._future.set_result(value)
@@ -42,10 +42,10 @@ class Turn(Generic[T]):
         return True
 
     async def wait(self, *, leave: Callable[[], None], give_back: Callable[[T], None]) -> T:
-        """Returns what `give` was given. Raises what `refuse` was given.
+        """Returns the value of `give`, or raises the error of `refuse`.
 
-        leave: called when the caller is cancelled before its turn, to take it out of the queue.
-        give_back: called with the value when the caller is cancelled in the moment of its turn.
+        leave: called when the caller is cancelled before its turn, to remove it from the queue.
+        give_back: called with the value when the caller is cancelled after `give` and before it resumes.
         """
         try:
             return await self._future
@@ -58,7 +58,7 @@ class Turn(Generic[T]):
 
 
 class ParkingLot(Generic[T]):
-    """Callers that wait, first come, first served."""
+    """A queue of waiting callers, first come, first served."""
 
     __slots__ = ("_turns",)
 
@@ -69,28 +69,28 @@ class ParkingLot(Generic[T]):
         return f"ParkingLot({len(self)} wait)"
 
     def __len__(self) -> int:
-        """How many wait; those that were cancelled may still be counted."""
+        """Number of waiting callers; may include cancelled ones."""
         return len(self._turns)
 
     async def park(self, give_back: Callable[[T], None]) -> T:
-        """Waits for a value. give_back: takes it when the caller is cancelled in the moment of its turn."""
+        """Waits for a value. give_back: gets it when the caller is cancelled before it resumes."""
         turn: Turn[T] = Turn()
         self._turns.append(turn)
         return await turn.wait(leave=self._sweep, give_back=give_back)
 
     def give(self, value: T) -> bool:
-        """Hands a value to the caller that has waited longest. `False` if nobody waits."""
+        """Gives a value to the caller that has waited longest. `False` if no caller waits."""
         while self._turns:
             if self._turns.popleft().give(value):
                 return True
         return False
 
     def refuse_all(self, error: Callable[[], Exception]) -> None:
-        """Ends every wait, each with an error of its own."""
+        """Ends every wait, each with a new error."""
         while self._turns:
             self._turns.popleft().refuse(error())
 
     def _sweep(self) -> None:
-        """Drops cancelled turns from the front, so that a lot nobody gives to does not grow."""
+        """Removes cancelled turns from the front, so that a queue without `give` calls does not grow."""
         while self._turns and self._turns[0].is_over:
             self._turns.popleft()

@@ -1,4 +1,4 @@
-"""The composition root: opens a judge from settings. Only it and `assembly` know all other parts.
+"""The composition root: opens a judge from settings. Only this module and `assembly` import all other parts.
 
 async with open_service(settings) as judge:
     rewards = await judge.score(samples)
@@ -46,7 +46,7 @@ Lane = Literal["interactive", "training", "bulk"]
 
 
 class JudgeService:
-    """A judge, ready to score. Made by `open_service`; belongs to the event loop it was opened on."""
+    """An open judge. Made by `open_service`; belongs to the event loop on which it was opened."""
 
     def __init__(self, parts: Parts, sink: Sink) -> None:
         settings = self.settings = parts.settings
@@ -71,7 +71,7 @@ class JudgeService:
 
     @property
     def model(self) -> str:
-        """Who judges: the model id, or the embedded model's name."""
+        """The judge's model id, or the embedded model's name."""
         return self._assembly.targets[0].backend.model
 
     async def score(
@@ -82,14 +82,14 @@ class JudgeService:
         lane: Lane = "training",
         job: str = "",
     ) -> list[Reward]:
-        """One reward per sample, in order. A sample that cannot be judged has `score=None`.
+        """Returns one reward per sample, in order. A sample that cannot be judged has `score=None`.
 
-        deadline_s: seconds for the whole batch, `settings.deadline_s` by default. What is not judged
-            by then comes back with the reason `deadline`.
-        lane: where it waits for quota; lanes share it 8 (interactive) : 4 (training) : 1 (bulk).
-        job: whose work it is; jobs share a lane fairly.
+        deadline_s: seconds for the whole batch, `settings.deadline_s` by default. Samples that are not judged
+            by then have the reason `deadline`.
+        lane: the queue for quota; lanes share it 8 (interactive) : 4 (training) : 1 (bulk).
+        job: name of the job, tenant or caller; jobs share a lane fairly.
 
-        Never raises for a failure to judge; cancelling it cancels the work.
+        Never raises if a sample cannot be judged. Cancelling it cancels the work.
         """
         seconds = self.settings.deadline_s if deadline_s is None else deadline_s
         deadline = asyncio.get_running_loop().time() + seconds
@@ -134,23 +134,23 @@ class JudgeService:
         tell: "Tell | None" = None,
         max_wait_s: float = inf,
     ) -> AsyncGenerator[tuple[K, Reward]]:
-        """Rewards as they are ready, each with the key its sample came with.
+        """Yields rewards as they are ready, each with the key of its sample.
 
-        jobs: read as results are taken, so that little more than `window` samples (nine eighths of it)
-            are in memory.
-        window: samples at work at once, by default twice `limits.max_in_flight`; where responses of a
-            group are compared, not less than a whole group.
-        deadline_s: seconds for each sample from when its work begins; by default none, because a
-            long file waits for its quota as long as it takes.
-        deadline: seconds of the loop's clock at which all of it ends; by default none.
+        jobs: pairs of key and sample; read as results are taken, so that little more than `window` samples
+            (nine eighths of it) are in memory.
+        window: samples in work at the same time, by default twice `limits.max_in_flight`; if responses of a
+            group are compared, at least a whole group.
+        deadline_s: seconds for each sample from the beginning of its work; by default none, because a
+            long file needs as long as its quota requires.
+        deadline: time of the loop's clock at which all work ends; by default none.
         lane, job: as in `score`.
-        tell: is told when all work waits, because the judge cannot be asked, and when it goes on.
-        max_wait_s: of one such wait, seconds; by default as long as it takes.
+        tell: called when all work waits for the judge, and when it continues.
+        max_wait_s: limit of one such wait, seconds; by default none.
 
-        Without any deadline no sample is lost to an outage of the judge or to a quota that is used up: it
-        waits and is judged later (`grading.outage`). With one, nothing is judged twice.
+        Without a deadline no sample is lost to an outage of the judge or to a used-up quota: it
+        waits and is judged later (`grading.outage`). With a deadline no sample is judged twice.
 
-        Raises JudgeOut after `max_wait_s`; what `jobs` and `tell` raise.
+        Raises JudgeOut after `max_wait_s`, and any error of `jobs` and `tell`.
 
         A process that does nothing else should call `garbage_collection.settle_garbage_collection`
         first, as `judge score` does: it halves the longest stall of the loop (`loadtest/large_job.py`).
@@ -186,12 +186,12 @@ class JudgeService:
         lane: Lane = "training",
         job: str = "",
     ) -> Ranking:
-        """Responses to one prompt, judged against each other, in both orders (docs/rank.md).
+        """Ranks responses to one prompt: the judge compares them in two opposite orders (docs/rank.md).
 
-        samples: 2 to 16, alike but for id and response.
+        samples: 2 to 16, equal except for id and response.
         deadline_s, lane, job: as in `score`.
 
-        Raises WireError if the samples are no such group, never for a failure to judge.
+        Raises WireError if the samples are not such a group. Never raises if they cannot be judged.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -214,12 +214,14 @@ class JudgeService:
         lane: Lane = "training",
         job: str = "",
     ) -> Any:
-        """A trainer's event in, the reply in the trainer's form out, with the unscored policy applied.
+        """Grades a trainer's event, and returns the reply in the trainer's format.
+
+        The reply policy replaces or refuses missing scores.
 
         event: parsed JSON in any dialect of `docs/contracts.md`.
         lane, job: as in `score`.
 
-        Raises WireError if the event is no batch, TooManyUnscored if too much of it was not judged.
+        Raises WireError if the event is not a batch, TooManyUnscored if too many samples have no score.
         """
         return await self.answer_batch(
             decode_event(event), deadline_s=deadline_s, lane=lane, job=job
@@ -235,10 +237,10 @@ class JudgeService:
         late: Late = "count",
         max_reply_bytes: int | None = None,
     ) -> Any:
-        """`answer` for an event that is read already (`wire.decode_event`).
+        """The same as `answer` for an event that is already decoded (`wire.decode_event`).
 
-        late: what becomes of rows that the deadline cut off, see `wire.Late`.
-        max_reply_bytes: a longer reply loses its explanations, then is a WireError.
+        late: what to do with rows that are not judged before the deadline, see `wire.Late`.
+        max_reply_bytes: a longer reply is sent without explanations; if still too long, it is a WireError.
         """
         rewards = await self.score(batch.samples, deadline_s=deadline_s, lane=lane, job=job)
         answers = self._reply_policy.answer(batch.samples, rewards, late)
@@ -247,15 +249,16 @@ class JudgeService:
         return encode_reply(answers, envelope, max_reply_bytes)
 
     async def rest(self) -> None:
-        """Ends calls whose caller has gone, as charged. Call it before the process is frozen: they would
-        time out long after, and count against the judge.
+        """Ends calls whose caller has gone, and counts them as charged.
+
+        Call it before the process is frozen: after it these calls would time out as failures of the judge.
         """
         await self._assembly.detached.abandon()
 
     def thaw(self) -> None:
-        """Drops leases of a shared quota whose time passed while the process was frozen.
+        """Drops leases of a shared quota that expired while the process was frozen.
 
-        Buckets and connections look at the clocks themselves.
+        Buckets and connections detect a freeze by themselves.
         """
         for target in self._assembly.targets:
             if target.shared is not None:
@@ -270,13 +273,13 @@ class JudgeService:
         job: str = "",
         refuse: bool = True,
     ) -> list[Answer]:
-        """One number per sample, in order, in the wire range, with the unscored policy applied.
+        """Returns one number per sample, in order, in the wire range, with the reply policy applied.
 
         deadline_s, lane, job: as in `score`.
-        refuse: `False` for a trainer that cannot bear an error: nothing is raised, every sample that
+        refuse: `False` for a trainer that cannot handle an error: nothing is raised, and every sample that
             was not judged gets a substitute.
 
-        Raises TooManyUnscored if too much of it was not judged.
+        Raises TooManyUnscored if too many samples have no score.
         """
         rewards = await self.score(samples, deadline_s=deadline_s, lane=lane, job=job)
         return self._reply_policy.answer(samples, rewards, refuse=refuse)
@@ -289,7 +292,7 @@ class JudgeService:
         return await try_out(samples, self.stream, *parts)
 
     def statistics(self) -> ServiceState:
-        """How it stands now: what waits, what is in flight, what was spent; microseconds."""
+        """The present state: calls waiting and in flight, tokens spent. It takes microseconds."""
         return ServiceState(
             model=self.model,
             rubric=self._rubric_version,
@@ -299,7 +302,7 @@ class JudgeService:
         )
 
     def watched(self) -> JudgeMonitorStatistics:
-        """What guards, canaries and monitors have seen (docs/guards.md)."""
+        """Statistics of guards, canaries and monitors (docs/guards.md)."""
         return self._monitor.statistics()
 
     def is_busy(self) -> bool:
@@ -311,29 +314,29 @@ class JudgeService:
         return explanation.explain(self._graders, self._assembly)
 
     def describe(self) -> tuple[list[str], list[str]]:
-        """The rubric in words, a line each, and what could make it a better one."""
+        """A description of the rubric in sentences, and advice for a better one; a line each."""
         from judge_service.grading import advise, describe  # noqa: PLC0415 - only what is used
 
         return describe(self.rubric), advise(self.rubric)
 
     def prompts(self, sample: Sample) -> list[tuple[str, Prompt]]:
-        """What judges would be asked about a sample: for each call its model and its prompt."""
+        """The judge calls for a sample: the model and the prompt of each."""
         return [
             (asking.rubric.model or self.settings.model or self.model, asking.prompt(sample))
             for asking in self._graders.askings
         ]
 
     def expect(self, *, text_tokens: int = 300) -> Throughput:
-        """The steady rate that the configured quota allows, and what binds it.
+        """The steady rate that the configured quota allows, and the setting that limits it.
 
-        text_tokens: of one sample's response and reference together; the prompt around them is ours.
+        text_tokens: tokens of one sample's response and reference together; those of the template are known.
         """
         return explanation.expected(self.settings, self._graders.askings, text_tokens)
 
     async def _grade(
         self, request: Request[Sample], grader: Handler[Sample, Reward] | None = None
     ) -> Reward:
-        """grader: `self._grader` by default."""
+        """Grades one sample, and reports it. grader: `self._grader` by default."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         self._monitor.guards.look(request.body)
@@ -362,12 +365,12 @@ async def open_service(
     sink: Sink = ignore,
     model: Backend | None = None,
 ) -> AsyncIterator[JudgeService]:
-    """Opens a judge, and closes everything it started on leaving.
+    """Opens a judge as a context manager, which closes on leaving what it started.
 
-    settings: `Settings()` by default, which is the embedded judge with the similarity rubric.
-    environ: where credentials and region are read from, `os.environ` by default.
-    sink: is told what happens (`judge_service.telemetry.events`).
-    model: a backend of your own, used instead of the configured one (a double in tests).
+    settings: `Settings()` by default: the embedded judge with the similarity rubric.
+    environ: contains credentials and region; `os.environ` by default.
+    sink: gets the events (`judge_service.telemetry.events`).
+    model: a backend that replaces the configured one (for example a double in tests).
 
     Raises SettingsError (RubricError) if the configuration cannot work.
     """
@@ -380,10 +383,10 @@ async def open_service(
 def open_rehearsal(
     settings: Settings, script: "Script"
 ) -> AbstractAsyncContextManager[JudgeService]:
-    """Opens a judge without a model that answers what the script says: to try a rubric out.
+    """Opens a judge without a model that answers from a script, to try out a rubric.
 
-    script: by the text of a response, the number for each criterion in the criterion's scale; where it
-        says nothing the judge takes the middle.
+    script: for the text of a response, the number for each criterion on its scale; without an entry the judge
+        answers with the middle of the scale.
 
     Raises SettingsError (RubricError) if the configuration cannot work.
     """
@@ -393,7 +396,7 @@ def open_rehearsal(
 
 
 def schema_of_rubrics() -> dict[str, Any]:
-    """The JSON Schema of a rubric file, with the verifiers there are."""
+    """The JSON Schema of a rubric file, with all kinds of verifier."""
     from judge_service.grading.rubric.schema import rubric_schema  # noqa: PLC0415 - only what is used
 
     return rubric_schema(list(MODULES))

@@ -1,6 +1,6 @@
-"""Doubles and clocks for tests, ours and yours: time that jumps, and a sink that remembers.
+"""Helpers for tests: an event loop with virtual time, and a sink that records events.
 
-Tests under virtual time are plain functions, with no plug-in and no marker:
+Tests in virtual time are plain functions, without plug-in or marker:
 
     def test_the_second_attempt_comes_after_the_wait() -> None:
         async def scenario() -> float:
@@ -11,8 +11,8 @@ Tests under virtual time are plain functions, with no plug-in and no marker:
 
         assert run_virtual(scenario()) == 3600  # takes under a millisecond
 
-The loop is purely virtual: sockets, subprocesses and threads (`asyncio.to_thread`) are outside its
-clock, so a scenario must not wait for them.
+The loop's clock does not follow real time, so a scenario must not wait for sockets, subprocesses or
+threads (`asyncio.to_thread`).
 """
 
 import asyncio
@@ -28,21 +28,21 @@ T = TypeVar("T")
 E = TypeVar("E", bound=Struct)
 
 START_S = 1000.0
-"""What a new virtual clock shows. Not 0, because 0 means "never" in `Request.sent_at`."""
+"""Start of a virtual clock, seconds. Not 0, because 0 means "never" in `Request.sent_at`."""
 
 
 class DeadlockError(RuntimeError):
-    """Every task waits, and no timer is set that could wake one."""
+    """All tasks wait, and no timer can wake one."""
 
 
 class UnhandledError(RuntimeError):
-    """A scenario ended well, but the loop was handed an error that nobody had taken."""
+    """A scenario succeeded, but an error reached the loop's exception handler."""
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock stands still while anything is ready, then jumps to the next timer.
+    """An event loop whose clock stops while tasks are ready, and then jumps to the next timer.
 
-    Raises DeadlockError, naming the waiting tasks, where a real loop would wait for ever.
+    Raises DeadlockError with the waiting tasks if a real loop would wait forever.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self._now_s
 
     def stall(self, seconds: float) -> None:
-        """Lets time pass while nothing runs, as a blocking call or a frozen process does."""
+        """Advances the clock while nothing runs, like a blocking call or a frozen process."""
         self._now_s += seconds
 
     def _jump(self, seconds: float | None) -> None:
@@ -65,13 +65,13 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             waiting = ", ".join(sorted(_describe(task) for task in asyncio.all_tasks(self)))
             raise DeadlockError(
                 f"at {self._now_s:.6f} s nothing is ready and no timer is set; waiting: {waiting};"
-                " look for a future that nobody sets"
+                " look for a future that is never set"
             )
         self._now_s += seconds
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Asks the operating system without waiting, and jumps where a real one would wait."""
+    """A selector that polls without waiting, and advances the clock where a real one would wait."""
 
     def __init__(self, jump: Callable[[float | None], None]) -> None:
         super().__init__()
@@ -89,13 +89,13 @@ def _describe(task: asyncio.Task[Any]) -> str:
 
 
 def run_virtual(scenario: Coroutine[Any, Any, T], *, timeout_s: float | None = None) -> T:
-    """Runs a scenario on a loop of its own under virtual time, and gives its result.
+    """Runs a scenario on a new loop in virtual time, and returns its result.
 
     timeout_s: virtual seconds after which it fails with TimeoutError; by default none, because a
-        scenario that hangs is found as a DeadlockError at once.
+        scenario that hangs raises DeadlockError at once.
 
-    Raises what the scenario raises; DeadlockError; UnhandledError for errors that only reached the loop's
-    exception handler (a task's error that nobody retrieved, an error in a callback).
+    Raises the scenario's errors; DeadlockError; UnhandledError for errors that only reached the loop's
+    exception handler (a task's error that was never retrieved, an error in a callback).
     """
     unhandled: list[dict[str, Any]] = []
 

@@ -1,4 +1,4 @@
-"""The throughput that a quota allows: evaluations a second, and the resource that is used up first."""
+"""Computes the throughput that a quota allows: evaluations a second, and the resource that limits them."""
 
 from collections.abc import Mapping
 
@@ -8,12 +8,13 @@ from judge_service.settings import LimitSettings
 
 
 class Throughput(Struct, frozen=True, kw_only=True):
-    """The steady rate to expect of one target, before the judge itself is too slow.
+    """The steady rate that the quota of one target allows, if the judge itself is fast enough.
 
     calls_each: judge calls of one evaluation.
-    input_tokens, output_tokens: of one call; the output is what is allowed, so the rate is a floor.
+    input_tokens, output_tokens: tokens of one call; the output is the allowed one, so the real rate is at
+        least the computed one.
     by_resource: evaluations a second that each configured resource allows, by the setting's name.
-    max_in_flight: calls on the wire at once.
+    max_in_flight: most calls on the wire at the same time.
     """
 
     calls_each: int
@@ -24,24 +25,27 @@ class Throughput(Struct, frozen=True, kw_only=True):
 
     @property
     def bound_by(self) -> str | None:
-        """The setting that is used up first; `None` when no quota is configured."""
+        """The setting that limits the rate; `None` when no quota is configured."""
         return min(self.by_resource, key=self.by_resource.__getitem__, default=None)
 
     @property
     def evaluations_per_s(self) -> float | None:
-        """What that setting allows."""
+        """The rate that this setting allows."""
         return min(self.by_resource.values(), default=None)
 
     @property
     def longest_call_s(self) -> float | None:
-        """Above this latency of a call the slots bind and not the quota (Little's law)."""
+        """The latency of a call above which `max_in_flight` limits the rate, not the quota (Little's law).
+
+        For example, 512 calls in flight at 100 calls/s allow 5.12 s for each.
+        """
         rate = self.evaluations_per_s
         return None if rate is None else self.max_in_flight / (rate * self.calls_each)
 
     def lines(self) -> list[str]:
-        """The same for a reader."""
+        """A description in sentences, one a line."""
         if not self.calls_each:
-            return ["no judge is called, so no quota of one binds"]
+            return ["no judge is called, so no quota limits the rate"]
         size = f"{self.calls_each} call(s) of {self.input_tokens:,} + {self.output_tokens:,} tokens"
         if self.bound_by is None:
             return [
@@ -49,10 +53,10 @@ class Throughput(Struct, frozen=True, kw_only=True):
             ]
         rows = sorted(self.by_resource.items(), key=lambda item: item[1])
         return [
-            f"{self.evaluations_per_s:,.1f} evaluations/s at {size} each, bound by {self.bound_by}",
+            f"{self.evaluations_per_s:,.1f} evaluations/s at {size} each, limited by {self.bound_by}",
             *(f"{name} allows {rate:,.1f} evaluations/s" for name, rate in rows),
             (
-                f"limits.max_in_flight = {self.max_in_flight:,} binds instead when a call takes longer"
+                f"limits.max_in_flight = {self.max_in_flight:,} limits instead when a call takes longer"
                 f" than {self.longest_call_s:,.2f} s"
             ),
         ]
@@ -61,7 +65,7 @@ class Throughput(Struct, frozen=True, kw_only=True):
 def expect(
     limits: LimitSettings, *, input_tokens: int, output_tokens: int, calls_each: int = 1
 ) -> Throughput:
-    """The throughput of this quota for calls of this size."""
+    """Computes the throughput of a quota for calls of one size."""
     burnt = output_tokens * limits.output_burndown
     units = {
         "requests_per_minute": 1.0,

@@ -1,10 +1,10 @@
-"""The nouns of the house: what travels between the rooms.
+"""The value types that the parts of the package exchange: samples, prompts, completions, rewards.
 
-All are immutable records with next to no behaviour. They are `msgspec.Struct`s because a reward costs six of
-them and a frozen dataclass is ten times dearer to make (docs/decisions/0005).
+All are immutable records with almost no behaviour. They are `msgspec.Struct`s, because a reward needs six of
+them and making a frozen dataclass takes ten times as long (docs/decisions/0005).
 
 Scores are always in [0, 1] here; the reply policy applies the wire range. A score of
-`None` means "not judged" and always comes with a reason; it never means "bad".
+`None` means "not judged" and always has a reason; it never means "bad".
 """
 
 from collections.abc import Mapping
@@ -13,26 +13,26 @@ from typing import Any, Literal
 from msgspec import Struct
 
 Channel = Literal["schema", "tool", "text"]
-"""How a judge is made to answer: JSON-schema structured output, one forced tool, or strict text."""
+"""The form of a judge's answer: JSON-schema structured output, one forced tool, or strict text."""
 
 StopReason = Literal["complete", "max_tokens", "refused", "malformed", "context_full"]
-"""Why the judge stopped, in one vocabulary for every backend. Only `complete` may carry a verdict.
+"""Why the judge stopped, in one vocabulary for all backends. Only `complete` may carry a verdict.
 
-`refused` covers content filters and guardrails; `malformed` is a backend that says itself that its
-output broke; `context_full` is a prompt that did not fit.
+`refused` covers content filters and guardrails; `malformed` is a backend that reports malformed
+output; `context_full` is a prompt that is longer than the context.
 """
 
 Kind = Literal["judge", "verify"]
-"""Who scores a criterion: a model, or a program that checks it."""
+"""What scores a criterion: a model (`judge`), or a program (`verify`)."""
 
 Reasoning = Literal["none", "brief"]
-"""What a judge writes before its scores: nothing, or one sentence."""
+"""The text that a judge writes before its scores: none, or one sentence."""
 
 NO_METADATA: Mapping[str, Any] = {}
 
 
 class Message(Struct, frozen=True):
-    """One turn of a conversation, its content already reduced to text."""
+    """One message of a conversation; its content is already reduced to text."""
 
     role: str
     content: str
@@ -41,10 +41,10 @@ class Message(Struct, frozen=True):
 class Sample(Struct, frozen=True, kw_only=True):
     """One rollout to grade, as the trainer sent it.
 
-    id: kept as sent, type included; `None` when the row had none. It is a label, never a key.
-    messages: the conversation up to, and without, the response.
-    response: the policy's answer; `None` when the row has none (pre-flight rows), `""` when the
-        policy said nothing, which is a bad answer and not a missing one.
+    id: kept as sent, type included; `None` when the row has none. It is a label, and may not be unique.
+    messages: the conversation before the response.
+    response: the policy's answer; `None` when the row has none (pre-flight rows), `""` for an empty
+        answer, which is a bad answer and not a missing one.
     reference: the reference answer as text, `None` when there is none.
     metadata: every other field of the row.
     group_key: equal for the rollouts of one prompt (a GRPO group).
@@ -61,9 +61,11 @@ class Sample(Struct, frozen=True, kw_only=True):
 class Gate(Struct, frozen=True):
     """A criterion that limits the whole reward.
 
-    below: where it begins, in [0, 1]; from there up it limits nothing.
-    cap: the most the reward can be at and under `below - width`; in between the limit is a line.
-    width: 0 is a cliff; never wider than `below`, so that a criterion of 0 always meets the cap.
+    below: the criterion's score below which it limits the reward, in [0, 1].
+    cap: the limit at `below - width` and below; from there to `below` the limit rises linearly to 1.
+    width: 0 makes it a step; at most `below`, so that a score of 0 always has the limit `cap`.
+
+    For example, with `below = 0.5`, `width = 0.2` and `cap = 0.1` a score of 0.4 limits the reward to 0.55.
     """
 
     below: float
@@ -71,7 +73,7 @@ class Gate(Struct, frozen=True):
     width: float = 0.2
 
     def limit(self, score: float) -> float:
-        """The most the reward can be, where this criterion scored `score`."""
+        """The limit of the reward if this criterion scores `score`."""
         width = min(self.width, self.below)
         if score >= self.below:
             return 1.0
@@ -84,14 +86,14 @@ class Criterion(Struct, frozen=True, kw_only=True):
     """One dimension of a rubric.
 
     name: the metric's name on the wire and the key in the judge's answer, `[a-z][a-z0-9_]*`.
-    description: what the judge is asked, in words.
+    description: the question for the judge.
     weight: share in the mean, > 0; only ratios matter.
-    minimum, maximum: the scale the judge answers in; mapped to [0, 1] when parsed.
+    minimum, maximum: the scale of the judge's answer, which is mapped to [0, 1] when parsed.
     levels: the only answers allowed, ascending, empty for any number on the scale.
     needs_reference: the criterion compares with the reference; without one it cannot be judged.
-    kind: who says the score, a judge or a program.
-    verify, options: which verifier, and how it is set; for `verify` only.
-    reasoning, model, system, user: this criterion's own, `None` for the rubric's and the settings'.
+    kind: what scores the criterion, a judge or a program.
+    verify, options: the kind of verifier and its options; for `verify` only.
+    reasoning, model, system, user: values for this criterion; `None` uses the rubric's or the settings'.
     """
 
     name: str
@@ -112,7 +114,7 @@ class Criterion(Struct, frozen=True, kw_only=True):
 
 
 class Question(Struct, frozen=True, kw_only=True):
-    """What is asked of a judge, as typed parts: the embedded judge reads this, not the messages."""
+    """The question for a judge, as typed parts. The embedded judge reads this instead of the messages."""
 
     criteria: tuple[Criterion, ...]
     task: str
@@ -121,15 +123,15 @@ class Question(Struct, frozen=True, kw_only=True):
 
 
 class Prompt(Struct, frozen=True, kw_only=True):
-    """One question to a judge.
+    """One prompt for a judge.
 
-    messages: exactly what a text model sees; roles `system`, `user`, `assistant`.
+    messages: exactly the text that a model sees; roles `system`, `user`, `assistant`.
     schema: JSON schema of the answer, for the channels `schema` and `tool`; `None` for `text`.
     max_output_tokens: always set, because Bedrock reserves it against the quota up front.
-    temperature: `None` leaves it to the model (some models refuse the field).
+    temperature: `None` sends none (some models refuse the field).
     draw: index of a repeated draw, so that draws are not answered by one cache entry.
-    key: hash of everything above that can change the answer and of the rubric's version, and of
-        nothing else (not of the fence's nonce): equal key, same question.
+    key: hash of the rubric's version and of everything above that can change the answer, without the
+        fence's nonce. Prompts with equal keys are the same question.
     """
 
     question: Question
@@ -165,12 +167,12 @@ NO_USAGE = Usage()
 
 
 class TokenChoice(Struct, frozen=True):
-    """One token of an answer that holds a digit, and the digits that could have stood in its place.
+    """One token of an answer that contains a digit, with the probabilities of its alternatives.
 
-    start: where the token begins in `Completion.text`, characters.
-    text: the token as it was written, white space around it included.
-    probabilities: by token, itself included, each in [0, 1]; what is missing to 1 went to tokens
-        without a digit or too unlikely to be told.
+    start: position of the token in `Completion.text`, characters.
+    text: the token as written, with white space around it.
+    probabilities: by token, itself included, each in [0, 1]; the rest to 1 belongs to tokens
+        without a digit, or too unlikely to be reported.
     """
 
     start: int
@@ -179,15 +181,15 @@ class TokenChoice(Struct, frozen=True):
 
 
 class Completion(Struct, frozen=True, kw_only=True):
-    """What came back from a judge.
+    """The answer of a judge.
 
-    text: the answer's text blocks joined, `None` when there were none.
-    data: the forced tool's input, or what the embedded judge measured; `None` otherwise. A value of
-        `None` under a criterion's name says that this judge cannot judge that criterion.
-    model: the model that really answered.
-    cached: no call was made for this one.
-    choices: how sure the judge was of each number in `text`, in the text's order; empty where it
-        was not asked (`openai.logprobs`, `sagemaker.logprobs`) or did not say.
+    text: the answer's text blocks joined, `None` without any.
+    data: the forced tool's input, or the embedded judge's measurement; `None` otherwise. A value of
+        `None` for a criterion means that this judge cannot judge that criterion.
+    model: the model that answered.
+    cached: whether the answer comes from the cache, without a call.
+    choices: token probabilities of each number in `text`, in the text's order; empty if they
+        were not requested (`openai.logprobs`, `sagemaker.logprobs`) or not sent.
     """
 
     text: str | None = None
@@ -200,11 +202,11 @@ class Completion(Struct, frozen=True, kw_only=True):
 
 
 class Verdict(Struct, frozen=True):
-    """A completion, parsed.
+    """A parsed completion.
 
-    scores: per criterion, already mapped to [0, 1].
-    unscorable: per criterion that has no score, the reason (a word of `UNSCORED_REASONS`).
-    off_menu: per criterion whose score is an expectation over its levels, the probability in [0, 1]
+    scores: by criterion, mapped to [0, 1].
+    unscorable: by criterion without a score, the reason (a word of `UNSCORED_REASONS`).
+    off_menu: by criterion whose score is an expected level, the probability in [0, 1]
         that the judge gave to anything but a level.
     explanation: see `Reward`.
     """
@@ -219,7 +221,7 @@ class Part(Struct, frozen=True):
     """One criterion of a reward. `score` is in [0, 1], or `None` with a reason.
 
     off_menu: see `Verdict`; `None` when the score is what the judge wrote.
-    kind: who said the score.
+    kind: what gave the score.
     """
 
     name: str
@@ -231,14 +233,14 @@ class Part(Struct, frozen=True):
 
 
 class Reward(Struct, frozen=True, kw_only=True):
-    """What a trainer gets for one sample.
+    """The reward of one sample.
 
     score: in [0, 1], finite; `None` when the sample was not judged.
-    reason: a word of `UNSCORED_REASONS` exactly when score is `None`.
-    detail: one sentence for a person, with no candidate text in it.
-    parts: one per criterion of the rubric, always all of them and in the rubric's order.
-    metrics: other finite numbers by name, which are no criteria: those of a custom grader,
-        and by how much the reward was shaped.
+    reason: a word of `UNSCORED_REASONS` if and only if the score is `None`.
+    detail: one sentence for a person, without text of the candidate.
+    parts: one per criterion of the rubric, always all of them, in the rubric's order.
+    metrics: other finite numbers by name, which are not criteria: those of a custom grader,
+        and the factors of shaping.
     cost_usd: `None` when the model's price is not configured.
     explanation: the judge's written reason on one line, at most 1,000 printable characters of each judge
         call; `""` unless the rubric asks for one. It may quote the candidate's text.
@@ -257,14 +259,14 @@ class Reward(Struct, frozen=True, kw_only=True):
 
 
 class Ranking(Struct, frozen=True, kw_only=True):
-    """Several responses to one prompt, judged against each other.
+    """The ranking of several responses to one prompt.
 
-    rewards: one per sample, in order; a score says how good a response is *among these*.
-    ranks: 1 for the best, equal scores share a rank, `None` where there is no score.
-    compared: whether the judge saw them together; `False` when each was scored alone and then ranked.
-    orders: in how many orders (2 at best) the judge gave a whole verdict; 0 when not compared.
-    consistency: share of the pairs that both orders put the same way round, `None` without both. Low
-        is a judge that goes by position, or responses too close to tell apart.
+    rewards: one per sample, in order; a score is relative to *these* responses.
+    ranks: 1 for the best; equal scores have the same rank; `None` without a score.
+    compared: whether the judge saw them together; `False` when each was scored alone.
+    orders: number of orders (at most 2) with a complete verdict; 0 when not compared.
+    consistency: share of the pairs that both orders rank in the same way, `None` without both orders. A low
+        value means a judge that prefers positions, or responses of nearly equal quality.
     """
 
     rewards: tuple[Reward, ...]
@@ -275,12 +277,11 @@ class Ranking(Struct, frozen=True, kw_only=True):
 
 
 class Wait(Struct, frozen=True, kw_only=True):
-    """A run waits for its judge, or has stopped waiting.
+    """The event that a run waits for its judge, or continues.
 
-    reason: a word of `UNSCORED_REASONS`. detail: the same in a sentence for a person.
-    waited_s: since the wait began, seconds. next_s: until the judge is asked again, seconds; 0 while it is
-        being asked.
-    is_over: the run goes on.
+    reason: a word of `UNSCORED_REASONS`. detail: a sentence for a person.
+    waited_s: seconds since the wait began. next_s: seconds until the next probe; 0 during a probe.
+    is_over: whether the run continues.
     """
 
     reason: str
@@ -301,17 +302,17 @@ UNSCORED_REASONS: Mapping[str, str] = {
     "too_long": "the prompt does not fit the judge",
     "cannot_judge": "this judge cannot judge this criterion",
     "deadline": "there was no time left",
-    "throttled": "the judge's quota gave no room before the deadline or the attempt cap",
+    "throttled": "the judge's quota allowed no call before the deadline or the limit of attempts",
     "quota_exhausted": "the judge's quota is used up for the day",
     "unavailable": "the judge could not be reached or kept failing",
     "denied": "the judge refused the call: credentials, permission, model or request",
     "interrupted": "the work was cancelled before it was done",
     "grader_error": "the grader itself failed",
 }
-"""Every word that can explain a missing score, with the sentence a person reads.
+"""All reasons for a missing score, each with a sentence for a person.
 
-`no_response`, `no_reference` and `unreadable` are the input's doing, and `abstained` is meant; all others
-are a failure to judge.
+`no_response`, `no_reference` and `unreadable` are problems of the input, `abstained` is intended; all others
+are failures to judge.
 """
 
 INPUT_REASONS = frozenset({"no_response", "no_reference", "unreadable", "abstained"})

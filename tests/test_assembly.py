@@ -45,7 +45,7 @@ async def opened(**variables: str) -> None:
         ),
         (
             {"JUDGE_LIMITS_STORE": "redis", "JUDGE_LIMITS_STORE_URL": "redis://127.0.0.1:1/0"},
-            "shares a quota, but none is set",
+            "shares a quota, but no quota is set",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""From settings to what `service` runs: stacks around judges, graders that ask them, and a monitor."""
+"""Builds the parts of a judge service from settings: stacks around judges, graders, and a monitor."""
 
 from judge_service.assembly.canary_calls import canaries_beside
 from judge_service.assembly.graders import Graders, open_graders

@@ -1,4 +1,4 @@
-"""Canaries judged beside a batch: samples whose reward is known, sent to check the judge (docs/guards.md)."""
+"""Judges canaries with a batch: samples with a known reward that check the judge (docs/guards.md)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -10,7 +10,7 @@ from judge_service.grading import DRAW_STEP, Canary, JudgeMonitor
 from judge_service.values import Sample
 
 CANARY_GRACE_S = 0.5
-"""How long a batch that is done waits for its canaries; they were paid for, and are not worth more."""
+"""How long a finished batch waits for its canaries, seconds; short, because a late canary costs little."""
 
 
 @asynccontextmanager
@@ -20,9 +20,9 @@ async def canaries_beside(
     monitor: JudgeMonitor,
     request_of: Callable[[Sample], Request[Sample]],
 ) -> AsyncIterator[None]:
-    """Has canaries judged while the block runs; cancels those that are not done `CANARY_GRACE_S` after it.
+    """Judges canaries while the block runs, and cancels those unfinished `CANARY_GRACE_S` after it.
 
-    request_of: the request for one canary, with the deadline and lane of the batch.
+    request_of: makes the request for one canary, with the deadline and lane of the batch.
     """
     draw = monitor.canaries.draw
 

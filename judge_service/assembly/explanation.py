@@ -1,4 +1,4 @@
-"""What a judge service says about itself: its stacks layer by layer, and the rate to expect of its quota."""
+"""Describes a judge service: its stacks layer by layer, and the rate that its quota allows."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from judge_service.throughput import Throughput, expect
 from judge_service.values import Sample
 
 CHARS_PER_TOKEN = 4
-"""Of English prose, for what is expected; what is spent is learned from the judge's own counts."""
+"""Characters of a token in English prose, for estimates; the limiter learns from the judge's counts."""
 
 
 def explain(graders: Graders, assembly: Assembly) -> list[tuple[str, list[str]]]:
@@ -36,11 +36,11 @@ def _layers(target: Target) -> list[str]:
 
 
 def expected(settings: Settings, askings: Sequence[Asking], text_tokens: int) -> Throughput:
-    """The steady rate that the configured quota allows, and what binds it.
+    """The steady rate that the configured quota allows, and the setting that limits it.
 
-    text_tokens: of one sample's response and reference together.
+    text_tokens: tokens of one sample's response and reference together.
 
-    Of calls to several models, only those to the first are counted: each has a quota of its own.
+    With several models only calls to the first are counted, because each model has a separate quota.
     """
     text = "x" * (text_tokens * CHARS_PER_TOKEN // 2)
     sample = Sample(response=text, reference=text)

@@ -22,14 +22,14 @@ if TYPE_CHECKING:  # imported where they are used: a cold start pays for every m
     AnyGrader = Blend | Grader | CustomGrader | Pack | GroupGrader | Vote
 
 PACK_WAIT_S = 0.005
-"""How long the first sample of a pack waits for others; nothing beside a judge call."""
+"""How long the first sample of a pack waits for others, seconds; short compared with a judge call."""
 
 
 class Asking(Struct, frozen=True):
-    """One judge call that the rubric makes about a sample.
+    """One judge call of the rubric for each sample.
 
-    rubric: the part of it that is asked. grader: asks about one sample.
-    asks: the same, or several samples at once, or several times.
+    rubric: the criteria of the call. grader: grades one sample with one call.
+    asks: the grader in use: `grader` itself, or one that packs or votes around it.
     """
 
     rubric: Rubric
@@ -37,7 +37,7 @@ class Asking(Struct, frozen=True):
     asks: "AnyGrader"
 
     def prompt(self, sample: Sample) -> Prompt:
-        """What the judge sees of a sample."""
+        """The prompt that the judge gets for a sample."""
         writer = self.grader.writer
         return writer.write(writer.question(sample), self.grader.judge.channel)
 
@@ -45,8 +45,8 @@ class Asking(Struct, frozen=True):
 class Graders(Struct, frozen=True):
     """All graders of a rubric.
 
-    whole: grades a sample by all of it. askings: its judge calls.
-    open_ranker: makes what compares on request; it reads a file.
+    whole: grades a sample by the whole rubric. askings: the rubric's judge calls.
+    open_ranker: makes the ranker, on request only, because it reads a file.
     """
 
     whole: "AnyGrader"
@@ -65,12 +65,12 @@ def open_graders(
     custom: "CustomGrader | None",
     compares: bool,
 ) -> Graders:
-    """Makes them, and starts the verifiers, which `closing` ends.
+    """Makes the graders, and starts the verifiers, which `closing` ends.
 
-    assemblies: by model. custom: grades in place of judge and verifiers.
-    compares: whether the judge can look at several responses at once.
+    assemblies: by model. custom: grades instead of judges and verifiers.
+    compares: whether the judge can compare several responses in one call.
 
-    Raises RubricError for a verifier that cannot be had.
+    Raises RubricError for a verifier that cannot be used.
     """
     askings = tuple(
         _asking(settings, panel, assemblies[panel.model], sink, guards, compares=compares)
@@ -86,7 +86,7 @@ def open_graders(
 def _whole(
     settings: Settings, rubric: Rubric, askings: Sequence[Asking], closing: AsyncExitStack
 ) -> "AnyGrader":
-    """Grades by the whole rubric; judges and verifiers together where it needs them."""
+    """The grader of the whole rubric; a `Blend` if it needs several judge calls, verifiers or shaping."""
     if is_plain(rubric):
         return askings[0].asks
     from judge_service.grading.blend import Blend  # noqa: PLC0415 - only what is used
@@ -141,7 +141,7 @@ def _asking(
     *,
     compares: bool,
 ) -> Asking:
-    """Asks about each sample, or, where the rubric and the judge can do it, about a whole group together."""
+    """One judge call per sample, or per group if the rubric says so and the judge can compare."""
     grader = _grader(settings, rubric, assembly, sink, guards)
     alone = _alone(settings, grader, assembly)
     if rubric.compare == "pointwise" or not compares:
@@ -153,7 +153,7 @@ def _asking(
 
 
 def _alone(settings: Settings, grader: Grader, assembly: Assembly) -> "Grader | Pack | Vote":
-    """Asks once about each sample, or about several at once, or several times."""
+    """The grader of single samples: with one call each, in packs, or with votes."""
     asks = _packed(settings, grader, assembly) if settings.pack.max_samples > 1 else grader
     if settings.vote.draws == 1:
         return asks
@@ -201,7 +201,7 @@ def _ranker(
 
 
 def _price(prices: PriceSettings) -> Any:
-    """Dollars for a usage, or `None` when the operator gave no prices."""
+    """A function that gives the price of a usage in US dollars, `None` if no prices are set."""
     per_input = prices.input_usd_per_million_tokens
     per_output = prices.output_usd_per_million_tokens
     if per_input is None or per_output is None:

@@ -1,4 +1,4 @@
-"""The parts of a judge service, opened from its settings: rubric, targets, graders and the judge monitor."""
+"""Opens the parts of a judge service from its settings: rubric, targets, graders and the judge monitor."""
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -26,11 +26,11 @@ from judge_service.telemetry.events import Sink
 
 
 class Parts(Struct, frozen=True, kw_only=True):
-    """What `service.JudgeService` is made of.
+    """The parts of a `service.JudgeService`.
 
-    settings: as given, with the score range that the rubric sets.
-    largest_group: samples that one judge call may be about.
-    at_work: how many samples at work keep every slot busy, packs and draws included.
+    settings: those given, with the score range of the rubric.
+    largest_group: most samples of one judge call.
+    at_work: number of samples in work that keeps every slot busy, with packs and draws taken into account.
     """
 
     settings: Settings
@@ -52,8 +52,8 @@ async def open_parts(
 ) -> Parts:
     """Opens the parts; `closing` closes what they start.
 
-    environ: where credentials and region are read from.
-    model: a backend that is used instead of the configured one.
+    environ: contains credentials and region.
+    model: a backend that replaces the configured one.
 
     Raises SettingsError (RubricError) if the configuration cannot work.
     """
@@ -96,21 +96,21 @@ async def open_parts(
 
 
 def _with_range(settings: Settings, rubric: Rubric) -> Settings:
-    """The settings with the range of the scores that the rubric gives."""
+    """The settings with the rubric's score range, if it has one."""
     if rubric.output is None:
         return settings
     return replace(settings, wire=replace(settings.wire, score_range=rubric.output))
 
 
 def _monitor(settings: Settings, sink: Sink, *, has_judge: bool) -> JudgeMonitor:
-    """The monitor of responses and judge. Guards are for judges: a program reads the text as it was sent.
+    """The monitor of responses and judge. Guards apply to judges only: a verifier reads the text as sent.
 
     Raises SettingsError.
     """
     wanted = settings.canaries
     if wanted.file and not has_judge:
         raise SettingsError(
-            "`canaries.file` watches a judge, and no judge is asked; leave it empty"
+            "`canaries.file` checks a judge, but this configuration calls no judge; leave it empty"
         )
     active = [name for name in GUARDS if has_judge and getattr(settings.guards, name)]
     return JudgeMonitor(

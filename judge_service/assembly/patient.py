@@ -1,4 +1,4 @@
-"""The grader of one run without deadlines: it waits while the judge cannot be asked (`grading.outage`)."""
+"""The grader of a run without deadlines: it waits during outages of the judge (`grading.outage`)."""
 
 import time
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ def patient(
     tell: "Tell | None",
     max_wait_s: float,
 ) -> Handler[Sample, Reward]:
-    """A grader for one run. tell, max_wait_s: see `Outage`. lane, job: of the question while it waits."""
+    """A grader for one run. tell, max_wait_s: see `Outage`. lane, job: those of the probe calls."""
     from judge_service.grading.outage import QUESTION, Outage  # noqa: PLC0415 - only what is used
 
     async def ask() -> Reward:
-        """What the judges of the rubric say: of the first that cannot be asked, else of the last."""
+        """Probes all judges of the rubric. Returns the first reward without a score, else the last one."""
         found = Reward(score=0.0)
         for asking in askings:
             question = Request(QUESTION, lane=lane, job=job)
@@ -38,4 +38,4 @@ def patient(
 
 
 async def _tell_nobody(_wait: Wait) -> None:
-    """For a run that nobody follows."""
+    """Ignores the event, for a run without a `tell` function."""

@@ -1,6 +1,6 @@
-"""Builds the stacks that `service` runs from the settings: which layers, in which order, with which numbers.
+"""Builds the stacks around the judge from the settings: the layers, their order and their numbers.
 
-The order and its reasons are in `docs/architecture.md`; `judge explain` prints what was assembled.
+`docs/architecture.md` gives the order and its reasons; `judge explain` prints the assembled stacks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,14 +29,14 @@ from judge_service.telemetry.events import Sink
 from judge_service.values import NO_USAGE, Channel, Completion, Prompt
 
 DRAIN_S = 2.0
-"""How long closing waits for calls whose caller has gone."""
+"""How long closing waits for calls whose caller has gone, seconds."""
 
 GEOGRAPHIES = frozenset({"us", "eu", "apac", "jp", "au", "ca", "global", "us-gov"})
-"""Prefixes of cross-region inference profiles, which name the same model elsewhere."""
+"""Prefixes of cross-region inference profiles, which name the same model in other regions."""
 
 
 class Assembly(Struct, frozen=True):
-    """A judge as it runs. `model` is the judge with every policy around it.
+    """An assembled judge. `model` is the judge with all flow control around it.
 
     detached: the calls whose caller has gone.
     """
@@ -49,7 +49,7 @@ class Assembly(Struct, frozen=True):
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """The answer channels that every target understands, in the first one's order."""
+        """The answer channels that all targets support, in the order of the first."""
         return tuple(
             channel
             for channel in self.targets[0].backend.channels
@@ -67,10 +67,10 @@ def assemble(
     model: Backend | None = None,
     detached: Detached | None = None,
 ) -> Assembly:
-    """Builds everything and starts what runs in the background; `closing` ends it.
+    """Builds the stacks and starts their background tasks; `closing` ends them.
 
-    model: used instead of the configured targets.
-    detached: takes the calls whose caller has gone; one of its own by default.
+    model: replaces the configured targets.
+    detached: takes the calls whose caller has gone; by default a new one.
 
     Raises SettingsError.
     """
@@ -110,18 +110,18 @@ def assemble_each(
     *,
     model: Backend | None = None,
 ) -> dict[str, Assembly]:
-    """An assembly for each model that the rubric names, the settings' own under "".
+    """An assembly for each model that the rubric names, and that of the settings under "".
 
-    A model is a quota: each has limits of its own, with the numbers of `[limits]`. `failover.models`
-    are other names of the settings' model and stand in for no other.
+    Each model has a separate quota with the numbers of `[limits]`. `failover.models` replace only the model
+    of the settings.
 
     Raises SettingsError.
     """
     names = dict.fromkeys(panel.model for panel in panels(rubric)) or {"": None}
     if any(names) and settings.backend == "local" and model is None:
         raise SettingsError(
-            f"rubric {rubric.name}: `model` of a criterion needs a backend with more models than one;"
-            " set `backend`, or drop it"
+            f"rubric {rubric.name}: `model` of a criterion needs a backend with several models;"
+            " set `backend`, or remove `model`"
         )
     detached = Detached()
     return {
@@ -145,16 +145,16 @@ def _judged_by(model: str, settings: Settings) -> Settings:
 
 
 def merged(assemblies: Mapping[str, Assembly]) -> Assembly:
-    """The first with the targets of all."""
+    """The first assembly, with the targets of all."""
     first, *others = assemblies.values()
     more = [target for other in others for target in other.targets]
     return replace(first, targets=(*first.targets, *more))
 
 
 def _variants(settings: Settings) -> list[Settings]:
-    """The settings of each target: the configured one, then where it fails over to.
+    """The settings of each target: the configured one, then those of failover.
 
-    Raises SettingsError for another model that was not explicitly allowed.
+    Raises SettingsError for another model if `failover.allow_other_model` is not set.
     """
     failover = settings.failover
     if settings.backend == "local" or not (failover.regions or failover.models):
@@ -165,7 +165,7 @@ def _variants(settings: Settings) -> list[Settings]:
         if base_model(other) != base_model(settings.model) and not failover.allow_other_model:
             raise SettingsError(
                 f"`failover.models`: {other} is another model than {settings.model}, which changes"
-                " what is measured; set `failover.allow_other_model = true` if you mean it"
+                " what is measured; set `failover.allow_other_model = true` to allow it"
             )
     bedrock = settings.bedrock
     return [
@@ -219,7 +219,7 @@ def _cache(
     all_asked = panels(rubric)
 
     def asked(prompt: Prompt) -> Rubric:
-        """The part of the rubric that a prompt is about."""
+        """The panel of the rubric that a prompt asks about."""
         criteria = prompt.question.criteria
         return next((panel for panel in all_asked if panel.criteria == criteria), rubric)
 
@@ -237,7 +237,7 @@ def _cache(
     return Cache(
         max_entries=cache.max_entries,
         ttl_s=cache.ttl_s,
-        key=lambda prompt: f"{judge}:{prompt.key}",  # the prompt's own key does not name the judge
+        key=lambda prompt: f"{judge}:{prompt.key}",  # the prompt's key does not include the judge
         keep=lambda prompt, completion: has_verdict(prompt, completion, asked(prompt)),
         mark=_as_cached,
         sink=sink,
@@ -246,7 +246,7 @@ def _cache(
 
 
 def _judge(settings: Settings, model: str) -> str:
-    """Names all of the judge that can change an answer, or how it is read."""
+    """A key of everything about the judge that can change an answer or how it is read."""
     parts = [model]
     if settings.backend == "sagemaker":
         asked = settings.sagemaker

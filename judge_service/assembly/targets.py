@@ -1,4 +1,4 @@
-"""One target of a judge: its backend, its gate, and the store that shares its quota, from the settings."""
+"""Builds one target of a judge from the settings: backend, gate, and the store that shares its quota."""
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -30,9 +30,9 @@ if TYPE_CHECKING:  # imported where they are used: a cold start pays for every m
 
 
 class Target(Struct, frozen=True):
-    """One way to an answer: an account's quota for one model in one region, with its own gate.
+    """A target: an account's quota for one model in one region, with a backend and a gate.
 
-    quota: units a minute by resource, as `per_minute` gives them. shared: feeds it from a store.
+    quota: units a minute by resource, see `per_minute`. shared: the lease if a store shares the quota.
     """
 
     backend: Backend
@@ -47,7 +47,7 @@ class Target(Struct, frozen=True):
         return stack(self.backend, *self.layers)
 
     def state(self) -> TargetState:
-        """How it stands now."""
+        """The present state of the gate."""
         gate = self.gate.statistics()
         return TargetState(
             target=self.name,
@@ -81,7 +81,7 @@ def open_target(
     *,
     environ: Mapping[str, str],
 ) -> Target:
-    """Builds a target and starts what runs in the background for it; `closing` ends it.
+    """Builds a target and starts its background tasks; `closing` ends them.
 
     Raises SettingsError.
     """
@@ -103,7 +103,7 @@ def region_of(settings: Settings) -> str | None:
 
 
 def per_minute(limits: LimitSettings) -> dict[str, float]:
-    """The quota this process goes by, in the limiter's resource names: its part, or all with a store."""
+    """The quota of this process, by the limiter's resource names: its part, or all of it with a store."""
     processes = limits.processes if limits.store == "none" else 1
     return {
         name.removesuffix("_per_minute"): amount / processes
@@ -134,9 +134,9 @@ def _gate(
 
 def _slots(settings: Settings) -> Slots:
     most = settings.limits.max_in_flight
-    if settings.backend == "local":  # as slow as its queue is long
+    if settings.backend == "local":  # its latency is that of its queue
         return Slots(max_in_flight=most)
-    most = affordable(most)  # or calls would wait for a descriptor after they count as sent
+    most = affordable(most)  # else calls would wait for a descriptor after they count as sent
     adaptive = AdaptiveLimit(max_slots=most) if settings.limits.adaptive else None
     return Slots(max_in_flight=most, adaptive=adaptive)
 
@@ -150,11 +150,11 @@ def _share(
     *,
     environ: Mapping[str, str],
 ) -> "QuotaLease":
-    """Puts the gate under the shared store."""
+    """Lets the gate lease its quota from the shared store."""
     quota = per_minute(settings.limits)
     if not quota:
         raise SettingsError(
-            "`limits.store` shares a quota, but none is set; set `limits.requests_per_minute` or"
+            "`limits.store` shares a quota, but no quota is set; set `limits.requests_per_minute` or"
             " `limits.tokens_per_minute`"
         )
     from judge_service.flow.admission.lease import QuotaLease  # noqa: PLC0415 - only what is used
@@ -207,7 +207,7 @@ def _open_file(path: str) -> QuotaStore:
 def _open_table(
     settings: Settings, environ: Mapping[str, str], closing: AsyncExitStack
 ) -> QuotaStore:
-    """The quota's table, asked through our own client: a function's package holds no SDK."""
+    """The quota's table, with our own client, because the function's package has no SDK."""
     from judge_service.aws.client import AwsClient  # noqa: PLC0415 - only what is used
     from judge_service.flow.stores.dynamodb import DynamoDBStore  # noqa: PLC0415 - see above
 

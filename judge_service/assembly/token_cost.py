@@ -1,4 +1,4 @@
-"""What a judge call takes of each quota, before it is sent and after it is answered."""
+"""Computes the cost of a judge call in each quota: reserved before it is sent, charged after the answer."""
 
 from collections.abc import Sequence
 
@@ -6,18 +6,22 @@ from judge_service.flow.admission.tokens import LearnedRatio, count_chars
 from judge_service.values import Completion, Prompt
 
 RESOURCES = ("requests", "tokens", "input_tokens", "output_tokens")
-"""What a quota can be of, in the order of `TokenCost`'s arithmetic."""
+"""Resources that a quota can limit, in the order of `TokenCost`'s arithmetic."""
 
 
 class TokenCost:
-    """What a prompt reserves and what its completion is charged, in the limiter's resources.
+    """The cost of a prompt before it is sent (`reserve`) and after its answer (`charge`).
 
-    Bedrock takes input + max output tokens when a call starts and settles to input + cache writes +
-    output x burndown when it ends, so that is how we count. The input of a prompt that is not yet sent
-    is estimated from its rendered messages, by a ratio learned from the answers.
+    Bedrock reserves input + max output tokens when a call starts, and settles to input + cache writes +
+    output x burndown when it ends. This class counts in the same way. The input of a prompt is estimated from
+    its messages, by a ratio of characters to tokens learned from earlier answers.
 
-    resources: names of `RESOURCES`; amounts are given in this order.
-    burndown: how many tokens of the quota one output token takes.
+    For example, with a burndown of 5 a prompt of 800 estimated input tokens and at most 10 output tokens
+    reserves 800 + 10 x 5 = 850 `tokens`. If the answer has 790 input and 4 output tokens, the charge is
+    790 + 4 x 5 = 810, and the gate gives 40 back.
+
+    resources: names of `RESOURCES`; amounts are in this order.
+    burndown: quota tokens that one output token costs.
     """
 
     def __init__(self, resources: Sequence[str], *, burndown: float, tokens: LearnedRatio) -> None:
@@ -26,12 +30,12 @@ class TokenCost:
         self._tokens = tokens
 
     def reserve(self, prompt: Prompt) -> tuple[int, ...]:
-        """The estimated input and all of the output that is allowed."""
+        """The estimated input and the largest allowed output."""
         estimate = self._tokens.estimate_texts(_texts(prompt))
         return self._units(estimate, prompt.max_output_tokens)
 
     def charge(self, prompt: Prompt, completion: Completion) -> tuple[int, ...]:
-        """What the backend counted; learns from it. What was reserved if the backend counts nothing."""
+        """The cost by the backend's counts, from which the ratio learns; the reserved cost without counts."""
         usage = completion.usage
         seen = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
         if seen == 0:
@@ -47,5 +51,5 @@ class TokenCost:
 
 
 def _texts(prompt: Prompt) -> list[str]:
-    """What the judge sees. The question does not serve: a pack's or a ranking's holds no answers."""
+    """The texts that the judge sees. `question` does not have them all: packs and rankings have more."""
     return [message.content for message in prompt.messages]

@@ -301,7 +301,7 @@ def test_a_stream_that_is_left_keeps_what_it_gave_and_leaves_nothing_behind(kept
                 "JUDGE_LIMITS_STORE": "redis",
                 "JUDGE_LIMITS_STORE_URL": "redis://h",
             },
-            "none is set",
+            "no quota is set",
         ),
         ({"JUDGE_RUBRIC": "no-such-rubric.toml"}, "no-such-rubric.toml"),
         (
