@@ -1,4 +1,4 @@
-"""One judge on one background loop, for as long as the Lambda execution environment lives."""
+"""Keeps one judge on one background event loop for the life of the Lambda execution environment."""
 
 import asyncio
 import os
@@ -20,20 +20,20 @@ from judge_service.wire import decode_event, refuse_larger
 from lambda_adapter.freeze import FreezeDetector
 
 CLOSING_S = 5.0
-"""How long `close` waits for the judge: for its store and for calls on the wire."""
+"""How long `close` waits for the judge's store and for calls on the wire, seconds."""
 
 TELLING_S = 0.2
-"""Kept free to say that the judge could not be opened in time."""
+"""Time reserved for the error that the judge could not be opened in time, seconds."""
 
 CONFIG_NAME = "judge.toml"
 LAYER = Path("/opt")
-"""Where Lambda unpacks layers."""
+"""The folder in which Lambda unpacks layers."""
 
 
 class Invocation(Struct, frozen=True, kw_only=True):
-    """What is known of a call besides the event.
+    """The facts of an invocation besides its event.
 
-    ends_at_s: when Lambda would end it, of the monotonic clock; `None` without such an end.
+    ends_at_s: when Lambda will end it, monotonic clock, seconds; `None` without such an end.
     """
 
     ends_at_s: float | None = None
@@ -42,23 +42,23 @@ class Invocation(Struct, frozen=True, kw_only=True):
 
 
 class Opened(Struct, frozen=True):
-    """A judge, and who is told of its work."""
+    """An open judge, and the sinks of its events."""
 
     judge: JudgeService
     sinks: Sinks
 
 
 class Environment:
-    """Answers events; several threads may call at once. Opens its judge at the first call.
+    """Answers events, from several threads if needed. Opens its judge at the first call.
 
-    settings: read when a judge is opened, in place of what `environ` says.
-    environ: `JUDGE_...` variables, credentials and region. `JUDGE_CONFIG` names the settings' place;
-        without it they are `judge.toml` beside the function's code, or in a layer.
+    settings: read when a judge is opened, instead of those of `environ`.
+    environ: `JUDGE_...` variables, credentials and region. `JUDGE_CONFIG` is the place of the settings;
+        by default `judge.toml` next to the function's code, or in a layer.
 
-    Nothing is closed when the process ends: Python has no worker threads any more by then, lines are
-    written after each invocation, and leases run out within a second.
+    Nothing is closed when the process ends: Python has no worker threads then, log lines are
+    written after each invocation, and leases expire within a second.
 
-    A mistake in the settings is the error of every invocation until it is mended, because an error
+    A mistake in the settings is the error of every invocation until it is fixed, because an error
     at import would only be reported as a crash of the runtime.
     """
 
@@ -84,7 +84,7 @@ class Environment:
         return self._run(self._answer(event, invocation or Invocation()))
 
     def open(self) -> None:
-        """Opens the judge ahead of the first event, which will be told what goes wrong here."""
+        """Opens the judge before the first event. If it fails, the first event gets the error."""
         with suppress(JudgeServiceError):
             self._run(self._open_ahead())
 
@@ -137,7 +137,7 @@ class Environment:
                 return await closing.enter_async_context(self._renewal.use())
         except TimeoutError:
             raise DeadlineExceeded(
-                "the judge was not open before the function's time was over; raise the function's"
+                "the judge was not open before the function's timeout; raise the function's"
                 " timeout (60 s is good), and its memory if it starts slowly"
             ) from None
 
@@ -174,7 +174,7 @@ class Environment:
     async def _read(self) -> Configured:
         if self._settings is not None:
             return Configured(self._settings())
-        place = await asyncio.to_thread(place_of, self._environ)  # it looks at the disk
+        place = await asyncio.to_thread(place_of, self._environ)  # it reads the disk
         return await read_configuration(place, self._environ, self._places)
 
     @asynccontextmanager
@@ -195,7 +195,7 @@ class Environment:
 
 
 def place_of(environ: Mapping[str, str]) -> str | None:
-    """Where the settings lie, `None` if they are in the environment alone."""
+    """The place of the settings, `None` if they are in the environment alone."""
     if named := environ.get("JUDGE_CONFIG"):
         return named
     root = environ.get("LAMBDA_TASK_ROOT")

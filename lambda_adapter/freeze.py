@@ -1,16 +1,16 @@
-"""Did the process stand still? Lambda freezes it whenever no invocation is at work."""
+"""Detects whether Lambda has frozen the process, which it does while no invocation runs."""
 
 import time
 from collections.abc import Callable
 
 QUIET_S = 1.0
-"""Without an invocation for so long, the process is taken for frozen. It costs little to be wrong."""
+"""After this time without an invocation, seconds, a freeze is assumed. A wrong assumption costs little."""
 
 Clock = Callable[[], float]
 
 
 def since_boot_s() -> float:
-    """Seconds since the start of the machine, those included in which it was suspended."""
+    """Seconds since the start of the machine, including the time in which it was suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if BOOTTIME else time.monotonic()
 
 
@@ -18,11 +18,11 @@ BOOTTIME = hasattr(time, "CLOCK_BOOTTIME")
 
 
 class FreezeDetector:
-    """Counts invocations and looks at the clocks between them.
+    """Detects a freeze between invocations by comparing clocks.
 
-    Which clocks go on during a freeze depends on how it is done: under SIGSTOP all, in a paused
-    machine perhaps only the wall's, after it was set anew. So any of them counts, and a wall clock
-    that went back does too.
+    Which clocks run during a freeze depends on its kind: with SIGSTOP all of them, in a paused virtual
+    machine perhaps only the wall clock, after it is set again. So a jump of any clock counts, and also a
+    wall clock that went back.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class FreezeDetector:
 
     @property
     def is_last(self) -> bool:
-        """Whether the invocation that asks is the only one at work."""
+        """Whether the calling invocation is the only one that runs."""
         return self._at_work == 1
 
     def begin(self) -> bool:
-        """An invocation begins. Says whether the process may have been frozen since the last one."""
+        """Notes the start of an invocation. Returns whether the process may have been frozen before it."""
         self._at_work += 1
         if self._seen is None or self._at_work > 1:
             return False
@@ -51,6 +51,6 @@ class FreezeDetector:
         )
 
     def end(self) -> None:
-        """An invocation ended."""
+        """Notes the end of an invocation."""
         self._at_work -= 1
         self._seen = [clock() for clock in self._clocks]

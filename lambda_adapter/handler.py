@@ -1,8 +1,9 @@
-"""The reward function that a fine-tuning job calls, thin: a deadline, an identity and an error's form.
+"""The Lambda handler of the reward function that a fine-tuning job calls.
 
-One event loop lives on a background thread for the life of the environment, because a client bound
-to one loop breaks on the second invocation of `asyncio.run`, and because a notebook (or AWS's own
-local pre-flight, which calls this with `context = {}`) has a running loop already.
+It only adds the deadline, the caller's identity and the form of errors. One event loop runs on a background
+thread for the life of the environment, because a client bound to one loop fails at the second call of
+`asyncio.run`, and because a notebook (or AWS's local pre-flight, which calls this with
+`context = {}`) already has a running loop.
 """
 
 import os
@@ -26,13 +27,12 @@ snapshot.register(ENVIRONMENT.close, ENVIRONMENT.open)
 
 
 def lambda_handler(event: Any, context: Any) -> Any:
-    """Rewards for the rollouts of `event`, in the form of the caller (see `docs/contracts.md`).
+    """Returns the rewards of the rollouts of `event`, in the caller's format (see `docs/contracts.md`).
 
-    context: the Lambda context, or anything without `get_remaining_time_in_millis`.
+    context: the Lambda context, or any object without `get_remaining_time_in_millis`.
 
-    Raises WireError, TooManyUnscored, SettingsError or DeadlineExceeded to a caller that sent a bare
-    list, so that the platform reports and retries; a caller that sent an HTTP-style event gets them
-    as one.
+    For an event that is a list, raises WireError, TooManyUnscored, SettingsError or DeadlineExceeded, so that
+    the platform reports the error and retries. For an HTTP-style event, errors are HTTP responses.
     """
     try:
         return ENVIRONMENT.answer(event, invocation_of(context))
@@ -43,7 +43,7 @@ def lambda_handler(event: Any, context: Any) -> Any:
 
 
 def invocation_of(context: Any) -> Invocation:
-    """What the Lambda context, or what stands for one, says of the call."""
+    """The facts of an invocation from the Lambda context or a substitute."""
     remaining = getattr(context, "get_remaining_time_in_millis", None)
     return Invocation(
         ends_at_s=time.monotonic() + remaining() / 1000 if remaining else None,

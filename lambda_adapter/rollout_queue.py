@@ -1,12 +1,12 @@
-"""The reward function behind a queue (Nova Forge, orchestration of one's own): SQS in, SQS out.
+"""Answers messages of an SQS queue with rewards on another queue (Nova Forge with custom orchestration).
 
-A task arrives in one message and the policy's answer to it in another, maybe minutes later and in
-another execution environment, and the second says nothing of the task. So the task is remembered in a
-DynamoDB table. So is the reward, before it is sent: a message that SQS delivers twice is answered
-twice with the same reward, and judged once.
+A task arrives in one message, and the policy's answer to it in another, perhaps minutes later and in
+another execution environment. The second message does not contain the task, so the task is stored in a
+DynamoDB table. The reward is also stored before it is sent: a message that SQS delivers twice is judged once
+and answered twice with the same reward.
 
-Each message stands for itself. One that cannot be answered is named in the reply, so that SQS delivers
-it again, or moves it to the dead-letter queue, and the others are done with.
+Messages are independent of each other. The reply names those that could not be answered, so that SQS
+delivers them again or moves them to the dead-letter queue; the others are finished.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from lambda_adapter.queue.reply_queue import Outbox, Reply, digest_of, log_unans
 from lambda_adapter.queue.rollout_table import Rollouts
 
 SENDING_S = 2.0
-"""Kept free before the end, to remember and send what was judged."""
+"""Time reserved before the deadline to store and send the rewards, seconds."""
 
 
 class Record(Struct, frozen=True):
@@ -58,20 +58,18 @@ async def answer_queue(
     deadline_s: float | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Answers a batch of messages, and names those that must come again.
+    """Answers a batch of messages, and names those that SQS must deliver again.
 
-    event: for which `is_queue_event` holds.
-    deadline_s: seconds until the reply must be there, `settings.deadline_s` by default.
-    environ: where credentials, region and endpoints are read from, `os.environ` by default.
+    event: an event for which `is_queue_event` is true.
+    deadline_s: seconds until the reply is due, `settings.deadline_s` by default.
+    environ: contains credentials, region and endpoints; `os.environ` by default.
 
     Raises SettingsError if the queue or the table is not named.
     """
     function = judge.settings.function
     for name in ("reply_queue_url", "rollout_table"):
         if not getattr(function, name):
-            raise SettingsError(
-                f"`function.{name}` is empty: messages of a queue need it, name one"
-            )
+            raise SettingsError(f"`function.{name}` is empty: messages of a queue need it; set it")
     seconds = judge.settings.deadline_s if deadline_s is None else deadline_s
     source = os.environ if environ is None else environ
     client = await asyncio.to_thread(AwsClient, source)  # it reads certificates
@@ -90,7 +88,7 @@ def _records(event: Mapping[str, Any]) -> Iterator[Record]:
 class Orchestration:
     """Answers the messages of one invocation.
 
-    seconds: until no more is judged.
+    seconds: time after which nothing more is judged.
     """
 
     def __init__(self, judge: JudgeService, client: AwsClient, seconds: float) -> None:
@@ -104,7 +102,7 @@ class Orchestration:
         return f"<Orchestration {self._table!r}, {self._outbox!r}>"
 
     async def answer(self, records: Sequence[Record]) -> list[str]:
-        """Gives the ids of the messages that are not answered."""
+        """Answers the messages. Returns the ids of those that are not answered."""
         tasks = [asyncio.create_task(self._answer_or_say_why(record)) for record in records]
         try:
             await asyncio.wait(tasks, timeout=self._seconds)
@@ -121,7 +119,7 @@ class Orchestration:
             return await self._answer(record)
         except JudgeServiceError as problem:
             log_unanswered(record.message_id, str(problem))
-        except Exception as problem:  # noqa: BLE001 - one message must not take the others along
+        except Exception as problem:  # noqa: BLE001 - one message must not fail the others
             log_unanswered(record.message_id, f"{type(problem).__name__}: {problem}")
         return None
 
@@ -142,13 +140,13 @@ class Orchestration:
             return known.reply
         request = read_message(known.request, max_bytes=len(known.request) * 4)
         if not isinstance(request, RolloutRequest):
-            raise WireError("$", "is remembered as something that is no rollout request")
+            raise WireError("$", "is stored as something that is not a rollout request")
         text = encode_rollout_response(message.sample_id, await self._score(request, message))
         await self._table.keep(known, digest, text)
         return text
 
     async def _score(self, request: RolloutRequest, message: GenerateResponse) -> float:
-        """The reward in the range that was asked for. Alone, so that no other decides its fate."""
+        """The reward in the requested range. It is scored alone, so that other samples have no effect."""
         left_s = max(0.0, self._deadline - asyncio.get_running_loop().time())
         sample = request.sample(message.response)
         [answer] = await self._judge.answers([sample], deadline_s=left_s)

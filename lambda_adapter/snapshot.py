@@ -1,8 +1,8 @@
-"""SnapStart: one snapshot of a started process becomes many processes.
+"""Supports SnapStart, which restores many processes from one snapshot of a started process.
 
-So nothing that must differ between them, or that may die meanwhile, is made before it is restored: no
-event loop, no socket, no secret of the fences. Python's own random numbers are seeded anew, because
-they jitter the retries and name the process in the store of a shared quota.
+Anything that must differ between them, or that may break in the meantime, is made after the restore: the
+event loop, sockets, the fences' secret. Python's random generator gets a new seed, because it
+jitters the retries and names the process in the store of a shared quota.
 """
 
 import importlib
@@ -14,7 +14,7 @@ INITIALIZATION = "AWS_LAMBDA_INITIALIZATION_TYPE"
 
 
 def register(close: Callable[[], None], open_: Callable[[], None]) -> None:
-    """Has the runtime close what is open before the snapshot, and open it after each restore.
+    """Registers hooks: `close` runs before the snapshot, `open_` after each restore.
 
     Without SnapStart it does nothing.
     """

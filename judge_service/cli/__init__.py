@@ -29,7 +29,7 @@ INTERRUPTED = 130
 
 
 class Command(Protocol):
-    """A module of this package that is a command."""
+    """A module of this package that implements a command."""
 
     HELP: str
     EXAMPLES: str
@@ -52,7 +52,7 @@ COMMANDS: dict[str, Command] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and gives the exit code that `EXIT_CODES` explains."""
+    """Runs one command and returns its exit code, see `EXIT_CODES`."""
     parsed = _parser().parse_args(arguments)
     try:
         command: Command = parsed.command
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # the reader has gone; without this the interpreter's last flush would complain on stderr
+        # the reader has gone; without this the interpreter's last flush would print an error on stderr
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
@@ -82,7 +82,7 @@ def _status(error: Exception) -> int:
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib.metadata import version  # noqa: PLC0415 - 30 ms, only for who asks
+        from importlib.metadata import version  # noqa: PLC0415 - takes 30 ms
 
         print(f"judge {version('judge-service')}")
         parser.exit()

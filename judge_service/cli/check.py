@@ -1,4 +1,4 @@
-"""`judge check`: does judging work? One line per finding; a sample is scored as a run would score it."""
+"""`judge check`: checks settings, rubric, judge, stores and quota by scoring a sample; one line per finding."""
 
 import argparse
 import asyncio
@@ -29,7 +29,7 @@ scores two. Exits with 0 when judging works, with 2 when it does not.
 """
 
 MAX_SAMPLES = 2
-"""No check needs more rows of a file."""
+"""Most rows of a file that a check uses."""
 
 Opener = Callable[[Settings, Sink], AbstractAsyncContextManager[Any]]
 
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints what was found; 2 if any of it is a problem."""
+    """Prints the findings. Returns 2 if one of them is a problem, else 0."""
     findings, record = find(arguments, _open_service)
     failed = any(finding.level == "problem" for finding in findings)
     if arguments.json:
@@ -60,9 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
 def find(
     arguments: argparse.Namespace, opener: Opener
 ) -> tuple[list[Finding], dict[str, Any] | None]:
-    """Everything there is to say, and the trial as a record; stops at the first area without which the next
-    make no sense.
-    """
+    """All findings, and the trial as a record; stops at the first failed area on which the others depend."""
     try:
         settings = read_settings(arguments)
     except SettingsError as problem:
@@ -78,18 +76,18 @@ def find(
 
 
 def _samples(file: str, settings: Settings) -> tuple[Sample, ...]:
-    """Raises WireError for a row that cannot be read, or if there is none."""
+    """The first rows of a file. Raises WireError for a row that cannot be read, or if there is none."""
     with open_rows(file, settings.wire.max_event_bytes) as rows:
         found = tuple(decode(row) for row in islice(rows, MAX_SAMPLES))
     if not found:
-        raise WireError("$", "holds no row; name a file with a rollout")
+        raise WireError("$", "has no row; name a file with a rollout")
     return found
 
 
 async def try_judge(
     settings: Settings, samples: Sequence[Sample], opener: Opener
 ) -> tuple[list[Finding], dict[str, Any] | None]:
-    """Rubric, judge, stores and quota: what opening the service and scoring a sample say."""
+    """Findings about rubric, judge, stores and quota, from opening the service and scoring a sample."""
     events: list[Event] = []
     try:
         async with opener(settings, events.append) as judge:
@@ -121,7 +119,7 @@ def _name(settings: Settings) -> str:
 
 
 def _open_service(settings: Settings, sink: Sink) -> AbstractAsyncContextManager[Any]:
-    # the service brings every backend's imports with it, and `judge --help` needs none of them
+    # importing the service imports all backends, which `judge --help` does not need
     from judge_service.service import open_service  # noqa: PLC0415 - as said above
 
     return open_service(settings, environ=os.environ, sink=sink)

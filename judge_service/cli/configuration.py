@@ -1,5 +1,6 @@
-"""Where the settings of a command come from: `--config`, else `JUDGE_CONFIG`, else none; never a
-file that merely lies in the working directory, because what judges must not depend on where one stands.
+"""Finds the settings of a command: those of `--config`, else of `JUDGE_CONFIG`, else the defaults.
+
+A file in the working directory is never read without being named, because the judge must not depend on it.
 """
 
 import argparse
@@ -17,14 +18,14 @@ def add_config_argument(parser: argparse.ArgumentParser) -> None:
         "--config",
         metavar="TOML",
         help="settings: a file, s3://bucket/key or ssm:/parameter/name"
-        " (default: what JUDGE_CONFIG names, else the built-in defaults)",
+        " (default: the place that JUDGE_CONFIG names, else the built-in defaults)",
     )
 
 
 def read_settings(arguments: argparse.Namespace) -> Settings:
-    """The settings a command runs with.
+    """The settings of a command.
 
-    Raises SettingsError in one sentence that names file and key.
+    Raises SettingsError with one sentence that names file and key.
     """
     place = config_place(arguments)
     if place is not None and is_remote(place):
@@ -33,14 +34,14 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
 
 
 def config_place(arguments: argparse.Namespace) -> str | None:
-    """Where the settings are, `None` when no place is named."""
+    """The place of the settings, `None` if none is named."""
     return arguments.config or os.environ.get("JUDGE_CONFIG") or None
 
 
 def config_path(arguments: argparse.Namespace) -> Path | None:
-    """The settings file, `None` when none is named.
+    """The settings file, `None` if none is named.
 
-    Raises SettingsError for a place that is no file.
+    Raises SettingsError for a place that is not a file.
     """
     place = config_place(arguments)
     if place is not None and is_remote(place):
@@ -49,7 +50,7 @@ def config_path(arguments: argparse.Namespace) -> Path | None:
 
 
 async def _fetch(place: str) -> Settings:
-    # only who names such a place pays for the import
+    # imported only if such a place is named
     from judge_service.configuration import Places, read_configuration  # noqa: PLC0415 - as said above
 
     places = Places(os.environ)

@@ -1,4 +1,4 @@
-"""`judge explain`: the layers that every judgement goes through, with their settings."""
+"""`judge explain`: prints the layers of the assembled stacks with their settings."""
 
 import argparse
 import asyncio
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the stacks, and what rate to expect of the configured quota."""
+    """Prints the stacks, and the rate that the configured quota allows."""
     stacks, expected = asyncio.run(_explain(read_settings(arguments), arguments.text_tokens))
     if arguments.json:
         layers = [{"name": name, "layers": layers} for name, layers in stacks]
@@ -52,7 +52,7 @@ def _page(name: str, layers: list[str]) -> str:
 
 
 async def _explain(settings: Settings, text_tokens: int) -> tuple[Stacks, Any]:
-    # the service brings every backend's imports with it, and `judge --help` needs none of them
+    # importing the service imports all backends, which `judge --help` does not need
     from judge_service.service import open_service  # noqa: PLC0415 - as said above
 
     async with open_service(settings, environ=os.environ) as judge:
@@ -60,7 +60,7 @@ async def _explain(settings: Settings, text_tokens: int) -> tuple[Stacks, Any]:
 
 
 def _of_workers(settings: Settings) -> Stacks:
-    """What a service of several workers does that this process does not."""
+    """The layers of a service with several workers that this process does not have."""
     if not workers_share(settings):
         return []
     return [("service", [f"{settings.service.workers} workers share the quota through a file"])]

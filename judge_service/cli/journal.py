@@ -1,9 +1,9 @@
-"""The journal of `judge score`: what has been judged survives a crash, and is never judged again.
+"""The journal of `judge score`: keeps results on disk, so that a judged row survives a crash.
 
-One SQLite file beside the output, WAL with `synchronous=FULL`: a committed row survives kill -9 and
-loss of power. FULL costs 1.4 ms a commit here, so results are committed in groups (50,000 rows/s at
-100 a commit). The exclusive locking mode keeps a second run off the same output, needs no shared
-memory file, and is given up by the kernel when the process dies.
+It is one SQLite file next to the output, in WAL mode with `synchronous=FULL`: a committed row survives
+kill -9 and loss of power. A commit takes 1.4 ms on our machine, so results are committed in groups (50,000
+rows/s with 100 rows a commit). The exclusive locking mode keeps a second run from the same output and needs
+no shared memory file; the kernel releases the lock when the process dies.
 """
 
 import sqlite3
@@ -55,7 +55,7 @@ class Entry(Struct, frozen=True):
     """One finished row.
 
     position: index of the row in the input, from 0.
-    digest: sha256 of the row's bytes; a row that changed is judged again.
+    digest: SHA-256 of the row's bytes; a changed row is judged again.
     id: the row's id as JSON.
     """
 
@@ -72,7 +72,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Opens or creates the file and locks it.
 
-        Raises SettingsError if it is in use, is no journal, or cannot be written.
+        Raises SettingsError if it is in use, is not a journal, or cannot be written.
         """
         self.path = path
         self._rows = 0
@@ -100,10 +100,10 @@ class Journal:
         return f"Journal({self.path.name}, committed={self._rows} rows in {self._commits} groups)"
 
     def claim(self, meta: Mapping[str, str], *, restart: bool) -> None:
-        """Ties the journal to what judges.
+        """Binds the journal to a judge.
 
-        meta: everything that changes answers, by the name a person knows it under.
-        restart: forget what is there.
+        meta: everything that changes answers, by its name for a person.
+        restart: delete the present results.
 
         Raises SettingsError if the journal was made with another `meta`.
         """
@@ -124,9 +124,9 @@ class Journal:
             return dict(self._database.execute(query, (first, last)).fetchall())
 
     def commit(self, entries: Sequence[Entry]) -> None:
-        """Writes entries; when this returns they survive a crash.
+        """Writes entries. When it returns, they survive a crash.
 
-        Raises JudgeServiceError if they could not be written; then none of them is.
+        Raises JudgeServiceError if they cannot be written; then none of them is written.
         """
         rows = [_columns(entry) for entry in entries]
         with _one_sentence(self.path), self._transaction():
@@ -140,21 +140,21 @@ class Journal:
             yield from self._entries(_ENTRIES, {"total": total})
 
     def groups(self, total: int) -> tuple[int, int]:
-        """How many prompts have several scored rows, and in how many of them all scores are equal.
+        """The number of groups with several scored rows, and of those among them with equal scores only.
 
-        Over the first `total` positions; rows without a prompt (key `""`) are in no group.
+        Counts the first `total` positions. Rows without a group key belong to no group.
         """
         with _one_sentence(self.path):
             ((several, equal),) = self._database.execute(_GROUPS, {"total": total})
         return several, equal
 
     def rows_beside_gaps(self, total: int) -> Iterator[Entry]:
-        """The entries of every prompt of which a row lacks its score or a criterion's."""
+        """The entries of all groups in which a row has no score, or a criterion has none."""
         with _one_sentence(self.path):
             yield from self._entries(_SIBLINGS, {"total": total})
 
     def close(self) -> None:
-        """Gives up the lock."""
+        """Closes the file, which releases the lock."""
         self._database.close()
 
     def __enter__(self) -> Self:
@@ -174,7 +174,7 @@ class Journal:
             yield
             self._database.execute("COMMIT")
         except BaseException:
-            if self._database.in_transaction:  # a full disk may have rolled back by itself
+            if self._database.in_transaction:  # after a full disk SQLite may have rolled back
                 self._database.execute("ROLLBACK")
             raise
 
@@ -194,7 +194,7 @@ def _columns(entry: Entry) -> tuple[Any, ...]:
 
 
 def journal_path(output: Path) -> Path:
-    """Where the journal of an output file is."""
+    """The path of the journal of an output file."""
     return output.with_name(output.name + ".journal")
 
 
@@ -212,13 +212,13 @@ def _refuse_difference(path: Path, found: Mapping[str, str], wanted: Mapping[str
 
 @contextmanager
 def _one_sentence(path: Path, kind: type[JudgeServiceError] = JudgeServiceError) -> Iterator[None]:
-    """Turns what SQLite says into what a person can act on."""
+    """Converts an SQLite error to one with a sentence that names the remedy."""
     try:
         yield
     except sqlite3.Error as problem:
         code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
         raise kind(
-            f"{path}: {_MENDS.get(code, f'{problem}; what was committed is kept')}"
+            f"{path}: {_MENDS.get(code, f'{problem}; the committed results are kept')}"
         ) from None
 
 
@@ -227,11 +227,11 @@ _MENDS: Mapping[Any, str] = {
     sqlite3.SQLITE_LOCKED: "another run is writing this output; wait for it, or choose another output",
     sqlite3.SQLITE_NOTADB: "is not a journal of this program; move it away, or choose another output",
     sqlite3.SQLITE_CORRUPT: "the journal is damaged; delete it to judge every row again",
-    sqlite3.SQLITE_FULL: "the disk is full; make room and run the same command again, what was"
-    " committed is kept",
-    sqlite3.SQLITE_IOERR: "the disk cannot be written (full, or failing); mend it and run the same"
-    " command again, what was committed is kept",
+    sqlite3.SQLITE_FULL: "the disk is full; free some space and run the same command again, the"
+    " committed results are kept",
+    sqlite3.SQLITE_IOERR: "the disk cannot be written (full, or failing); fix it and run the same"
+    " command again, the committed results are kept",
     sqlite3.SQLITE_READONLY: "cannot be written (read-only); choose another output",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened or created; does the directory exist, and may you"
-    " write there?",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened or created; check that the directory exists and that you"
+    " may write to it",
 }

@@ -1,4 +1,4 @@
-"""`judge keys new`: a fresh API key, shown once; the file of the service gets its hash."""
+"""`judge keys new`: makes an API key, which is shown once; the service's key file has only its hash."""
 
 import argparse
 import sys
@@ -11,22 +11,22 @@ EXAMPLES = """examples:
   judge keys new team-a >> keys.toml
   judge keys new team-b --share 0.5 --lane bulk >> keys.toml
 
-The key is shown once, on standard error; standard output is its table for `service.api_keys_file`,
-which holds the hash only. To replace a key, add the new one, restart, move the callers, remove the old.
+The key is shown once, on standard error. Standard output is its table for `service.api_keys_file`,
+which has only the hash. To replace a key, add the new one, restart, move the callers, remove the old.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=["new"], help="what to do")
-    parser.add_argument("tenant", help="whose key it is")
+    parser.add_argument("action", choices=["new"], help="the action")
+    parser.add_argument("tenant", help="the tenant that uses the key")
     parser.add_argument(
-        "--share", type=float, default=1.0, help="of the queue, 0 to 1 (%(default)s)"
+        "--share", type=float, default=1.0, help="share of the queue, 0 to 1 (%(default)s)"
     )
     parser.add_argument(
         "--lane",
         choices=["interactive", "training", "bulk"],
         default="training",
-        help="where its work waits for the judge's quota (%(default)s)",
+        help="lane in which its work waits for the judge's quota (%(default)s)",
     )
 
 
@@ -39,6 +39,6 @@ def run(arguments: argparse.Namespace) -> int:
             f"`judge keys` needs the package {missing.name}: pip install 'judge-service[service]'"
         ) from None
     key, table = access.new_key(arguments.tenant, share=arguments.share, lane=arguments.lane)
-    print(f"the key, which is not kept anywhere: {key}", file=sys.stderr)
+    print(f"the key, which is not stored anywhere: {key}", file=sys.stderr)
     print(f"\n{table}", end="")
     return 0

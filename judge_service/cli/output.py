@@ -1,4 +1,4 @@
-"""The output of `judge score`: written whole, in the input's order, or not at all."""
+"""Writes the output of `judge score`: complete and in the input's order, or not at all."""
 
 import os
 from collections.abc import Iterator
@@ -14,20 +14,20 @@ from judge_service.values import INPUT_REASONS, Part, Reward, Sample
 from judge_service.wire import Answer, ReplyPolicy, dump_json, encode_item, read_json
 
 MAX_ID_BYTES = 1_000_000_000
-"""An id in the journal came in with a row, whose size was bounded there."""
+"""Limit of an id read from the journal; in effect none, because the row's size was limited at input."""
 
 
 SCORE = ""
-"""The column of the reward itself, among columns named by criterion."""
+"""Name of the column with the whole reward; the other columns have the names of criteria."""
 
 Column = tuple[str, str]
 """Group and criterion."""
 
 
 def check_unscored(summary: Summary, policy: UnscoredSettings) -> None:
-    """Refuses a file of which too much was not judged; a trainer must not learn from it.
+    """Checks the share of rows without a score: a trainer must not learn from a file with too many of them.
 
-    Raises TooManyUnscored, with what to do.
+    Raises TooManyUnscored with the remedy.
     """
     allowed = 0.0 if policy.policy == "fail" else policy.max_fraction
     if summary.failed <= allowed * summary.rows:
@@ -35,7 +35,7 @@ def check_unscored(summary: Summary, policy: UnscoredSettings) -> None:
     worst = next(r for r in summary.unscored_reasons if r not in INPUT_REASONS)
     raise TooManyUnscored(
         f"{summary.failed:,} of {summary.rows:,} rows could not be judged, more than the {allowed:.0%}"
-        f" of `unscored.max_fraction`, most often `{worst}`; {summary.output} is not written: mend the"
+        f" of `unscored.max_fraction`, most often `{worst}`; {summary.output} is not written: fix the"
         " cause (`judge check` may name it) and run the same command with --retry-unscored"
     )
 
@@ -43,7 +43,7 @@ def check_unscored(summary: Summary, policy: UnscoredSettings) -> None:
 def write_rewards(
     path: Path, journal: Journal, summary: Summary, settings: Settings, *, reasons: bool = True
 ) -> None:
-    """One line per row of the input. Memory grows only with the prompts that have a gap.
+    """Writes one line per row of the input. Memory grows only with the prompts that have a missing score.
 
     reasons: whether a row's line has the judge's reason, where it gave one.
 
@@ -67,17 +67,17 @@ def write_rewards(
 
 
 class Answering:
-    """The wire's reply policy with the whole file as its batch, although rows pass one at a time.
+    """Applies the reply policy to a file as one batch, although it processes one row at a time.
 
-    A row with all its scores needs no other row. Any other goes through the reply policy beside one stand-in
-    that carries, per column, the mean of its group's scored rows in the file, else of the whole file: the
-    same numbers that the reply policy would find if it saw everything at once.
+    A row with all scores needs no other row. Any other row is given to the reply policy together with one
+    stand-in row. For each column the stand-in has the mean of the scored rows of the row's group, or of the
+    whole file if the group has none: the numbers that the reply policy would compute from the whole file.
     """
 
     def __init__(self, journal: Journal, summary: Summary, settings: Settings) -> None:
         self._policy = ReplyPolicy(
             policy=settings.unscored.policy,
-            max_fraction=1.0,  # `check_unscored` has looked at the whole file
+            max_fraction=1.0,  # `check_unscored` has checked the whole file
             memory_s=0.0,
             score_range=settings.wire.score_range,
         )
@@ -89,7 +89,7 @@ class Answering:
         return f"Answering({len(self._of_group)} group means, {self._policy!r})"
 
     def answer(self, entry: Entry) -> Answer:
-        """What one row gets."""
+        """The answer for one row."""
         sample = Sample(id=read_json(entry.id, max_bytes=MAX_ID_BYTES), group_key=entry.group_key)
         reward = entry.reward
         if reward.score is not None and all(part.score is not None for part in reward.parts):
@@ -112,7 +112,7 @@ class Answering:
 
 
 def _group_means(journal: Journal, total: int) -> dict[Column, float]:
-    """Means per group and column, of those groups that need them."""
+    """Means per group and column, for the groups with a missing score."""
     sums: dict[Column, tuple[float, int]] = {}
     for entry in journal.rows_beside_gaps(total):
         scores = [(SCORE, entry.reward.score)]
@@ -126,10 +126,10 @@ def _group_means(journal: Journal, total: int) -> dict[Column, float]:
 
 @contextmanager
 def _replaced_at_end(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes its name only when it is complete and on the disk.
+    """Opens a temporary file that is renamed to `path` when it is complete and on the disk.
 
-    Its first name is always the same, so that a killed run leaves no litter behind the next one; the
-    journal's lock keeps others off it.
+    Its temporary name is always the same, so that the next run replaces the file of a killed one; the
+    journal's lock keeps other runs from using it.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -141,15 +141,15 @@ def _replaced_at_end(path: Path) -> Iterator[IO[bytes]]:
         _sync_directory(path.parent)
     except OSError as problem:
         raise JudgeServiceError(
-            f"{path}: cannot be written ({problem.strerror}); the results are kept in the journal,"
-            " make room and run the same command again"
+            f"{path}: cannot be written ({problem.strerror}); the results are kept in the journal:"
+            " free some space and run the same command again"
         ) from None
     finally:
         partial.unlink(missing_ok=True)
 
 
 def _sync_directory(directory: Path) -> None:
-    """Makes the new name survive a loss of power."""
+    """Syncs the directory, so that the new name survives a loss of power."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""`judge package`: what a deployment in AWS Lambda needs, as a zip, a layer or a policy."""
+"""`judge package`: builds the zip, the layer or the IAM policies for AWS Lambda."""
 
 import argparse
 import sys
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Makes what was asked for."""
+    """Builds the requested artefact."""
     make: Callable[[argparse.Namespace], None] = arguments.make
     make(arguments)
     return 0
@@ -62,7 +62,7 @@ def _add_build_arguments(parser: argparse.ArgumentParser, archive: str) -> None:
         action="append",
         default=[],
         metavar="PY",
-        help="a Python file of yours to pack, which the setting `grader` names; may be repeated",
+        help="a Python file to include, for the setting `grader`; may be repeated",
     )
     parser.add_argument(
         "-o", "--output", type=Path, default=Path(archive), metavar="ZIP", help="%(default)s"
@@ -71,14 +71,14 @@ def _add_build_arguments(parser: argparse.ArgumentParser, archive: str) -> None:
 
 
 def _python() -> str:
-    """The Python that runs this if Lambda has it too: its bytecode can then be packed."""
+    """The version of the running Python if Lambda has it: then its bytecode can be included."""
     running = f"{sys.version_info.major}.{sys.version_info.minor}"
     return running if running in PYTHONS else Target().python
 
 
 def _build(arguments: argparse.Namespace) -> None:
     config = config_path(arguments)
-    settings = load_settings(config)  # without the environment, which here is not the function's
+    settings = load_settings(config)  # without the environment, which is not the function's
     package = build(
         arguments.output,
         arguments.kind,

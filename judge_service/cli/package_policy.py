@@ -1,4 +1,4 @@
-"""`judge package policy`: IAM policies on standard output, as JSON."""
+"""`judge package policy`: prints IAM policies as JSON."""
 
 import argparse
 import json
@@ -20,15 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--region",
         action="append",
         default=[],
-        help=f"of the function ({REGION}); further ones: where its inference profile forwards to",
+        help=f"region of the function ({REGION}); further ones: the targets of its inference profile",
     )
     parser.add_argument(
-        "--queue", default="", metavar="ARN", help="the queue that feeds the function, if one does"
+        "--queue", default="", metavar="ARN", help="the queue that feeds the function, if any"
     )
     parser.add_argument(
         "--trainer",
         choices=SERVICES,
-        help="instead: trust and permission of the role of who calls the function",
+        help="instead: trust and permission policies of the role that calls the function",
     )
 
 
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _place(arguments: argparse.Namespace) -> Place:
     for region in arguments.region:
         if not REGION_NAME.fullmatch(region):
-            raise SettingsError(f"--region: `{region}` is not a name of an AWS region")
+            raise SettingsError(f"--region: `{region}` is not the name of an AWS region")
     if arguments.account != ACCOUNT and not ACCOUNT_ID.fullmatch(arguments.account):
         raise SettingsError(f"--account: `{arguments.account}` is not 12 digits")
     return Place(arguments.account, arguments.region[0] if arguments.region else REGION)

@@ -1,4 +1,4 @@
-"""What a person sees while `judge score` runs, on stderr: a bar on a terminal, else a line every 10 s."""
+"""Shows the progress of `judge score` on stderr: a bar on a terminal, else a line every 10 s."""
 
 import sys
 import time
@@ -12,16 +12,16 @@ LINE_EVERY_S = 10.0
 
 
 class Progress(Protocol):
-    """Told of results once they are safe on disk."""
+    """Shows progress. Its methods are called when results are on disk."""
 
     def skip(self, rows: int) -> None:
-        """Rows that an earlier run judged."""
+        """Counts rows that an earlier run judged."""
 
     def advance(self, rows: int, unscored: int) -> None:
-        """Rows that this run judged, `unscored` of them without a score."""
+        """Counts rows that this run judged, `unscored` of them without a score."""
 
     def wait(self, wait: Wait) -> None:
-        """The run waits for the judge, still waits, or goes on."""
+        """Shows that the run waits for the judge, still waits, or continues."""
 
 
 class Silence:
@@ -35,7 +35,7 @@ class Silence:
 
 
 class Lines:
-    """One plain line every `LINE_EVERY_S` seconds, for logs."""
+    """Prints one plain line every `LINE_EVERY_S` seconds, for logs."""
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -76,13 +76,13 @@ class Lines:
 
 
 def wait_line(wait: Wait) -> str:
-    """What a log says of a wait."""
+    """The log line about a wait."""
     if wait.is_over:
-        return f"the judge answers again after {wait.waited_s:,.0f} s, the run goes on"
+        return f"the judge answers again after {wait.waited_s:,.0f} s, the run continues"
     why = wait.detail or UNSCORED_REASONS.get(wait.reason, "")
     return (
         f"waiting for the judge for {wait.waited_s:,.0f} s, no row is lost; it is {_asked(wait)}"
-        f" ({wait.reason}: {why}); Ctrl-C keeps what was judged"
+        f" ({wait.reason}: {why}); Ctrl-C keeps the rows judged so far"
     )
 
 
@@ -91,7 +91,7 @@ def _asked(wait: Wait) -> str:
 
 
 class Bar:
-    """A rich progress bar; moves when results are safe, not before."""
+    """A progress bar by rich. It moves when results are on disk."""
 
     def __init__(self, bar: Any, total: int) -> None:
         self._bar = bar
@@ -123,7 +123,7 @@ class Bar:
 
 @contextmanager
 def show_progress(total: int, *, quiet: bool) -> Iterator[Progress]:
-    """Shows progress for as long as it is open."""
+    """Shows progress while the context manager is open."""
     if quiet:
         yield Silence()
     elif sys.stderr.isatty():
@@ -134,7 +134,7 @@ def show_progress(total: int, *, quiet: bool) -> Iterator[Progress]:
 
 
 def _rich_bar() -> Any:
-    # rich takes 60 ms to import and is only for people who watch
+    # rich takes 60 ms to import and is needed on a terminal only
     from rich import progress  # noqa: PLC0415 - as said above
     from rich.console import Console  # noqa: PLC0415 - as said above
 

@@ -1,4 +1,4 @@
-"""The summary on stdout: a page for people, or one JSON object for programs."""
+"""Prints the summary of `judge score`: a page for people, or one JSON object for programs."""
 
 import textwrap
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ MAX_EXAMPLE_CHARS = 300
 
 
 def print_json(summary: Summary, *, written: bool) -> None:
-    """One object, nothing else."""
+    """Prints the summary as one JSON object."""
     print(dump_json({**msgspec.to_builtins(summary), "written": written}).decode())
 
 
 def print_page(summary: Summary, *, written: bool) -> None:
-    """A page of at most 80 columns."""
+    """Prints the summary as a page of at most 80 columns."""
     # rich takes 60 ms to import, and `judge --help` draws no tables
     from rich.console import Console  # noqa: PLC0415 - as said above
 
@@ -57,7 +57,9 @@ def _histogram(summary: Summary, full: str) -> Iterator[str]:
     most = max(*summary.histogram, 1)
     bins = len(summary.histogram)
     for index, count in enumerate(summary.histogram):
-        chars = -(-count * BAR_CHARS // most)  # rounded up, so that a few are never shown as none
+        chars = -(
+            -count * BAR_CHARS // most
+        )  # rounded up, so that a small count is never shown as none
         yield f"  {index / bins:.1f} - {(index + 1) / bins:.1f}  {full * chars:<{BAR_CHARS}} {count:>9,}"
     yield ""
 
@@ -109,7 +111,7 @@ def _judged(summary: Summary) -> str:
 
 
 def _quota(summary: Summary) -> Iterator[str]:
-    """How much of the quota was used, and what the judge refused: the answer to "why is it slow"."""
+    """The used share of the quota, and the share of calls that the judge refused; explains a slow run."""
     parts = [f"{share:.0%} of {name} used" for name, share in summary.quota_used.items()]
     if summary.calls_refused:
         share = summary.calls_refused / summary.calls_sent

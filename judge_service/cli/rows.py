@@ -1,4 +1,4 @@
-"""The input of `judge score`: one row per line, or one event with all rows in it."""
+"""Reads the input of `judge score`: one row per line, or one event with all rows."""
 
 import hashlib
 import sys
@@ -22,13 +22,13 @@ BOM = b"\xef\xbb\xbf"
 
 
 class Row(Struct, frozen=True):
-    """One row of the input, not yet understood.
+    """One row of the input, not yet decoded.
 
-    position: from 0, blank lines not counted.
-    place: where a person finds it, such as `line 7`.
+    position: from 0, without blank lines.
+    place: the place for a person, such as `line 7`.
     data: its bytes.
-    sample: set when the row came out of an event and is understood already.
-    problem: why it cannot be understood, if that is known already.
+    sample: set if the row comes from an event, which is already decoded.
+    problem: why it cannot be decoded, if that is known already.
     """
 
     position: int
@@ -38,7 +38,7 @@ class Row(Struct, frozen=True):
     problem: str = ""
 
     def digest(self) -> bytes:
-        """Equal exactly when the row is unchanged."""
+        """A digest of the row, equal if and only if the row is unchanged."""
         return hashlib.sha256(self.data).digest()
 
 
@@ -87,7 +87,7 @@ class EventRows:
 
     def __iter__(self) -> Iterator[Row]:
         for position, sample in enumerate(self._samples):
-            data = dump_json(msgspec.to_builtins(sample))  # an id may hold a lone surrogate
+            data = dump_json(msgspec.to_builtins(sample))  # an id may contain a lone surrogate
             yield Row(position, f"row {position + 1}", data, sample)
 
 
@@ -98,21 +98,21 @@ Rows = LineRows | EventRows
 def open_rows(name: str, max_event_bytes: int) -> Iterator[Rows]:
     """The rows of a file, or of the standard input for `-`.
 
-    max_event_bytes: bounds an event file as a whole, and each line of a JSONL file.
+    max_event_bytes: limit of a whole event file, and of each line of a JSONL file.
 
-    Raises SettingsError if there is no such file or nothing in it, WireError if it is a broken event.
+    Raises SettingsError if the file does not exist or is empty, WireError if it is a broken event.
     """
     with _spooled_stdin() if name == STDIN else _opened(Path(name)) as file:
         head = file.read(max_event_bytes + 1).removeprefix(BOM).strip()
         if not head:
-            raise SettingsError(f"{name}: holds no rows")
+            raise SettingsError(f"{name}: has no rows")
         yield _event_rows(head, max_event_bytes) or LineRows(file, max_event_bytes)
 
 
 def decode(row: Row) -> Sample:
-    """What the row says.
+    """Decodes a row.
 
-    Raises WireError if it says nothing that can be judged.
+    Raises WireError if it is not a sample.
     """
     if row.problem:
         raise WireError(row.place, row.problem)
@@ -126,7 +126,7 @@ def decode(row: Row) -> Sample:
 
 
 def id_of(row: Row) -> Any:
-    """The id of a row that cannot be understood otherwise, `None` when that cannot be read either."""
+    """The id of a row that cannot be decoded, `None` if the id cannot be read either."""
     try:
         fields = read_json(row.data, max_bytes=len(row.data))
         return decode_row({"id": fields["id"]}).id if isinstance(fields, dict) else None
@@ -135,7 +135,7 @@ def id_of(row: Row) -> Any:
 
 
 def chunks(rows: Rows) -> Iterator[list[Row]]:
-    """The rows in lists small enough to hold and large enough to be worth a trip to a thread."""
+    """The rows in lists that are small enough for memory and large enough for a thread switch."""
     chunk: list[Row] = []
     size = 0
     for row in rows:
@@ -158,7 +158,7 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _spooled_stdin() -> IO[bytes]:
-    """The standard input on disk: rows are counted first and then read, so it is needed twice."""
+    """Copies the standard input to disk, because it is needed twice: rows are counted and then read."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     while block := sys.stdin.buffer.read(CHUNK_BYTES):
         file.write(block)
@@ -167,10 +167,10 @@ def _spooled_stdin() -> IO[bytes]:
 
 
 def _event_rows(head: bytes, max_event_bytes: int) -> EventRows | None:
-    """The file as one event; `None` when it is one row per line.
+    """The file as one event; `None` if it has one row per line.
 
-    A file with a second value after the first is not JSON as a whole, and the reader sees that as
-    soon as the first value ends.
+    A file with a second value after the first is not one JSON value, and the reader notices that at the
+    end of the first value.
     """
     try:
         event = read_json(head, max_bytes=max_event_bytes)

@@ -1,4 +1,4 @@
-"""`judge rubric`: begin one, have it explained, tried and shown, and its schema for editors."""
+"""`judge rubric`: writes, checks, tries and shows rubrics, and prints their schema."""
 
 import argparse
 from typing import Protocol
@@ -16,7 +16,7 @@ EXAMPLES = """examples:
 
 
 class Action(Protocol):
-    """A module of this package that is one action on rubrics."""
+    """A module of this package that implements an action on rubrics."""
 
     HELP: str
 
@@ -42,6 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Does what the action does."""
+    """Runs the action."""
     action: Action = arguments.action
     return action.run(arguments)

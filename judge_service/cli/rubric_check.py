@@ -1,4 +1,4 @@
-"""`judge rubric check`: a rubric in words, and what it makes of examples."""
+"""`judge rubric check`: describes a rubric in sentences, and scores examples with it."""
 
 import argparse
 import asyncio
@@ -17,20 +17,20 @@ from judge_service.errors import WireError
 from judge_service.settings import Settings
 from judge_service.values import Reward, Sample
 
-HELP = "explain a rubric in words, and try it on examples"
+HELP = "describe a rubric, and try it on examples"
 
 MAX_EXAMPLES = 200
-"""A trial, not a job: `judge score` is for more."""
+"""Most examples of a trial; `judge score` is for more."""
 
 MAX_SHOWN = 10
-"""Pairs in the wrong order that are named; the rest is counted."""
+"""Most pairs in the wrong order that are named; the others are counted."""
 
 SCRIPT = "scripted"
-"""The field of a row that holds the scripted judge's answers."""
+"""The field of a row with the scripted judge's answers."""
 
 
 class Example(Struct, frozen=True):
-    """A row, where it stands, and the rank its reward should have: 1 is the best."""
+    """A row, its place in the file, and the expected rank of its reward: 1 is the best."""
 
     place: str
     sample: Sample
@@ -56,14 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--judge",
         choices=("scripted", "configured"),
         default="scripted",
-        help=f"who judges the examples: what each row says in its field `{SCRIPT}`, a number for each"
-        " criterion in its scale, else the middle; or the configured judge (%(default)s)",
+        help=f"judge of the examples: the field `{SCRIPT}` of each row, with a number for each"
+        " criterion on its scale, by default the middle; or the configured judge (%(default)s)",
     )
     add_config_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints what the rubric says and does; 2 if examples come in another order than expected."""
+    """Prints the description and the scores. Returns 2 if examples are not in the expected order."""
     settings = with_rubric(read_settings(arguments), arguments.file)
     examples: list[Example] = []
     if arguments.examples:
@@ -86,7 +86,7 @@ def _example(place: str, sample: Sample, field: str | None) -> Example:
     rank = sample.metadata.get(field)
     if isinstance(rank, bool) or not isinstance(rank, int | float):
         raise WireError(
-            place, f"the field `{field}` is no number; give each row its rank, 1 the best"
+            place, f"the field `{field}` is not a number; give each row its rank, 1 the best"
         )
     return Example(place, sample, float(rank))
 
@@ -94,7 +94,7 @@ def _example(place: str, sample: Sample, field: str | None) -> Example:
 def _open_judge(
     settings: Settings, examples: Sequence[Example], *, configured: bool
 ) -> AbstractAsyncContextManager[Any]:
-    # the service brings every backend's imports with it, and `judge --help` needs none of them
+    # importing the service imports all backends, which `judge --help` does not need
     from judge_service.service import open_rehearsal, open_service  # noqa: PLC0415 - as said above
 
     if configured:
@@ -103,14 +103,14 @@ def _open_judge(
 
 
 def _scripts(examples: Sequence[Example]) -> dict[str, Mapping[str, float]]:
-    """What the scripted judge answers, by the response's text, which is all it goes by."""
+    """The scripted judge's answers, by the text of the response, which alone selects the answer."""
     scripts: dict[str, Mapping[str, float]] = {}
     for example in examples:
         response, script = example.sample.response or "", _script(example)
         if scripts.setdefault(response, script) != script:
             raise WireError(
                 example.place,
-                f"`{SCRIPT}` is not that of an earlier row with the same response; let them differ",
+                f"`{SCRIPT}` differs from that of an earlier row with the same response; change one response",
             )
     return scripts
 
@@ -167,7 +167,7 @@ def _number(score: float | None) -> str:
 
 
 def _misplaced(examples: Sequence[Example], rewards: Sequence[Reward]) -> tuple[list[str], int]:
-    """Pairs whose rewards do not follow their ranks, and how many pairs have different ranks."""
+    """The pairs whose rewards contradict their ranks, and the number of pairs with different ranks."""
     wrong, pairs = [], 0
     rows = list(zip(examples, rewards, strict=True))
     for one, other in combinations(rows, 2):

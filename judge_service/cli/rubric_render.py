@@ -1,4 +1,4 @@
-"""`judge rubric render`: exactly what a judge would be asked."""
+"""`judge rubric render`: prints the exact prompt of each judge call."""
 
 import argparse
 import asyncio
@@ -22,7 +22,7 @@ NO_SAMPLE = Sample(
     response="(the response)",
     reference="(the reference)",
 )
-"""Stands in for a row, so that a prompt can be read without one."""
+"""The sample used if no row is given."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,13 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--answer",
         choices=("schema", "tool", "text"),
-        help="how the judge is made to answer (default: as configured)",
+        help="form of the judge's answer (default: as configured)",
     )
     add_config_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints every prompt; asks nobody."""
+    """Prints every prompt, without a judge call."""
     settings = with_rubric(read_settings(arguments), arguments.file)
     if arguments.answer:
         settings = replace(settings, answer=arguments.answer)
@@ -55,15 +55,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def with_rubric(settings: Settings, name: str) -> Settings:
-    """The settings with another rubric, which no custom grader stands in for.
+    """The settings with another rubric, and without a custom grader.
 
-    A text of several lines would be read as a rubric itself; a file's name never is one.
+    A text of several lines would be read as the rubric itself; a file's name has one line.
     """
     return replace(settings, rubric=name.replace("\n", " "), grader="")
 
 
 def _open_judge(settings: Settings, *, is_configured: bool) -> AbstractAsyncContextManager[Any]:
-    # the service brings every backend's imports with it, and `judge --help` needs none of them
+    # importing the service imports all backends, which `judge --help` does not need
     from judge_service.service import open_rehearsal, open_service  # noqa: PLC0415 - as said above
 
     if is_configured:
@@ -75,7 +75,7 @@ async def _pages(opened: AbstractAsyncContextManager[Any], sample: Sample) -> li
     async with opened as judge:
         prompts = judge.prompts(sample)
         if not prompts:
-            return ["no judge is asked: programs check every criterion"]
+            return ["no judge is called: programs check every criterion"]
         return [
             "\n".join(_page(f"call {place} of {len(prompts)}", model, prompt))
             for place, (model, prompt) in enumerate(prompts, 1)

@@ -1,4 +1,4 @@
-"""`judge rubric schema`: the JSON Schema of a rubric file."""
+"""`judge rubric schema`: prints the JSON Schema of rubric files."""
 
 import argparse
 
@@ -10,13 +10,13 @@ HELP = "print the JSON Schema of a rubric file, for editors"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    del parser  # it takes none
+    del parser  # no arguments
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints it; an editor finds it through `#:schema ./rubric.schema.json` on a rubric's first line."""
+    """Prints the schema. An editor finds it by `#:schema ./rubric.schema.json` in a rubric's first line."""
     del arguments
-    # the service brings every backend's imports with it, and `judge --help` needs none of them
+    # importing the service imports all backends, which `judge --help` does not need
     from judge_service.service import schema_of_rubrics  # noqa: PLC0415 - as said above
 
     print(msgspec.json.format(dump_json(schema_of_rubrics()), indent=2).decode())

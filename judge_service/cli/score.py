@@ -1,4 +1,4 @@
-"""`judge score`: a file of rollouts in, a file of rewards out."""
+"""`judge score`: reads a file of rollouts and writes a file of rewards."""
 
 import argparse
 import asyncio
@@ -36,23 +36,23 @@ EXAMPLES = """examples:
   zcat rollouts.jsonl.gz | judge score - -o rewards.jsonl
 
 IN is JSONL, one rollout per line in any known dialect, or one JSON event (a list, {"batch": [...]}).
-Every result is kept in OUT.journal at once: after a crash or Ctrl-C the same command goes on where
-it stopped, and OUT is written whole, in the input's order, when the last row is in.
+Every result is saved to OUT.journal at once: after a crash or Ctrl-C the same command continues where
+it stopped. OUT is written as a whole, in the input's order, when all rows are judged.
 
-While the judge is down, or the day's quota is used up, the run waits and says so; rows are not lost to it.
+While the judge is down, or the day's quota is used up, the run waits and says so; no row is lost.
 """
 
 Opener = Callable[[Settings], AbstractAsyncContextManager[Any]]
 
 
 class Work(Struct, frozen=True, kw_only=True):
-    """What to judge, and how.
+    """The rows to judge, and the options of the run.
 
-    window: samples at work at once.
-    deadline_s: for each sample, seconds; `None` lets rows wait for the quota as long as it takes.
-    max_wait_s: how long the run waits at a time for a judge that cannot be asked.
+    window: samples in work at the same time.
+    deadline_s: for each sample, seconds; `None` lets rows wait for the quota without limit.
+    max_wait_s: limit of one wait for a judge that cannot be asked, seconds.
     retry_unscored: rows that an earlier run could not score are judged again.
-    needs_reasons: the rubric must ask the judge for its reason.
+    needs_reasons: whether the rubric must ask the judge for its reason.
     """
 
     rows: Rows
@@ -66,7 +66,7 @@ class Work(Struct, frozen=True, kw_only=True):
 
 
 class Job(Struct, frozen=True):
-    """A row on its way through the judge."""
+    """A row that is being judged."""
 
     position: int
     digest: bytes
@@ -80,10 +80,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_config_argument(parser)
     parser.add_argument(
-        "--restart", action="store_true", help="forget the journal and judge every row again"
+        "--restart", action="store_true", help="delete the journal and judge every row again"
     )
     parser.add_argument(
-        "--retry-unscored", action="store_true", help="judge again what could not be judged before"
+        "--retry-unscored",
+        action="store_true",
+        help="judge the rows again that could not be judged before",
     )
     parser.add_argument(
         "--reasons",
@@ -97,13 +99,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--window",
         type=positive_int,
         metavar="N",
-        help="rows at work at once (default: 2 x limits.max_in_flight)",
+        help="rows in work at the same time (default: 2 x limits.max_in_flight)",
     )
     parser.add_argument(
         "--deadline-s",
         type=positive_float,
         metavar="S",
-        help="seconds for each row, waiting for quota included (default: as long as it takes);"
+        help="seconds for each row, including the wait for quota (default: no limit);"
         " with it no row waits for a judge that is down",
     )
     parser.add_argument(
@@ -111,13 +113,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive_float,
         default=inf,
         metavar="S",
-        help="how long to wait for a judge that is down; then stop, and keep what was judged"
+        help="longest wait for a judge that is down; then stop, and keep the rows judged so far"
         " (default: until it is back, or Ctrl-C)",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Judges, writes, and says what came of it."""
+    """Judges the rows, writes the output, and prints the summary."""
     settings = read_settings(arguments)
     _refuse_output(arguments.input, arguments.output)
     max_bytes = settings.wire.max_event_bytes
@@ -153,9 +155,9 @@ def _judge(arguments: argparse.Namespace, work: Work, journal: Journal) -> RunFa
 
 
 async def _until_terminated(judging: Coroutine[Any, Any, RunFacts]) -> RunFacts:
-    """What stops a container is taken like Ctrl-C: acknowledged work is kept, and how to go on is said.
+    """Handles SIGTERM like Ctrl-C: saved results are kept, and the user is told how to continue.
 
-    It is not handed on as SIGINT, which a script's background jobs are started to ignore.
+    SIGTERM is not converted to SIGINT, because background jobs of a shell script ignore SIGINT.
     """
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(judging)
 
@@ -195,12 +197,12 @@ def _report(arguments: argparse.Namespace, summary: Summary, *, written: bool) -
 async def judge_rows(
     work: Work, journal: Journal, progress: Progress, opener: Opener | None = None
 ) -> RunFacts:
-    """Judges the rows that the journal does not know yet; when it returns, the journal has all.
+    """Judges the rows that are not in the journal; when it returns, the journal has all rows.
 
     opener: opens the judge, `service.open_service` by default.
 
-    Raises SettingsError if the journal is another judge's or no reasons are asked for that `work` needs,
-    JudgeServiceError if it cannot be written.
+    Raises SettingsError if the journal is that of another judge, or if the rubric asks for no reasons and
+    `work` needs them; JudgeServiceError if the journal cannot be written.
     """
     async with (opener or _open_service)(work.settings) as judge:
         if work.needs_reasons and not judge.rubric.asks_reasons:
@@ -238,7 +240,7 @@ async def judge_rows(
 
 
 class Reading:
-    """Turns rows into jobs: skips what is done, and gives what cannot be read its result at once."""
+    """Turns rows into jobs: skips finished rows, and gives unreadable rows their result at once."""
 
     def __init__(self, work: Work, criteria: Sequence[Criterion], progress: Progress) -> None:
         self._work = work
@@ -251,19 +253,19 @@ class Reading:
         return f"Reading({self._work.rows!r}, judged={self.judged})"
 
     def acknowledge(self, entries: Sequence[Entry]) -> None:
-        """Counts results that are safe."""
+        """Counts results that are on disk."""
         self.judged += len(entries)
         unscored = sum(entry.reward.score is None for entry in entries)
         self._progress.advance(len(entries), unscored)
 
     async def tell(self, wait: Wait) -> None:
-        """Shows and counts what the run waits for the judge."""
+        """Shows that the run waits for the judge, and counts the time."""
         self._progress.wait(wait)
         if wait.is_over:
             self.waited_s[wait.reason] = self.waited_s.get(wait.reason, 0.0) + wait.waited_s
 
     async def jobs(self, writer: Writer) -> AsyncIterator[tuple[Job, Sample]]:
-        """The rows still to judge, read on a thread a chunk at a time."""
+        """The rows to judge, read on a thread in chunks."""
         source = chunks(self._work.rows)
         while chunk := await asyncio.to_thread(next, source, None):
             known = await writer.known(
@@ -297,7 +299,7 @@ def _entry(job: Job, reward: Reward) -> Entry:
 
 
 def _meta(settings: Settings, judge: Any) -> Mapping[str, str]:
-    """What the answers depend on, by the words of the message that names a difference."""
+    """Everything that the answers depend on, by its name in the error about a difference."""
     return {
         "rubric": f"{judge.rubric.name} {judge.rubric.version}",
         "judge": f"{settings.backend}:{judge.model}",
@@ -309,14 +311,14 @@ def _meta(settings: Settings, judge: Any) -> Mapping[str, str]:
 
 
 def _open_service(settings: Settings) -> AbstractAsyncContextManager[Any]:
-    # the service brings every backend's imports with it, and `judge --help` needs none of them
+    # importing the service imports all backends, which `judge --help` does not need
     from judge_service.service import open_service  # noqa: PLC0415 - as said above
 
     return open_service(settings)
 
 
 def _refuse_output(source: str, output: Path) -> None:
-    """Finds now what would fail, or destroy the input, when everything is judged."""
+    """Raises at the start for an output that could not be written at the end, or would replace the input."""
     if output.is_dir():
         raise SettingsError(f"{output}: is a directory; name a file in it")
     if source != STDIN and output.exists() and Path(source).exists() and output.samefile(source):
@@ -328,13 +330,13 @@ def _say_how_to_resume(arguments: argparse.Namespace, journal: Journal) -> None:
     if arguments.input == STDIN:
         again += " with the same rows on its standard input"
     print(
-        f"judge: stopped; what was judged is kept in {journal.path}, and {again} goes on from there",
+        f"judge: stopped; the rows judged so far are in {journal.path}, and {again} continues from there",
         file=sys.stderr,
     )
 
 
 def positive_int(text: str) -> int:
-    """For argparse: a whole number of at least 1."""
+    """Parses a whole number of at least 1, for argparse."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
@@ -342,7 +344,7 @@ def positive_int(text: str) -> int:
 
 
 def positive_float(text: str) -> float:
-    """For argparse: a finite number above 0."""
+    """Parses a finite number above 0, for argparse."""
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a finite number above 0")

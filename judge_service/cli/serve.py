@@ -1,4 +1,4 @@
-"""`judge serve`: the HTTP service. It needs no settings: without any it serves the embedded judge."""
+"""`judge serve`: runs the HTTP service. Without settings it serves the embedded judge."""
 
 import argparse
 import os
@@ -17,8 +17,8 @@ EXAMPLES = """examples:
   curl -d '{"samples": [{"id": 1, "prompt": "2 + 2?", "response": "4", "answer": "four"}]}' \\
     http://127.0.0.1:8080/v1/rewards
 
-SIGTERM or Ctrl-C finishes what is in flight (`service.drain_s`) and exits with 0; a second one does
-not wait. Inside SageMaker, SAGEMAKER_BIND_TO_PORT is the port.
+SIGTERM or Ctrl-C finishes the requests in flight (`service.drain_s`) and exits with 0; a second one
+does not wait. In SageMaker, SAGEMAKER_BIND_TO_PORT is the port.
 """
 
 SAGEMAKER_PORT = "SAGEMAKER_BIND_TO_PORT"
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Serves until a signal ends it."""
     settings = chosen(read_settings(arguments), arguments)
     try:
-        # by name: the command line works without the packages of the service, and does not import them
+        # by name, because the other commands work without the packages of the service
         api = import_module("judge_service.api.process.start")
     except ImportError as missing:
         raise SettingsError(
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def chosen(settings: Settings, arguments: argparse.Namespace) -> Settings:
-    """The settings with what flags, and SageMaker, say otherwise. A flag beats SageMaker.
+    """The settings, with the values of flags and SageMaker. A flag has precedence over SageMaker.
 
     Raises SettingsError for a value out of range.
     """
@@ -59,9 +59,9 @@ def chosen(settings: Settings, arguments: argparse.Namespace) -> Settings:
         settings.service, **{name: value for name, value in asked.items() if value is not None}
     )
     if not 0 <= service.port <= 65_535:
-        raise SettingsError(f"port {service.port} is not from 0 to 65,535")
+        raise SettingsError(f"port {service.port} is not between 0 and 65,535")
     if not 1 <= service.workers <= 64:
-        raise SettingsError(f"{service.workers} workers are not from 1 to 64")
+        raise SettingsError(f"{service.workers} workers are not between 1 and 64")
     return replace(settings, service=service)
 
 

@@ -1,4 +1,4 @@
-"""`judge simulate`: a pretended Bedrock on this machine, with quotas, latency and faults."""
+"""`judge simulate`: runs a Bedrock simulator on this machine, with quotas, latency and faults."""
 
 import argparse
 from collections.abc import Iterator
@@ -22,33 +22,33 @@ It prints the configuration that points a judge at it.
 """
 
 FLAGS: dict[str, str] = {
-    "seed": "of answers, latency and faults",
+    "seed": "seed of answers, latency and faults",
     "requests_per_minute": "quota of each model",
     "tokens_per_minute": "quota of each model, input + reserved output",
     "tokens_per_day": "quota of each model",
-    "refill": "of the quotas: continuous, minute or window",
+    "refill": "refill of the quotas: continuous, minute or window",
     "refill_window_s": "seconds of a window, with `--refill window`",
-    "burst_s": "seconds of quota that may be taken at once",
+    "burst_s": "seconds of quota that may be used at once",
     "output_burndown": "quota tokens of one output token",
     "latency_median_s": "0 answers at once",
-    "latency_sigma": "of the log-normal distribution",
+    "latency_sigma": "sigma of the log-normal distribution",
     "tail_probability": "share of slow calls",
-    "tail_factor": "how many times slower these are",
+    "tail_factor": "factor of their latency",
     "spells": (
-        "what happens for a while, may be repeated: `slow`, `tenant` (somebody else on the quota) or the name"
+        "a temporary condition, may be repeated: `slow`, `tenant` (another user of the quota) or the name"
         " of a fault, then at_s, for_s, every_s and value, which docs/simulator.md explains"
     ),
     "refuses_schema": "the models refuse structured output",
     "refuses_tool": "the models refuse a forced tool",
     "verify_sigv4": "check signatures",
-    "access_key": "of the accepted signer",
-    "secret_key": "of the accepted signer",
-    "region": "of the accepted signer",
+    "access_key": "access key of the accepted signer",
+    "secret_key": "secret key of the accepted signer",
+    "region": "region of the accepted signer",
 }
-"""Fields of the configuration that are flags, besides every `..._rate`, and what they say."""
+"""Fields of the configuration that have a flag, with the flag's help; each `..._rate` has one too."""
 
 MODEL = "us.amazon.nova-lite-v1:0"
-"""Named in what is printed; the simulator answers for any model."""
+"""Model in the printed configuration; the simulator answers for any model."""
 
 LINES = """simulating Bedrock at {url} (Ctrl-C stops it); to use it, in judge.toml:
 
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--port", type=int, default=9090, help="port, 0 takes a free one (%(default)s)"
     )
     behaviour = parser.add_argument_group("behaviour")
-    faults = parser.add_argument_group("faults", "share of the calls that meet each, from 0 to 1")
+    faults = parser.add_argument_group("faults", "share of calls with each fault, from 0 to 1")
     for field in _fields():
         if field.name.endswith("_rate"):
             _add_flag(faults, field, FAULTS[field.name.removesuffix("_rate")])
@@ -89,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serves until it is interrupted, then says what happened."""
+    """Serves until it is interrupted, and then prints the counts."""
     config = read_config(arguments)
     try:
         seen = run_simulator(config, arguments.host, arguments.port, _show_usage)
@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def read_config(arguments: argparse.Namespace) -> SimulatorConfig:
-    """The flags as one object.
+    """The simulator's configuration from the flags.
 
     Raises SettingsError if a value has the wrong type or range.
     """
@@ -120,7 +120,7 @@ def read_config(arguments: argparse.Namespace) -> SimulatorConfig:
 
 
 def _spell(text: str) -> dict[str, str]:
-    """`throttle,at_s=20,for_s=60` as the members of a `Spell`."""
+    """Parses `throttle,at_s=20,for_s=60` into the members of a `Spell`."""
     kind, *members = text.split(",")
     named = (member.partition("=") for member in members)
     return {"kind": kind, **{name: value for name, _, value in named}}

@@ -1,4 +1,4 @@
-"""What came of a run, counted."""
+"""Computes the summary of a run: counts, means and distributions."""
 
 import math
 from collections import Counter
@@ -17,11 +17,11 @@ BINS = 10
 
 
 class RunFacts(Struct, frozen=True, kw_only=True):
-    """One run: `judged` of the `total` rows, the others were in the journal already.
+    """Facts of one run. It judged `judged` of the `total` rows; the others were already in the journal.
 
-    calls_sent, calls_refused: calls that left for the judge, and those that its quota refused.
-    quota_used: the share of each configured quota that was used, by its resource; 1 is all of it.
-    waited_s: of `duration_s`, seconds in which the judge could not be asked, by the reason.
+    calls_sent, calls_refused: calls sent to the judge, and those of them that its quota refused.
+    quota_used: the used share of each configured quota, by its resource; 1 is all of it.
+    waited_s: seconds of `duration_s` in which the judge could not be asked, by reason.
     """
 
     total: int
@@ -37,7 +37,7 @@ class RunFacts(Struct, frozen=True, kw_only=True):
 
 
 def quota_facts(targets: Sequence[TargetState], duration_s: float) -> dict[str, Any]:
-    """The facts of a run that its targets tell: calls sent and refused, and quota used."""
+    """The facts of a run from the state of its targets: calls sent and refused, and quota used."""
     spent: dict[str, float] = {}
     allowed: dict[str, float] = {}
     for target in targets:
@@ -53,7 +53,7 @@ def quota_facts(targets: Sequence[TargetState], duration_s: float) -> dict[str, 
 
 
 class Spread(Struct, frozen=True, kw_only=True):
-    """Scores of one criterion, or of the whole reward, all in [0, 1]; `None` when nothing was scored.
+    """Statistics of the scores of one criterion, or of the whole reward, in [0, 1]; `None` without scores.
 
     sd: standard deviation of the population.
     """
@@ -68,15 +68,15 @@ class Spread(Struct, frozen=True, kw_only=True):
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """All of it. Counts are over the whole file, whatever run judged it, except `judged_now`.
+    """The summary. Counts are over the whole file, including rows of earlier runs, except `judged_now`.
 
-    failed: unscored rows that are a failure to judge, and not the input's doing.
-    unscored_reasons, unscored_examples: rows per reason, most frequent first, and what the first of
-        them says in detail.
+    failed: unscored rows because of a failure to judge, not because of the input.
+    unscored_reasons, unscored_examples: rows per reason, most frequent first, and the detail of the first
+        row of each.
     histogram: rewards per tenth of [0, 1], the last one with 1.0 in it.
     groups: prompts with at least two scored rows.
     calls_sent, calls_refused, quota_used, waited_s: as in `RunFacts`, of this run.
-    groups_without_variance: those whose rows all got the same reward; they teach GRPO nothing.
+    groups_without_variance: those whose rows all have the same reward; GRPO learns nothing from them.
     """
 
     output: str
@@ -109,7 +109,7 @@ class Summary(Struct, frozen=True, kw_only=True):
 
 
 class ScoreCounts:
-    """Mean and variance in one pass (Welford 1962)."""
+    """Computes mean and variance in one pass (Welford 1962)."""
 
     def __init__(self) -> None:
         self.scored = self.unscored = 0
@@ -120,7 +120,7 @@ class ScoreCounts:
         return f"ScoreCounts(scored={self.scored}, unscored={self.unscored}, mean={self._mean:.4f})"
 
     def add(self, score: float | None) -> None:
-        """Counts one score, or the lack of one."""
+        """Counts one score, or a missing score."""
         if score is None:
             self.unscored += 1
             return
@@ -132,7 +132,7 @@ class ScoreCounts:
         self._highest = max(self._highest, score)
 
     def spread(self, name: str) -> Spread:
-        """What was counted."""
+        """The statistics of the counted scores."""
         some = self.scored > 0
         return Spread(
             name=name,
@@ -146,7 +146,7 @@ class ScoreCounts:
 
 
 class RewardCounts:
-    """Everything that is counted over all rewards; its memory does not grow with them."""
+    """All counts over rewards, in constant memory."""
 
     def __init__(self) -> None:
         self.reward = ScoreCounts()
@@ -182,7 +182,7 @@ class RewardCounts:
 
 
 def summarise(journal: Journal, facts: RunFacts, output: Path, settings: Settings) -> Summary:
-    """Reads the journal once.
+    """Computes the summary in one pass over the journal.
 
     Raises JudgeServiceError if a row has no result there.
     """

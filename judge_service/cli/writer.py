@@ -1,4 +1,4 @@
-"""The way into the journal: results are committed in groups, off the event loop."""
+"""Writes results to the journal: commits them in groups, on a thread."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,13 +10,13 @@ from judge_service.cli.journal import Entry, Journal
 COMMIT_EVERY_S = 0.02
 COMMIT_AT_ROWS = 500
 MAX_PENDING_ROWS = 5_000
-"""Results wait for the disk up to this many; then judging waits."""
+"""Most results that wait for the disk; with more, judging waits."""
 
 
 class Writer:
-    """Group commit on a thread of its own, so that the disk never holds up the event loop.
+    """Commits results in groups on a separate thread, so that the disk never blocks the event loop.
 
-    acknowledge: called on the loop with the entries of each commit, once they are safe.
+    acknowledge: called on the loop with the entries of each commit, when they are on disk.
     """
 
     def __init__(self, journal: Journal, acknowledge: Callable[[Sequence[Entry]], None]) -> None:
@@ -37,7 +37,7 @@ class Writer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Commits what is left, also when the work was cancelled."""
+        """Commits the remaining results, also after a cancellation."""
         self._closing = True
         self._due.set()
         try:
@@ -47,7 +47,7 @@ class Writer:
             self._thread.shutdown()
 
     async def add(self, entry: Entry) -> None:
-        """Takes one result. Waits only when the disk is far behind.
+        """Adds one result. Waits only if `MAX_PENDING_ROWS` results wait for the disk.
 
         Raises JudgeServiceError if results can no longer be written.
         """
@@ -63,7 +63,7 @@ class Writer:
             self._due.set()
 
     async def known(self, first: int, last: int, *, scored_only: bool) -> dict[int, bytes]:
-        """`Journal.known`, off the loop."""
+        """Calls `Journal.known` on the thread."""
         return await asyncio.get_running_loop().run_in_executor(
             self._thread, lambda: self._journal.known(first, last, scored_only=scored_only)
         )

@@ -1,1 +1,1 @@
-"""What the rollout queue needs of AWS: the table of rollouts and the queue of replies."""
+"""AWS resources of the rollout queue: the table of rollouts and the queue of replies."""

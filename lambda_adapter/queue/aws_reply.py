@@ -1,4 +1,4 @@
-"""What AWS's services answered: their reply, or an error that says what to mend."""
+"""Checks replies of AWS services, and converts failures to errors that name the remedy."""
 
 from typing import Any
 
@@ -17,9 +17,9 @@ _BUSY = (
 
 
 def require(reply: Any, action: str, where: str) -> Any:
-    """The body of a reply of status 200.
+    """The body of a reply with status 200.
 
-    Raises Unavailable for what may go better next time, SettingsError for what must be mended.
+    Raises Unavailable for a failure that may pass, SettingsError for one that the operator must fix.
     """
     if reply.status == 200:
         return msgspec.json.decode(reply.body)
@@ -27,6 +27,6 @@ def require(reply: Any, action: str, where: str) -> Any:
     if reply.status >= 500 or any(word in said for word in _BUSY):
         raise Unavailable(f"{action} failed ({said})")
     raise SettingsError(
-        f"{action} is refused for {where}: see that it exists and that the function's role allows"
+        f"{action} is refused for {where}: check that it exists and that the function's role allows"
         f" {action} on it ({said})"
     )

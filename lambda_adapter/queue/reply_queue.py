@@ -1,4 +1,4 @@
-"""The SQS queue that answers go to."""
+"""Sends replies to an SQS queue."""
 
 import hashlib
 import logging
@@ -12,13 +12,13 @@ from judge_service.settings import FunctionSettings
 from lambda_adapter.queue.aws_reply import require
 
 MAX_SENT, MAX_SENT_BYTES = 10, 250_000
-"""Messages and bytes in one SendMessageBatch; the size is what every queue takes."""
+"""Most messages and bytes of one SendMessageBatch; every queue accepts this size."""
 
 logger = logging.getLogger("judge_service")
 
 
 class Reply(Struct, frozen=True):
-    """What answers a message. `sample_id` orders the messages of a FIFO queue."""
+    """The reply to a message. `sample_id` orders the messages of a FIFO queue."""
 
     message_id: str
     sample_id: str
@@ -26,7 +26,7 @@ class Reply(Struct, frozen=True):
 
 
 class Outbox:
-    """The queue that answers go to."""
+    """The SQS queue of the replies."""
 
     def __init__(self, client: AwsClient, function: FunctionSettings) -> None:
         self._client = client
@@ -36,7 +36,7 @@ class Outbox:
         return f"Outbox({self._url})"
 
     async def send(self, replies: Sequence[Reply]) -> set[str]:
-        """Gives the ids of the messages whose replies are on their way."""
+        """Sends replies. Returns the ids of the messages whose replies SQS has accepted."""
         sent: set[str] = set()
         for batch in _batches(replies):
             try:
@@ -53,7 +53,7 @@ class Outbox:
         outcome = require(reply, "sqs:SendMessage", f"`function.reply_queue_url` {self._url}")
         for failure in outcome.get("Failed", ()):
             message_id = batch[int(failure["Id"])].message_id
-            log_unanswered(message_id, f"SQS did not take the reply ({failure.get('Code')})")
+            log_unanswered(message_id, f"SQS did not accept the reply ({failure.get('Code')})")
         return {batch[int(entry["Id"])].message_id for entry in outcome.get("Successful", ())}
 
     def _entry(self, name: str, reply: Reply) -> dict[str, str]:
@@ -83,6 +83,6 @@ def digest_of(text: str) -> str:
 
 
 def log_unanswered(message_id: str, why: str) -> None:
-    """One line for the operator; the text of the message is not in it."""
+    """Logs one line for the operator, without the text of the message."""
     line = "".join(char if char.isprintable() else " " for char in why[:1000])
     logger.warning("the message %s is not answered: %s", ascii(message_id), line)

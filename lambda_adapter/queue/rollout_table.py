@@ -1,4 +1,4 @@
-"""The tasks that wait for the policy's answer, in a DynamoDB table."""
+"""Stores the tasks that wait for the policy's answer, in a DynamoDB table."""
 
 import asyncio
 import time
@@ -14,10 +14,11 @@ from judge_service.wire.trainers.rollout_queue import RolloutRequest
 from lambda_adapter.queue.aws_reply import require
 
 KEEP_S = 86_400
-"""How long a task is remembered. A rollout takes minutes; a dead-letter queue may be emptied next day."""
+"""Life of a task in the table, seconds. A rollout takes minutes; a dead-letter queue may be processed the
+next day."""
 
 MAX_CALLS = 16
-"""Calls to the table at once: as many as the client has connections."""
+"""Most concurrent calls to the table: the client's number of connections."""
 
 
 class Remembered(Struct, frozen=True):
@@ -30,7 +31,7 @@ class Remembered(Struct, frozen=True):
 
 
 class Rollouts:
-    """The table of the tasks that wait to be generated."""
+    """The table of the tasks whose answers are not generated yet."""
 
     def __init__(self, client: AwsClient, table: str) -> None:
         self._client = client
@@ -41,7 +42,7 @@ class Rollouts:
         return f"Rollouts({self._table})"
 
     async def remember(self, request: RolloutRequest) -> None:
-        """Remembers a task; the same once more changes nothing, a new one of the same id replaces it."""
+        """Stores a task. The same task again changes nothing; another task with the same id replaces it."""
         item = {"sample_id": request.sample_id, "request": request.text}
         await self._call(
             "PutItem",
@@ -54,15 +55,15 @@ class Rollouts:
         )
 
     async def find(self, sample_id: str) -> Remembered:
-        """Raises WireError if there is none."""
+        """Finds a task. Raises WireError if there is none."""
         asked = {"Key": _item({"sample_id": sample_id}), "ConsistentRead": True}
         found = (await self._call("GetItem", asked)).get("Item")
         if found is None:
-            raise WireError("$.sample_id", "names a rollout that was not requested, or long ago")
+            raise WireError("$.sample_id", "names a rollout that was not requested, or is too old")
         return msgspec.convert({name: one.get("S") for name, one in found.items()}, Remembered)
 
     async def keep(self, known: Remembered, digest: str, reply: str) -> None:
-        """Remembers a reply, unless its task has been replaced meanwhile."""
+        """Stores a reply, unless its task has been replaced in the meantime."""
         await self._call(
             "UpdateItem",
             {
@@ -77,7 +78,7 @@ class Rollouts:
         )
 
     async def _call(self, operation: str, body: Mapping[str, Any]) -> Any:
-        """The reply; an empty one if its condition did not hold."""
+        """The reply; an empty one if the condition does not hold."""
         async with self._room:
             reply = await self._client.call(
                 "dynamodb", f"DynamoDB_20120810.{operation}", {"TableName": self._table, **body}

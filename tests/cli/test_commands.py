@@ -133,7 +133,7 @@ def test_check_refuses_bad_settings(
         ({"REQUESTS_PER_MINUTE": "600"}, "ok       quota     10.0 evaluations/s"),
         (
             {"REQUESTS_PER_MINUTE": "600", "TOKENS_PER_MINUTE": "60000"},
-            "2.0 evaluations/s at 1 call(s) of 490 + 10 tokens each, bound by limits.tokens_per_minute",
+            "2.0 evaluations/s at 1 call(s) of 490 + 10 tokens each, limited by limits.tokens_per_minute",
         ),
     ],
 )
@@ -168,9 +168,9 @@ def test_explain_reads_top_down(
         "per sample\n  Grader(x)\n\nper prompt\n  Deadline()\n  Cache(9)\n\n"
         "expected (steady, in the long run)\n"
         "  100.0 evaluations/s at 1 call(s) of 300 + 10 tokens each,"
-        " bound by limits.requests_per_minute\n"
+        " limited by limits.requests_per_minute\n"
         "  limits.requests_per_minute allows 100.0 evaluations/s\n"
-        "  limits.max_in_flight = 200 binds instead when a call takes longer than 2.00 s\n"
+        "  limits.max_in_flight = 200 limits instead when a call takes longer than 2.00 s\n"
     )
     assert main(["explain", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)["stacks"]

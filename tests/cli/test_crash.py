@@ -61,7 +61,7 @@ def test_a_stopped_run_goes_on_where_it_was(
     assert not output.exists()
     if stop == signal.SIGINT:
         assert process.returncode == 130
-        assert "the same command goes on from there" in said
+        assert "the same command continues from there" in said
 
     subprocess.run([*JUDGE, *command], env=environment, check=True, timeout=40)
 

@@ -72,7 +72,7 @@ def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_missing_directory_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="does the directory exist"):
+    with pytest.raises(SettingsError, match="check that the directory exists"):
         Journal(tmp_path / "nowhere" / "j")
 
 

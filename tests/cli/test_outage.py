@@ -91,7 +91,7 @@ def test_the_command_line_says_why_it_gave_up_and_how_to_go_on(
     said = capsys.readouterr().err
     assert code == 4
     assert "could not be asked for 7 s" in said
-    assert "the same command goes on from there" in said
+    assert "the same command continues from there" in said
 
 
 WAITS = [

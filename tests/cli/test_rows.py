@@ -133,7 +133,7 @@ def test_a_file_without_rows_is_refused(opening: Opening, tmp_path: Path, text: 
     path = tmp_path / "in"
     path.write_text(text)
 
-    with pytest.raises(SettingsError, match="holds no rows"):
+    with pytest.raises(SettingsError, match="has no rows"):
         opening(str(path))
 
 

@@ -55,7 +55,7 @@ def test_a_new_rubric_is_commented_and_passes_its_check(
 
 def test_a_new_rubric_never_takes_the_place_of_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rubric", "new", "mixed"]) == 2
-    assert "mixed.toml: is there already" in capsys.readouterr().err
+    assert "mixed.toml: exists already" in capsys.readouterr().err
     assert Path("mixed.toml").read_text() == RUBRIC
 
 
@@ -64,7 +64,7 @@ def test_a_name_that_no_rubric_can_have_is_refused(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["rubric", "new", name]) == 2
-    assert "is no name for a rubric" in capsys.readouterr().err
+    assert "is not a valid name of a rubric" in capsys.readouterr().err
 
 
 def test_a_place_that_cannot_be_written_is_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,7 +75,7 @@ def test_a_place_that_cannot_be_written_is_named(capsys: pytest.CaptureFixture[s
 def test_the_check_says_in_words_what_the_rubric_does(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rubric", "check", "mixed.toml"]) == 0
     said = capsys.readouterr().out
-    assert "right  verified by `exact`, 75% of the score; from 1 down to 0.5 the most" in said
+    assert "right  verified by `exact`, 75% of the score; from 1 down to 0.5 the limit" in said
     assert "clear  judged from 0 to 2, 3 levels, 25% of the score" in said
     assert "call     clear: your judge, " in said
 
@@ -138,8 +138,8 @@ def test_the_expected_order_may_stand_in_another_field() -> None:
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        (example("4"), "line 1: the field `expected_rank` is no number"),
-        (example("4", "first"), "line 1: the field `expected_rank` is no number"),
+        (example("4"), "line 1: the field `expected_rank` is not a number"),
+        (example("4", "first"), "line 1: the field `expected_rank` is not a number"),
         (
             example("4", 1, scripted={"clear": "high"}),
             "line 1: the field `scripted` must hold numbers",
@@ -171,7 +171,7 @@ def test_one_response_cannot_be_scripted_twice(capsys: pytest.CaptureFixture[str
     rows = [example("4", scripted={"clear": score}) for score in (2, 2, 1)]
     asked = ["rubric", "check", "mixed.toml", "--examples", write("rows.jsonl", rows)]
     assert main(asked) == 2
-    assert "line 3: `scripted` is not that of an earlier row" in capsys.readouterr().err
+    assert "line 3: `scripted` differs from that of an earlier row" in capsys.readouterr().err
 
 
 def test_groups_are_rehearsed_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
@@ -220,7 +220,7 @@ def test_a_prompt_for_the_configured_model_names_it(capsys: pytest.CaptureFixtur
 def test_a_rubric_that_programs_check_has_no_prompt(capsys: pytest.CaptureFixture[str]) -> None:
     Path("checked.toml").write_text(RUBRIC.rpartition("[[criteria]]")[0])
     assert main(["rubric", "render", "checked.toml"]) == 0
-    assert capsys.readouterr().out == "no judge is asked: programs check every criterion\n"
+    assert capsys.readouterr().out == "no judge is called: programs check every criterion\n"
 
 
 def test_the_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:

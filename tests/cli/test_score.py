@@ -221,7 +221,7 @@ def test_the_page_fits_80_columns(
     ("change", "message"),
     [
         ({"input": "nowhere.jsonl"}, "nowhere.jsonl: there is no such file"),
-        ({"output": "nowhere/out.jsonl"}, "does the directory exist"),
+        ({"output": "nowhere/out.jsonl"}, "check that the directory exists"),
         ({"config": "nowhere.toml"}, "nowhere.toml: there is no such file"),
         ({"output": "in.jsonl"}, "is the input"),
         ({"output": "."}, "is a directory"),
@@ -270,7 +270,7 @@ def test_an_interrupt_says_how_to_go_on(
 
     assert main(["score", str(bench.input), "-o", str(bench.output)]) == 130
 
-    assert "the same command goes on from there" in capsys.readouterr().err
+    assert "the same command continues from there" in capsys.readouterr().err
     assert not bench.output.exists()
 
 

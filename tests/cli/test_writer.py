@@ -60,7 +60,7 @@ async def test_a_full_disk_stops_the_work_and_keeps_what_was_acknowledged(tmp_pa
 
     with Journal(tmp_path / "j") as journal:
         journal._database.execute("PRAGMA max_page_count=2000")  # a small disk
-        with pytest.raises(JudgeServiceError, match="the disk is full; make room"):
+        with pytest.raises(JudgeServiceError, match="the disk is full; free some space"):
             await fill(journal)
     with Journal(tmp_path / "j") as journal:
         kept = positions(journal.entries(10**6))

@@ -45,7 +45,7 @@ def test_a_terminated_run_loses_nothing_it_acknowledged(
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=10)
     assert process.returncode == 130
-    assert "the same command goes on from there" in said
+    assert "the same command continues from there" in said
     kept = acknowledged(output)
     at_stop = statistics(simulator)["calls"]
 
