@@ -1,7 +1,7 @@
-"""The HTTP service: one FastAPI application over one open judge. Served by `judge serve`.
+"""The HTTP service: one FastAPI application with one open judge. Started by `judge serve`.
 
-Routes are thin: read a bounded body, be admitted, ask the judge, encode. `docs/service.md` is the
-operator's page, `/openapi.json` the caller's.
+A route reads a body of limited size, admits the request, calls the judge and encodes the reply.
+`docs/service.md` is for operators, `/openapi.json` for callers.
 """
 
 from judge_service.api.app import create_app

@@ -1,7 +1,7 @@
-"""API keys: who is calling, with which share of the service and in which lane.
+"""API keys: identify the caller, with its share of the service and its lane.
 
-The file holds hashes only. A key is 256 random bits, so that a plain SHA-256 of it can neither be
-guessed nor looked up; there is nothing that a slow password hash would add.
+The file contains only hashes. A key has 256 random bits, so its plain SHA-256 cannot be inverted or looked
+up, and a slow password hash would add nothing.
 """
 
 import hashlib
@@ -21,15 +21,15 @@ from judge_service.errors import SettingsError
 
 Lane = Literal["interactive", "training", "bulk"]
 MAX_LIVE_KEYS = 2
-"""Of one tenant: the one in use and the one that replaces it."""
+"""Most keys of one tenant: the present one and its replacement."""
 
 
 class Caller(Struct, frozen=True, kw_only=True):
-    """Who is calling.
+    """The caller of a request.
 
-    tenant: empty where no keys are configured.
-    share: of the queue that this caller may hold, 0 (suspended) to 1 (all of it).
-    lane: where its work waits for the judge's quota.
+    tenant: empty if no keys are configured.
+    share: the share of the queue that this caller may use, 0 (suspended) to 1 (all of it).
+    lane: the lane in which its work waits for the judge's quota.
     """
 
     tenant: str = ""
@@ -41,7 +41,7 @@ ANYBODY = Caller()
 
 
 class KeyEntry(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One `[[keys]]` table of the file. sha256: of the key, in hexadecimal."""
+    """One `[[keys]]` table of the file. sha256: hash of the key, in hexadecimal."""
 
     tenant: Annotated[str, Meta(min_length=1, max_length=64)]
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
@@ -54,7 +54,7 @@ class _KeyFile(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Keys:
-    """The keys that open the service."""
+    """The API keys of the service."""
 
     def __init__(self, entries: Iterable[KeyEntry]) -> None:
         self._by_hash: Mapping[str, KeyEntry] = {one.sha256: one for one in entries}
@@ -64,21 +64,21 @@ class Keys:
         return f"<Keys {len(self._by_hash)} of {len(tenants)} tenants>"
 
     def caller(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
-        """Who sent these headers. Raises HttpError 401, or 403 for a tenant whose share is 0."""
+        """The caller that sent these headers. Raises HttpError 401, or 403 for a tenant whose share is 0."""
         key = _sent_key(headers)
         if key is None:
             raise _unauthorized("send an API key as `Authorization: Bearer ...` or `X-API-Key`")
         digest = hashlib.sha256(key).hexdigest()
         entry = self._by_hash.get(digest)
         if entry is None or not hmac.compare_digest(entry.sha256, digest):
-            raise _unauthorized("the API key is not known; ask the operator for one")
+            raise _unauthorized("the API key is unknown; ask the operator for one")
         if entry.share == 0:
             raise HttpError(403, "suspended", "this API key is suspended; ask the operator")
         return Caller(tenant=entry.tenant, share=entry.share, lane=entry.lane)
 
 
 def read_keys(path: Path) -> Keys:
-    """Reads the file of keys. Raises SettingsError that names what is wrong with it."""
+    """Reads the file of keys. Raises SettingsError that names the mistake."""
     try:
         entries = msgspec.convert(tomllib.loads(path.read_text()), _KeyFile).keys
     except OSError as problem:
@@ -94,14 +94,14 @@ def read_keys(path: Path) -> Keys:
                 f" that {MAX_LIVE_KEYS} are left"
             )
     if not entries:
-        raise SettingsError(f"`service.api_keys_file`: {path}: holds no keys; make one")
+        raise SettingsError(f"`service.api_keys_file`: {path}: has no keys; make one")
     return Keys(entries)
 
 
 def new_key(tenant: str, *, share: float = 1.0, lane: Lane = "training") -> tuple[str, str]:
-    """A fresh key, and the table for the file.
+    """A new key, and its table for the file.
 
-    Raises SettingsError for a tenant, share or lane that the file could not hold.
+    Raises SettingsError for a tenant, share or lane that is not valid in the file.
     """
     key = f"jk_{secrets.token_urlsafe(32)}"
     digest = hashlib.sha256(key.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The application: one open judge, the routers, the way in and the way out of every request."""
+"""The ASGI application: opens one judge, admits requests, calls the routes, and answers errors."""
 
 import asyncio
 import logging
@@ -39,22 +39,22 @@ ROUTERS = (
     metrics.ROUTER,
     dashboard.ROUTER,
 )
-"""A new router is one line here."""
+"""All routers."""
 
 OPEN_PATHS = frozenset({"/ping", "/healthz/live", "/healthz/ready"})
-"""Answered without an API key: those who ask have none."""
+"""Paths that need no API key, because load balancers have none."""
 
 ADMIN_PATHS = ("/metrics", "/dashboard", "/openapi.json")
-"""Pages of operators; with `service.admin_port` they are found there only."""
+"""Pages for operators; with `service.admin_port` they are only on that port."""
 
 LOG = logging.getLogger("judge_service.api")
 
 
 class JudgeApp(FastAPI):
-    """FastAPI with API keys, the admin port, a shorter path for plain routes and one form of error.
+    """FastAPI with API keys, the admin port, one form of error, and fast calls of plain routes.
 
-    What carries load (`PlainRoute` without path parameters) is called from here, past FastAPI's own
-    wrappers; everything else goes through them.
+    Routes with high load (`PlainRoute` without path parameters) are called directly, without FastAPI's
+    wrappers; all others go through them.
     """
 
     def __init__(self, settings: Settings, keys: Keys | None, **fastapi: Any) -> None:
@@ -79,7 +79,7 @@ class JudgeApp(FastAPI):
                 await self._route(scope, receive, send)
         except ClientGone:
             pass
-        except Exception as error:  # noqa: BLE001 - the last place where it can become an answer
+        except Exception as error:  # noqa: BLE001 - the last place where an error can become a response
             await self._answer_error(error, scope, receive, send)
         finally:
             if context.held_bytes:
@@ -100,19 +100,19 @@ class JudgeApp(FastAPI):
             if self._service.admin_port is not None:
                 return ANYBODY
         elif self._is_admin_port(scope):
-            raise HttpError(404, "not_found", "this port has the operators' pages only")
+            raise HttpError(404, "not_found", "this port has only the pages for operators")
         if self._keys is None or path in OPEN_PATHS:
             return ANYBODY
         return self._keys.caller(scope["headers"])
 
     def _refuse_page(self, scope: Scope) -> None:
         if not self._service.admin_pages:
-            raise HttpError(404, "not_found", "the operators' pages are turned off")
+            raise HttpError(404, "not_found", "the pages for operators are turned off")
         if self._service.admin_port is not None and not self._is_admin_port(scope):
-            raise HttpError(404, "not_found", "the operators' pages are on another port")
+            raise HttpError(404, "not_found", "the pages for operators are on another port")
 
     def _is_admin_port(self, scope: Scope) -> bool:
-        """By the socket it came through, which no header can forge."""
+        """Whether the request came to the admin port, by its socket, which no header can forge."""
         port = self.state.admin_port
         server = scope.get("server")
         return port is not None and server is not None and server[1] == port
@@ -133,7 +133,7 @@ def create_app(
     sink: Sink = ignore,
     model: Any = None,
 ) -> FastAPI:
-    """The HTTP service as an ASGI application; its lifespan opens and closes the judge.
+    """Makes the HTTP service as an ASGI application; its lifespan opens and closes the judge.
 
     settings: `Settings()` by default. environ, sink, model (a backend): as in `open_service`.
 
@@ -148,7 +148,7 @@ def create_app(
             async with opened(app):
                 yield
         except JudgeServiceError as failure:
-            app.state.failure = failure  # uvicorn says only that there was one
+            app.state.failure = failure  # because uvicorn does not pass it on
             raise
 
     @asynccontextmanager
@@ -173,7 +173,7 @@ def create_app(
         title="judge-service",
         description=openapi.DESCRIPTION,
         version="1",
-        docs_url=None,  # its pages load scripts from elsewhere
+        docs_url=None,  # these pages load scripts from other hosts
         redoc_url=None,
         lifespan=lifespan,
     )
@@ -190,7 +190,7 @@ def create_app(
 
 
 def capacity_of(judge: JudgeService, lag: LoopLag) -> Capacity:
-    """The capacity of a judge's queue, empty; call it on the judge's event loop."""
+    """Makes the capacity of a judge's queue; call it on the judge's event loop."""
     service = judge.settings.service
     return Capacity(
         max_samples=service.max_held_samples,

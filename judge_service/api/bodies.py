@@ -1,4 +1,4 @@
-"""Reads a request's body: bounded in size and in time, never decompressed, never logged."""
+"""Reads the body of a request with limits of size and time. It is never decompressed and never logged."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -12,7 +12,7 @@ from judge_service.api.request_context import CONTENT_ENCODING, CONTENT_LENGTH, 
 from judge_service.wire import read_json
 
 PIECE_BYTES = 262_144
-"""Of a body that is read in pieces: large enough that handing them on costs little."""
+"""Size of a piece of a body; large enough that passing pieces on costs little."""
 
 PLAIN = frozenset({"", "identity"})
 
@@ -20,7 +20,7 @@ PLAIN = frozenset({"", "identity"})
 async def read_json_body(request: Request) -> Any:
     """The body as parsed JSON, for a route that judges at once.
 
-    Raises WireError for what is no JSON, and what `read_judged_body` raises.
+    Raises WireError if it is not JSON, and the errors of `read_judged_body`.
     """
     body = await read_judged_body(request)
     return read_json(body, max_bytes=len(body))
@@ -30,7 +30,7 @@ async def read_judged_body(request: Request) -> bytes:
     """The body as bytes, for a route that judges at once.
 
     Raises HttpError 408, 413 or 415 by `service.max_body_bytes` and `service.body_timeout_s`; 429 or 503,
-    before a byte is read, when there is no place for the work; ClientGone.
+    before a byte is read, if the queue has no room; ClientGone.
     """
     refuse_early(request)
     return await read_body(request)
@@ -53,9 +53,9 @@ async def read_body(request: Request) -> bytes:
 
 
 async def read_pieces(request: Request, *, max_bytes: int) -> AsyncGenerator[bytes]:
-    """A body in pieces; one is held until the next is asked for.
+    """A body in pieces; only one piece is in memory at a time.
 
-    Raises what `read_body` raises, with `max_bytes` instead of `service.max_body_bytes`.
+    Raises the errors of `read_body`, with `max_bytes` instead of `service.max_body_bytes`.
     """
     _refuse_headers(request, max_bytes)
     timeout_s = request.app.state.judge.settings.service.body_timeout_s
@@ -111,7 +111,7 @@ async def _receive(request: Request) -> Any:
 
 
 def _hold(request: Request, grown: int, size: int, max_bytes: int) -> None:
-    """Counts what has arrived; the application gives it back when the request has ended."""
+    """Counts the received bytes; the application subtracts them when the request has ended."""
     if size > max_bytes:
         raise _too_large(max_bytes)
     request.app.state.capacity.hold_bytes(grown)

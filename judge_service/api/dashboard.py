@@ -1,6 +1,6 @@
-"""The dashboard: one page without outside hosts, and the numbers it asks for each second.
+"""The dashboard: one page that loads nothing from other hosts, and the numbers that it requests each second.
 
-`app.state.workers` (`telemetry.workers.Workers`) has the numbers; several pages share one look at them.
+`app.state.workers` (`telemetry.workers.Workers`) has the numbers; several pages share one reading.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ from judge_service.telemetry.workers import Workers
 ROUTER = plain_router("dashboard")
 
 FRESH_S = 0.5
-"""Pages that ask within this time get the same numbers, so that many cost no more than one."""
+"""Pages that ask within this time get the same numbers, seconds, so that many pages cost no more than one."""
 
 INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 
 
 class Panel:
-    """The latest numbers, as JSON. workers: whose."""
+    """The latest numbers of `workers`, as JSON."""
 
     def __init__(self, workers: Workers, *, sees_all: bool) -> None:
         self._workers = workers
@@ -41,7 +41,7 @@ class Panel:
         return f"<Panel of {self._workers!r}>"
 
     async def latest(self) -> bytes:
-        """At most `FRESH_S` old."""
+        """The numbers, at most `FRESH_S` old."""
         async with self._looking:
             if not self._latest or time.monotonic() - self._looked_at_s > FRESH_S:
                 snapshots = await self._workers.snapshots()
@@ -53,7 +53,7 @@ class Panel:
 
 @ROUTER.get("/dashboard", include_in_schema=False)
 async def dashboard(_request: Request) -> Response:
-    """The page. Its script and its style are allowed by their hashes, and nothing else is."""
+    """The page. Its security policy allows its script and style by their hashes, and nothing else."""
     page, policy = await asyncio.to_thread(_page)
     headers = {
         "content-security-policy": policy,
@@ -66,7 +66,7 @@ async def dashboard(_request: Request) -> Response:
 
 @ROUTER.get("/dashboard/data", include_in_schema=False)
 async def data(request: Request) -> Response:
-    """What `telemetry.overview` makes of all workers' numbers."""
+    """The overview of all workers' numbers, by `telemetry.overview`."""
     panel: Panel = request.app.state.panel
     headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
     return Response(await panel.latest(), media_type="application/json", headers=headers)

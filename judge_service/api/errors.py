@@ -1,6 +1,6 @@
-"""Every error that leaves over HTTP has one shape: `{"error": {"code", "message", "field"?}}`.
+"""HTTP errors, all of one form: `{"error": {"code", "message", "field"?}}`.
 
-A route raises; `install` turns what was raised into an answer, once. Nothing of the body is quoted.
+Routes raise exceptions, which the handlers of `install` convert to responses. They do not quote the body.
 """
 
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ from judge_service.errors import JudgeServiceError, TooManyUnscored, WireError
 
 
 class ErrorBody(Struct, frozen=True, omit_defaults=True):
-    """What a caller reads.
+    """The error of a response.
 
-    code: a word for programs. message: one sentence for people. field: where in the body, as a path.
+    code: a word for programs. message: one sentence for people. field: the place in the body, as a path.
     """
 
     code: str
@@ -29,12 +29,12 @@ class ErrorBody(Struct, frozen=True, omit_defaults=True):
 
 
 class HttpError(JudgeServiceError):
-    """This request gets an error with this status.
+    """A request fails with an HTTP status.
 
     code: a word for programs (`CODES`).
-    field: where in the body, as a JSON path.
-    retry_after_s: when it may succeed, whole seconds, for 429 and 503.
-    headers: added to the answer.
+    field: the place in the body, as a JSON path.
+    retry_after_s: the time after which a retry may succeed, whole seconds, for 429 and 503.
+    headers: added to the response.
     """
 
     def __init__(
@@ -70,43 +70,43 @@ CODES: Mapping[int, tuple[str, ...]] = {
     500: ("internal",),
     503: ("overloaded", "draining", "too_many_unscored"),
 }
-"""The words a caller may meet, by status."""
+"""The codes of error responses, by status."""
 
 MEANINGS: Mapping[int, str] = {
-    400: "The body is not what this route reads; `field` says where.",
-    401: "No API key was sent, or it is not a known one.",
-    403: "The API key is known, but its share is 0.",
+    400: "The body is not valid for this route; `field` is the place.",
+    401: "The request has no API key, or an unknown one.",
+    403: "The API key is suspended: its share is 0.",
     404: "There is nothing at this path.",
-    405: "The path is right and the method is not.",
+    405: "The path does not support this method.",
     409: "The job has not ended.",
     408: "The body did not arrive in time.",
     413: "The body is larger than `service.max_body_bytes`.",
     415: "The body is compressed; send it plain.",
-    429: "The caller holds its share of the queue; `Retry-After` says when to come back.",
-    500: "A mistake in the service; its log has the details.",
-    503: "The service is full or stopping, or could not judge enough; `Retry-After` says when to come back.",
+    429: "The caller has used its share of the queue; `Retry-After` says when to try again.",
+    500: "The service failed; its log has the details.",
+    503: "The service is full or stopping, or could not judge enough; `Retry-After` says when to try again.",
 }
 
 RETRY_UNSCORED_S = 5
-"""A batch that could not be judged may be sent again then; throttling and outages last longer than that
-only when an operator knows about them."""
+"""Retry-After for a batch that could not be judged, seconds. Longer throttling and outages are rare, and
+operators know about them."""
 
 
 def respond(error: Exception) -> Response:
-    """The answer for an error."""
+    """The response to an error."""
     known = classify(error)
     body = ErrorBody(known.code, str(known), known.field)
     return error_response(known.status, body, known.headers)
 
 
 def error_line(error: Exception) -> bytes:
-    """The same for a stream whose status has left already."""
+    """The same for a stream whose status is already sent."""
     known = classify(error)
     return msgspec.json.encode({"error": ErrorBody(known.code, str(known), known.field)})
 
 
 def classify(error: Exception) -> HttpError:
-    """An error as the one that a caller sees."""
+    """Converts an error to the one for the caller."""
     if isinstance(error, HttpError):
         return error
     if isinstance(error, WireError):
@@ -119,21 +119,21 @@ def classify(error: Exception) -> HttpError:
 def error_response(
     status: int, body: ErrorBody, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """One error as a JSON answer."""
+    """A JSON response with one error."""
     content = msgspec.json.encode({"error": body})
     return Response(content, status, dict(headers or {}), media_type="application/json")
 
 
 def install(app: FastAPI) -> None:
-    """Makes every error of the application leave in the one shape."""
+    """Installs handlers that give all errors of the application the same form."""
 
     async def ours(_request: Request, error: Exception) -> Response:
         return respond(error)
 
     async def framework(_request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for nothing else
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered only for it
         code = CODES.get(error.status_code, ("bad_request",))[0]
-        message = f"{HTTPStatus(error.status_code).phrase}; see /openapi.json for what there is"
+        message = f"{HTTPStatus(error.status_code).phrase}; see /openapi.json for all routes"
         return error_response(error.status_code, ErrorBody(code, message), error.headers)
 
     async def invalid(_request: Request, error: Exception) -> Response:
@@ -149,7 +149,7 @@ def install(app: FastAPI) -> None:
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """`responses=` of a route: the error shapes it can answer with, besides those every route has."""
+    """The `responses=` of a route: its error responses, besides those that every route has."""
     return {
         status: {
             "description": MEANINGS[status],

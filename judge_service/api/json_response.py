@@ -1,4 +1,4 @@
-"""JSON answers, encoded by msgspec."""
+"""JSON responses, encoded by msgspec."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def encode(value: Any) -> bytes:
-    """JSON of a value whose numbers are all finite (msgspec would write `null` for others)."""
+    """Encodes a value whose numbers are all finite (msgspec would write `null` for others)."""
     try:
         return _encode(value)
     except (UnicodeEncodeError, OverflowError):  # a lone surrogate or a huge integer in an id
@@ -19,5 +19,5 @@ def encode(value: Any) -> bytes:
 
 
 def json_response(value: Any) -> Response:
-    """A 200 with that JSON."""
+    """A response with status 200 and the value as JSON."""
     return Response(encode(value), media_type="application/json")

@@ -1,4 +1,4 @@
-"""A streamed answer: one JSON value a line, sent when it is ready."""
+"""Streamed responses: one JSON value a line, sent when it is ready."""
 
 import asyncio
 import logging
@@ -14,14 +14,14 @@ from judge_service.api.errors import error_line
 LOG = logging.getLogger("judge_service.api")
 
 WRITE_TIMEOUT_S = 30.0
-"""A caller that takes nothing for so long has gone, whatever its socket says."""
+"""A caller that reads nothing for this time counts as gone, seconds, even if its socket is open."""
 
 
 class NdjsonResponse(Response):
-    """An answer whose length and end are not known yet.
+    """A response whose length is not known at its start.
 
-    lines: yields one empty value when the work is admitted, then the lines. What it raises before that
-        is an ordinary error; after it, the last line is `{"error": ...}`, because the status has left.
+    lines: yields one empty value when the work is admitted, then the lines. An error before that is an
+        ordinary error response; after it, the last line is `{"error": ...}`, because the status is sent.
     """
 
     media_type = "application/x-ndjson"
@@ -32,7 +32,7 @@ class NdjsonResponse(Response):
         self.background = None
         self.init_headers()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - Response's own signature
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the signature of Response
         async with aclosing(self._lines) as lines:
             await anext(lines)
             start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
@@ -42,14 +42,14 @@ class NdjsonResponse(Response):
                     await write_line(send, line)
             except ClientGone:
                 raise
-            except Exception as error:  # noqa: BLE001 - the status has left; the stream says it
+            except Exception as error:  # noqa: BLE001 - the status is sent; the stream reports the error
                 LOG.warning("%s broke off: %s", scope["path"], type(error).__name__)
                 await write_line(send, error_line(error))
             await send({"type": "http.response.body", "body": b""})
 
 
 async def write_line(send: Send, line: bytes) -> None:
-    """A line of a body that goes on. Raises ClientGone when the caller takes nothing any more."""
+    """Sends a line of an unfinished body. Raises ClientGone if the caller no longer reads."""
     try:
         async with asyncio.timeout(WRITE_TIMEOUT_S):
             await send({"type": "http.response.body", "body": line + b"\n", "more_body": True})

@@ -1,4 +1,4 @@
-"""What is told while the service runs: a line for each sample, and the numbers for scrapes and the page."""
+"""Opens the sinks of the service: log lines of samples, and numbers for Prometheus and the dashboard."""
 
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -12,13 +12,13 @@ from judge_service.telemetry.window import Window
 from judge_service.telemetry.workers import Workers
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
-"""The variable that names the directory all workers share, the same as the Prometheus client's."""
+"""The environment variable of the directory that all workers share; it is that of the Prometheus client."""
 
 
 class Observation:
-    """The sinks of one worker, and the sight of all. `sink` goes to `open_service`.
+    """The sinks of one worker, and the numbers of all workers. `sink` is for `open_service`.
 
-    sees_all: whether `workers` shows the whole service: it has one worker, or they share a directory.
+    sees_all: whether `workers` covers the whole service: it has one worker, or they share a directory.
     """
 
     def __init__(self, settings: Settings, sinks: Sinks, workers: Workers) -> None:
@@ -34,7 +34,7 @@ class Observation:
 async def observe(
     settings: Settings, environ: Mapping[str, str] | None, sink: Sink
 ) -> AsyncIterator[Observation]:
-    """Opens the sinks, `sink` among them, and writes what is left at the end."""
+    """Opens the sinks, including `sink`, and flushes them at the end."""
     source = os.environ if environ is None else environ
     directory = source.get(DIRECTORY)
     window = Window()

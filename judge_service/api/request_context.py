@@ -1,4 +1,4 @@
-"""The request context: when a request arrived, who sent it, and the headers that the service reads."""
+"""The request context: arrival time, caller and headers of a request."""
 
 import asyncio
 from collections.abc import Iterable
@@ -10,11 +10,11 @@ from judge_service.api.errors import HttpError
 
 REQUEST_ID = b"x-request-id"
 TRACE_IDS = (b"x-amzn-trace-id", b"traceparent")
-"""Headers with ids for the lines of a request's samples; X-Ray's goes before the W3C's."""
+"""Headers with trace ids for the log lines of a request's samples; X-Ray's has precedence over the W3C's."""
 
 TIMEOUT = b"x-judge-timeout-s"
 SHORTEST_TIMEOUT_S = 0.01
-"""Less could only be a mistake: no judge is that fast."""
+"""Shortest timeout of a caller, seconds; a shorter one is a mistake, because no judge is that fast."""
 
 ACCEPT = b"accept"
 CONTENT_ENCODING = b"content-encoding"
@@ -26,10 +26,10 @@ WANTED = frozenset({REQUEST_ID, *TRACE_IDS, TIMEOUT, ACCEPT, CONTENT_ENCODING, C
 class RequestContext:
     """The context of one request. It reads the headers once.
 
-    headers: ASGI's, names in lower case. now: the loop's time of its arrival, seconds.
+    headers: ASGI's, names in lower case. now: its arrival, loop seconds.
 
     caller: set when the application has admitted the request.
-    held_bytes: bytes of its body that are in memory, counted by `Capacity`.
+    held_bytes: bytes of its body in memory, counted by `Capacity`.
     """
 
     __slots__ = ("_deadline", "_headers", "arrived", "caller", "held_bytes")
@@ -47,20 +47,20 @@ class RequestContext:
         )
 
     def header(self, name: bytes) -> str:
-        """One of `WANTED`; empty where there is none."""
+        """The value of a header of `WANTED`; empty if it is missing."""
         found = self._headers.get(name)
         return "" if found is None else found.decode("latin-1")
 
     def ids(self) -> dict[str, str]:
-        """What `telemetry.trace.carry` takes; empty where the caller sent none."""
+        """The trace ids for `telemetry.trace.carry`; empty if the caller sent none."""
         request_id = self.header(REQUEST_ID)
         trace_id = next((found for name in TRACE_IDS if (found := self.header(name))), "")
         return {"request_id": request_id, "trace_id": trace_id} if request_id or trace_id else {}
 
     def left_s(self, deadline_s: float) -> float:
-        """Seconds left of `deadline_s` or of the caller's own shorter timeout, from its arrival.
+        """Seconds left of `deadline_s`, or of the caller's timeout if it is shorter, since the arrival.
 
-        Raises HttpError 400 if the caller's timeout is not such a number.
+        Raises HttpError 400 if the caller's timeout is not a valid number.
         """
         if self._deadline is None:
             text = self.header(TIMEOUT)

@@ -111,7 +111,7 @@ def test_a_tenant_has_two_live_keys_at_most(tmp_path: Path) -> None:
     ("text", "problem"),
     [
         ("", "missing required field"),
-        ("keys = []", "holds no keys"),
+        ("keys = []", "has no keys"),
         ("not toml", "keys.toml"),
         ('[[keys]]\ntenant = "a"\nsha256 = "short"', "sha256"),
         ('[[keys]]\ntenant = "a"\nkey = "plain"', "unknown field"),

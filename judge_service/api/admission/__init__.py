@@ -1,1 +1,1 @@
-"""Admission of requests: who may enter, how many samples at once, and for how long."""
+"""Admission of requests: limits the queue by samples, bytes, time and the caller's share."""

@@ -1,4 +1,4 @@
-"""An admitted request: counted while it runs, cancelled when its caller leaves or the service stops."""
+"""An admitted request: counted while it runs, and cancelled if its caller leaves or the service stops."""
 
 import asyncio
 from contextlib import suppress
@@ -12,17 +12,17 @@ from judge_service.api.admission.capacity import Capacity
 from judge_service.api.request_context import context_of
 
 LEAVING = "judge_service.leaving"
-"""The scope's extension by which a server tells of a caller that leaves. Its `tell` is called then. Where
-the server has none, a task waits for that, which leaves cycles at every request that only the garbage
-collector can find, and it stops everybody for that."""
+"""The extension of the ASGI scope with which the server reports that a caller has left: it calls `tell`. If
+the server has no such extension, a task waits for the disconnect. Such tasks leave reference cycles, whose
+collection pauses the whole process."""
 
 
 class ClientGone(Exception):
-    """The caller has left; there is nobody to answer."""
+    """The caller has left, so there is no reply to send."""
 
 
 class AdmittedRequest:
-    """A request that has a place in the queue; made by `admit`.
+    """A request in the queue; made by `admit`.
 
     deadline_s: seconds left when it was admitted.
     tenant, lane: for the arguments `job` and `lane` of the judge.
@@ -74,13 +74,13 @@ class AdmittedRequest:
             raise self._ending from None
 
     def end(self, reason: Exception) -> None:
-        """Cancels the work inside; whoever waits for it gets `reason` raised."""
+        """Cancels the work in the block, which then raises `reason`."""
         if self._ending is None and self._task is not None:
             self._ending = reason
             self._task.cancel()
 
     async def _absorb_cancellation(self, kind: type[BaseException] | None) -> None:
-        """Takes back the cancellation that `end` asked for, also when it has not struck yet."""
+        """Withdraws the cancellation requested by `end`, also if it has not been delivered yet."""
         if kind is not asyncio.CancelledError:
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(0)
@@ -97,10 +97,10 @@ class AdmittedRequest:
 
 
 def admit(request: Request, *, samples: int) -> AdmittedRequest:
-    """A place for so many samples, held while an `async with` block runs.
+    """Admits a request with `samples` samples for the duration of an `async with` block.
 
-    Inside it the caller is watched: when it leaves, or the service must stop, the work is cancelled.
-    The body must have been read before.
+    If the caller leaves during the block, or the service must stop, the work is cancelled.
+    The body must be read before.
 
     Raises HttpError 413, 429 (over the caller's share) or 503 (full, stopping), with Retry-After, and
     ClientGone.

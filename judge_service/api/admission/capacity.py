@@ -1,7 +1,11 @@
-"""What there is room for: work that can be finished by its deadline, within the caller's share.
+"""Limits the queue of the service to work that can be finished by its deadline.
 
-The queue is bounded by time (what is held, over the rate at which it drains, against the deadline) and
-by room (samples and bytes). Work that would come out late is refused on arrival, where it costs nothing.
+The queue is limited by time (queued samples / drain rate must be less than a part of the deadline), and by
+size (samples and bytes). Each caller has a share of it. Work that would be late is refused on arrival,
+which costs nothing.
+
+For example, at 100 samples/s and with a deadline of 50 s the queue may have 100 x 50 x 0.7 = 3,500 samples.
+A caller with a share of 0.5 may have 1,750 of them.
 """
 
 import math
@@ -16,15 +20,15 @@ from judge_service.api.admission.drain_rate import DrainRate
 from judge_service.api.errors import HttpError
 
 HEADROOM = 0.7
-"""Part of the deadline that the queue may fill; the rest is for a rate that was estimated too high and for
-the way back."""
+"""Part of the deadline that the queue may fill; the rest is for an overestimated rate and for sending the
+response."""
 
 LONGEST_WAIT_S = 60
-"""The largest Retry-After; whoever comes back later finds another situation anyway."""
+"""Largest Retry-After, seconds; later the situation is another one anyway."""
 
 
 class CapacityStatistics(Struct, frozen=True, kw_only=True):
-    """held_samples, held_bytes: admitted and not finished. refused: by code. drain_per_s: measured."""
+    """held_samples, held_bytes: admitted and unfinished. refused: by code. drain_per_s: measured rate."""
 
     held_samples: int
     held_bytes: int
@@ -35,10 +39,10 @@ class CapacityStatistics(Struct, frozen=True, kw_only=True):
 
 
 class Capacity:
-    """Counts what is in the queue, and refuses what does not fit.
+    """Counts the work in the queue, and refuses work that does not fit.
 
-    max_samples, max_bytes: room.
-    expected_per_s: what the configured quota allows, believed until something was measured; `None`
+    max_samples, max_bytes: limits of the queue.
+    expected_per_s: the rate that the configured quota allows, used until a rate is measured; `None`
         without a quota.
     is_busy: whether work waits for the judge now.
     now: clock, seconds.
@@ -78,39 +82,39 @@ class Capacity:
 
     @property
     def is_stopping(self) -> bool:
-        """Nothing is let in any more."""
+        """Whether no more work is admitted."""
         return self._is_stopping
 
     def stop(self) -> None:
-        """Lets nothing in any more."""
+        """Admits no more work."""
         self._is_stopping = True
 
     def draining(self) -> HttpError:
-        """What is said while stopping, also to those who are inside when the time is over."""
+        """The error while stopping, also for requests that are unfinished after the drain time."""
         return self._refuse("draining", "the service is stopping", 1.0)
 
     def check(self, caller: Caller, *, samples: int, deadline_s: float) -> None:
-        """Raises HttpError 413, 429 or 503 if that much work of this caller has no place now."""
+        """Raises HttpError 413, 429 or 503 if the queue has no room for this work of this caller."""
         if self._is_stopping:
             raise self.draining()
         if samples > self._max_samples:
             raise HttpError(
                 413,
                 "body_too_large",
-                f"{samples:,} samples are more than the {self._max_samples:,} the service takes at"
-                " once; send smaller batches or a job",
+                f"{samples:,} samples are more than the {self._max_samples:,} that the service accepts"
+                " at once; send smaller batches or a job",
             )
         room = self._room(deadline_s)
         held = self._held[caller.tenant]
         if caller.share < 1 and held and held + samples > caller.share * room:
             wait_s = self._drain_s(held + samples - caller.share * room)
-            raise self._refuse("over_share", "this caller has its share of the queue", wait_s)
+            raise self._refuse("over_share", "this caller has used its share of the queue", wait_s)
         if self._samples and self._samples + samples > room:
             wait_s = self._drain_s(self._samples + samples - room)
             raise self._refuse("overloaded", "the service is full", wait_s)
 
     def enter(self, caller: Caller, *, samples: int, deadline_s: float) -> None:
-        """`check`, and holds the place until `leave`."""
+        """Checks as `check` does, and counts the work until `leave`."""
         self._rate.observe(finished=0, is_busy=self._is_busy())
         self.check(caller, samples=samples, deadline_s=deadline_s)
         self._held[caller.tenant] += samples
@@ -118,7 +122,7 @@ class Capacity:
         self._admitted += samples
 
     def leave(self, caller: Caller, *, samples: int, finished: bool) -> None:
-        """Gives the place back; `finished` counts as work done."""
+        """Removes work from the queue; if `finished`, it counts for the drain rate."""
         self._held[caller.tenant] -= samples
         if not self._held[caller.tenant]:
             del self._held[caller.tenant]
@@ -126,21 +130,21 @@ class Capacity:
         self._rate.observe(finished=samples if finished else 0, is_busy=self._is_busy())
 
     def drained(self, samples: int) -> None:
-        """Work that had no place here, a job's, was judged: the rate is of all that the judge does."""
+        """Counts judged samples of jobs for the rate, although they are not in this queue."""
         self._rate.observe(finished=samples, is_busy=self._is_busy())
 
     def hold_bytes(self, amount: int) -> None:
-        """A body has grown by `amount` bytes. Raises HttpError 503 if there is no room for it."""
+        """Counts bytes of a body. Raises HttpError 503 if there is no room for them."""
         if self._bytes + amount > self._max_bytes:
-            raise self._refuse("overloaded", "the service holds as many bytes as it may", 1.0)
+            raise self._refuse("overloaded", "the service has no memory for more bodies now", 1.0)
         self._bytes += amount
 
     def release_bytes(self, amount: int) -> None:
-        """A body is no longer held."""
+        """Subtracts the bytes of a body."""
         self._bytes -= amount
 
     def _room(self, deadline_s: float) -> float:
-        """Samples that may be inside and still be done by the deadline."""
+        """Most samples in the queue that can be finished by the deadline."""
         rate = self._per_s()
         if rate is None:
             return self._max_samples
@@ -156,7 +160,7 @@ class Capacity:
 
     def _refuse(self, code: str, message: str, wait_s: float) -> HttpError:
         self._refused[code] += 1
-        # jitter upwards only, so that the refused neither come back together nor too early
+        # jitter only upwards, so that refused callers return neither together nor too early
         wait = min(LONGEST_WAIT_S, max(1, math.ceil(wait_s * random.uniform(1.0, 1.5))))
         status = 429 if code == "over_share" else 503
         headers = {"connection": "close"} if code == "draining" else None

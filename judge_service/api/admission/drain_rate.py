@@ -1,23 +1,26 @@
-"""How fast work gets done while there is more of it than can be done at once."""
+"""Measures the drain rate: samples finished a second while other samples wait."""
 
 import math
 from collections.abc import Callable
 
 MEMORY_S = 10.0
-"""Of busy time; older evidence fades by e in that time, so a changed quota shows within seconds."""
+"""Time constant of the average, seconds of busy time; a changed quota has an effect within seconds."""
 
 STALE_S = 60.0
-"""Without a busy moment for so long, nothing is known: quotas and judges change."""
+"""After this time without busy time the rate is unknown, seconds, because quotas and judges change."""
 
 ENOUGH_S = 0.5
-"""Of busy time before it is believed; a few completions are chance."""
+"""Least busy time for a valid rate, seconds; a few completions are chance."""
 
 
 class DrainRate:
-    """Completions per second, counted over the time in which somebody waited.
+    """The rate of completions over the time in which work waited (busy time).
 
-    Only that time counts: an idle service finishes little because little arrives, and taking that for
-    its capacity would refuse the first burst after a quiet hour.
+    Idle time does not count: an idle service finishes little because little arrives, and with such a rate it
+    would refuse the first burst after a quiet hour.
+
+    For example, 300 samples finish in 60 s, of which the service was busy for 3 s with 240 of them. The rate
+    is about 240 / 3 = 80 samples/s, not 300 / 60 = 5.
 
     now: clock, seconds.
     """
@@ -33,7 +36,7 @@ class DrainRate:
         return f"<DrainRate {self.per_s()} a second>"
 
     def observe(self, *, finished: int, is_busy: bool) -> None:
-        """Told at every arrival and every completion; `finished` samples since the last time."""
+        """Updates the rate at each arrival and completion. finished: samples since the last call."""
         now = self._now()
         passed, self._at = now - self._at, now
         if self._was_busy and is_busy:
@@ -45,7 +48,7 @@ class DrainRate:
         self._was_busy = is_busy
 
     def per_s(self) -> float | None:
-        """Samples a second, `None` while that is not known."""
+        """Samples a second, `None` while unknown."""
         if self._busy_s < ENOUGH_S or self._now() - self._busy_at > STALE_S:
             return None
         return self._finished / self._busy_s

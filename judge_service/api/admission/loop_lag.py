@@ -1,4 +1,4 @@
-"""How far the event loop is behind: the sign of a service whose own processor is what everybody waits for."""
+"""Measures the lag of the event loop: a large lag means that the service's CPU is the bottleneck."""
 
 import asyncio
 from typing import Self
@@ -6,11 +6,11 @@ from typing import Self
 PERIOD_S = 0.05
 
 BEHIND_S = 0.05
-"""One turn of the loop that takes so long is a turn in which too many wanted something."""
+"""Duration of a loop iteration, seconds, from which the loop is overloaded."""
 
 
 class LoopLag:
-    """Wakes up every `PERIOD_S` and notes how late that was. A context manager, on its event loop."""
+    """Wakes up every `PERIOD_S`, and measures the delay. A context manager on its event loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -31,7 +31,7 @@ class LoopLag:
 
     @property
     def is_behind(self) -> bool:
-        """Whether the last turn was too long, or this one is by now."""
+        """Whether the last iteration was too long, or the present one already is."""
         return self.lag_s > BEHIND_S or self._loop.time() - self._due > BEHIND_S
 
     def _set(self) -> None:

@@ -1,6 +1,5 @@
-"""Jobs: batches too long to wait for, kept on disk, judged in the background, resumed after a crash.
+"""Jobs: large batches that are stored on disk, judged in the background, and resumed after a crash.
 
-`service` is what the routes talk to, `intake` takes a job in, `scheduler` sees that each is worked on,
-`runner` is one at work. What blocks (`job_file`, `store`, `intake`) runs on the one thread that a worker
-has for it.
+The routes call `service`. `intake` receives a job, `scheduler` starts a runner for each waiting job, and
+`runner` judges one job. Blocking code (`job_file`, `store`, `intake`) runs on one thread per worker.
 """

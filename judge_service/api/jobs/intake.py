@@ -1,4 +1,4 @@
-"""A job on its way in: rows are checked and on disk before the caller hears that they were taken."""
+"""Receives a job: checks its rows and writes them to disk before the caller gets the reply."""
 
 import time
 from collections.abc import Sequence
@@ -17,21 +17,21 @@ from judge_service.wire import decode_row, read_json
 from judge_service.wire.native import decode_native
 
 MAX_ROW_BYTES = 1_000_000
-"""Of one line; a few hundred rows are in memory at once, and judges read far less."""
+"""Longest line. A few hundred rows are in memory at once, and judges read much less."""
 
 COME_BACK_S = 60
-"""When a place may be free again; jobs take minutes to hours."""
+"""Retry-After if there are too many jobs, seconds; jobs take minutes to hours."""
 
 
 class Bounds(Struct, frozen=True, kw_only=True):
-    """max_jobs: unfinished at once, of all callers. max_samples: in one job."""
+    """max_jobs: most unfinished jobs of all callers. max_samples: most samples of one job."""
 
     max_jobs: int
     max_samples: int
 
 
 class Intake:
-    """One job that is being received. Methods block: call them on the jobs' thread; `close` at last."""
+    """A job that is being received. Its methods block: call them on the jobs' thread, `close` as the last."""
 
     def __init__(self, store: JobStore, caller: Caller, bounds: Bounds, *, reasons: bool) -> None:
         self._store = store
@@ -50,31 +50,31 @@ class Intake:
         return f"<Intake {self._facts.id}, {self._total} rows>"
 
     def open(self) -> None:
-        """Makes the file. Raises HttpError 429 or 503 if there may be no more jobs; JobFileError."""
+        """Creates the file. Raises HttpError 429 or 503 if there are too many jobs; JobFileError."""
         with self._store.exclusive():
             refuse_excess(self._store.counts(self._caller.tenant), self._caller, self._bounds)
             self._lock = self._store.take(self._facts.id)
             self._job = self._store.open(self._facts.id, create=self._facts)
 
     def feed(self, piece: bytes) -> None:
-        """The next piece of a body of lines. Raises WireError that names the line; HttpError 413."""
+        """Adds the next piece of a body of lines. Raises WireError that names the line; HttpError 413."""
         *lines, self._rest = (self._rest + piece).split(b"\n")
         self._add_lines(lines)
         if len(self._rest) > MAX_ROW_BYTES:
             _refuse_length(self._total)
 
     def read(self, body: bytes) -> None:
-        """A body as `POST /v1/rewards` takes it. Raises WireError; HttpError 413."""
+        """Adds a body in the form of `POST /v1/rewards`. Raises WireError; HttpError 413."""
         event = read_json(body, max_bytes=len(body))
         batch = decode_native(event)
         self._facts = replace(self._facts, reasons=batch.reasons)
         self._add([encode(row) for row in event["samples"]])
 
     def accept(self) -> Facts:
-        """The job as it waits; when this returns it survives a crash. Raises WireError for no rows."""
+        """Accepts the job. When it returns, the job survives a crash. Raises WireError without rows."""
         self._add_lines([self._rest])
         if self._total == 0:
-            raise WireError("$", "holds no samples; send at least one")
+            raise WireError("$", "has no samples; send at least one")
         reasons = self._facts.reasons
         facts = self._file.change(
             lambda now: replace(now, state="queued", total=self._total, reasons=reasons)
@@ -84,7 +84,7 @@ class Intake:
         return facts
 
     def close(self) -> None:
-        """Lets go of the job, and forgets it unless it was accepted."""
+        """Releases the job's lock, and deletes the job unless it was accepted."""
         if self._job is not None:
             self._job.close()
         if self._lock is not None:
@@ -109,7 +109,7 @@ class Intake:
             raise HttpError(
                 413,
                 "body_too_large",
-                f"the job has more than {self._bounds.max_samples:,} samples; send several",
+                f"the job has more than {self._bounds.max_samples:,} samples; send several jobs",
             )
         for position, row in enumerate(rows, self._total):
             if len(row) > MAX_ROW_BYTES:
@@ -130,7 +130,7 @@ def _refuse_length(position: int) -> NoReturn:
 
 
 def refuse_excess(seen: JobCounts, caller: Caller, bounds: Bounds, *, is_new: bool = True) -> None:
-    """Raises HttpError 429 or 503 if there may be no unfinished job more; is_new: none kept either."""
+    """Raises HttpError 429 or 503 if there are too many unfinished jobs, or with `is_new` too many in all."""
     theirs = max(1, int(caller.share * bounds.max_jobs))
     if caller.share < 1 and seen.unfinished_of_tenant >= theirs:
         raise _refusal(429, "over_share", f"this caller has {theirs} unfinished jobs already")
@@ -139,7 +139,7 @@ def refuse_excess(seen: JobCounts, caller: Caller, bounds: Bounds, *, is_new: bo
     if seen.unfinished >= bounds.max_jobs:
         raise _refusal(503, "overloaded", f"there are {bounds.max_jobs} unfinished jobs already")
     if is_new and seen.kept >= KEPT_FOR_ONE * bounds.max_jobs:
-        raise _refusal(503, "overloaded", "too many jobs are kept; delete finished ones")
+        raise _refusal(503, "overloaded", "there are too many jobs; delete finished ones")
 
 
 def _refusal(status: int, code: str, message: str) -> HttpError:

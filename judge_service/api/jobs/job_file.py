@@ -1,7 +1,7 @@
-"""One job on disk: its rows as they were sent, its results, and how far it is.
+"""The file of one job: its rows as sent, its results, and its state.
 
-One SQLite file a job, WAL with `synchronous=FULL`: what is committed survives kill -9 and loss of
-power, other workers may read while one writes, and forgetting a job is deleting its file. All
+Each job has one SQLite file in WAL mode with `synchronous=FULL`: committed data survives kill -9 and loss
+of power, other workers can read while one writes, and deleting the file deletes the job. All
 methods block: call them on a thread.
 """
 
@@ -21,7 +21,7 @@ State = Literal["receiving", "queued", "running", "waiting", "done", "cancelled"
 FINISHED = frozenset({"done", "cancelled", "failed"})
 
 WAIT_S = 10.0
-"""How long one worker waits for another's commit, which takes milliseconds."""
+"""How long a worker waits for the commit of another, seconds; a commit takes milliseconds."""
 
 _SCHEMA = """
 CREATE TABLE facts (facts BLOB NOT NULL);
@@ -38,24 +38,24 @@ _RESULTS = "SELECT position, line FROM results WHERE position > ? ORDER BY posit
 
 
 class JobFileError(JudgeServiceError):
-    """A job's file cannot be read or written; what was committed is kept."""
+    """A job's file cannot be read or written; committed data is kept."""
 
 
 class NotWhole(JobFileError):
-    """Whoever received the job died before it had written the first thing."""
+    """The file is incomplete: the worker that received the job died before its first commit."""
 
 
 class Facts(Struct, frozen=True, kw_only=True):
-    """What is known of a job.
+    """The state of a job.
 
-    reasons: each reward is wanted with its explanations.
-    tenant: whose it is; nobody else may see it.
-    total: rows in it. done: rows with a result, of which `unscored` have no score, by reason.
-    created_at, started_at, finished_at: seconds since 1970, 0 when that has not happened.
-    done_before: rows done when its present run began, for the rate.
-    judge: what judges it; a run under another judge would mix two measuring instruments.
-    reason, until: while it waits for the judge, why (a word of `values.UNSCORED_REASONS`), and when the
-        judge is asked again, seconds since 1970.
+    reasons: whether rewards are returned with explanations.
+    tenant: the owner; no other tenant may see the job.
+    total: number of rows. done: rows with a result; `unscored` of them have no score, by reason.
+    created_at, started_at, finished_at: seconds since 1970, 0 if it has not happened.
+    done_before: rows done before the present run, for the rate.
+    judge: the judge; a run with another judge would mix scores that cannot be compared.
+    reason, until: while it waits for the judge, the reason (a word of `values.UNSCORED_REASONS`), and the
+        time of the next probe, seconds since 1970.
     detail: why it failed, or waits.
     """
 
@@ -81,7 +81,7 @@ class Facts(Struct, frozen=True, kw_only=True):
 
 
 class Result(Struct, frozen=True):
-    """One finished row. reason: why it has no score, `None` when it has one. line: what a caller gets."""
+    """One finished row. reason: why it has no score, `None` with a score. line: the JSON line for callers."""
 
     position: int
     reason: str | None
@@ -92,15 +92,15 @@ class JobFile:
     """An open job. Belongs to one thread at a time; several may be open on the same file."""
 
     def __init__(self, path: Path, *, create: Facts | None = None) -> None:
-        """Opens the file, or makes a new one that says `create`.
+        """Opens the file, or creates one with the facts `create`.
 
-        Raises FileNotFoundError if there is none, JobFileError if it cannot be used.
+        Raises FileNotFoundError if it does not exist, JobFileError if it cannot be used.
         """
         self.path = path
         self._decoder = msgspec.json.Decoder(Facts)
         with self._one_sentence():
             if create is not None:
-                path.touch(mode=0o600, exist_ok=False)  # SQLite's own files beside it get the same
+                path.touch(mode=0o600, exist_ok=False)  # SQLite's further files get the same mode
             elif not path.exists():
                 raise FileNotFoundError(path)
             self._database = sqlite3.connect(
@@ -108,7 +108,7 @@ class JobFile:
                 uri=True,
                 timeout=WAIT_S,
                 isolation_level=None,
-                check_same_thread=False,  # the jobs' thread makes it, another may close it
+                check_same_thread=False,  # opened on the jobs' thread, perhaps closed on another
             )
         try:
             self._prepare(create)
@@ -137,11 +137,11 @@ class JobFile:
         self.close()
 
     def close(self) -> None:
-        """Ends the connection; the job stays."""
+        """Closes the connection; the job is kept."""
         self._database.close()
 
     def facts(self) -> Facts:
-        """How far it is now. Raises NotWhole, JobFileError."""
+        """The present state. Raises NotWhole, JobFileError."""
         with self._one_sentence():
             if self._database.execute(_IS_WHOLE).fetchone() is None:
                 raise NotWhole(f"job {self.path.stem}: its file is not whole; send the job again")
@@ -159,7 +159,7 @@ class JobFile:
             self._database.executemany("INSERT INTO rows VALUES (?, ?)", enumerate(rows, first))
 
     def commit(self, results: Sequence[Result]) -> Facts:
-        """Writes results and counts them; when it returns they survive a crash.
+        """Writes results and counts them. When it returns, they survive a crash.
 
         A row that has a result keeps it.
         """
@@ -175,9 +175,9 @@ class JobFile:
             return self._write(replace(facts, done=done, unscored=unscored))
 
     def forget_unscored(self, changed: Callable[[Facts], Facts]) -> Facts:
-        """Drops results without a score, so that their rows are judged again.
+        """Deletes results without a score, so that their rows are judged again.
 
-        changed: what the facts become in the same transaction, after these rows were taken off them.
+        changed: changes the facts in the same transaction, after these rows are subtracted from them.
         """
         with self._transaction():
             facts = self.facts()
@@ -185,12 +185,12 @@ class JobFile:
             return self._write(changed(replace(facts, done=facts.done - forgotten, unscored={})))
 
     def undone(self, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """At most `limit` rows behind position `after` that have no result, in order."""
+        """At most `limit` rows without a result after position `after`, in order."""
         with self._one_sentence():
             return self._database.execute(_UNDONE, (after, limit)).fetchall()
 
     def results(self, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """At most `limit` results behind position `after`, in order."""
+        """At most `limit` results after position `after`, in order."""
         with self._one_sentence():
             return self._database.execute(_RESULTS, (after, limit)).fetchall()
 
@@ -212,7 +212,7 @@ class JobFile:
                 yield
                 self._database.execute("COMMIT")
             except BaseException:
-                if self._database.in_transaction:  # a full disk may have rolled back by itself
+                if self._database.in_transaction:  # after a full disk SQLite may have rolled back
                     self._database.execute("ROLLBACK")
                 raise
 
@@ -225,5 +225,5 @@ class JobFile:
         except (sqlite3.Error, OSError) as problem:
             raise JobFileError(
                 f"job {self.path.stem}: its file cannot be used ({problem});"
-                " look at the disk of `service.jobs_dir`"
+                " check the disk of `service.jobs_dir`"
             ) from None

@@ -1,4 +1,4 @@
-"""A job's progress as server-sent events, until it has ended or the service stops."""
+"""Sends a job's progress as server-sent events, until the job has ended or the service stops."""
 
 import asyncio
 import time
@@ -16,19 +16,19 @@ from judge_service.api.ndjson import write_line
 from judge_service.errors import JudgeServiceError
 
 LOOK_S = 1.0
-"""Between two looks at the job; there is an event when something has changed."""
+"""Interval between two reads of the job, seconds; each change is an event."""
 
 ALIVE_S = 15.0
-"""Without an event for so long a comment is sent, so that no proxy ends the connection."""
+"""After this time without an event a comment is sent, seconds, so that no proxy closes the connection."""
 
 
 class ProgressResponse(Response):
-    """Events `progress`, whose data is a `JobStatus`; the last one of a finished job is `end`;
-    `error` says why the stream ends early.
+    """A response with events `progress`, whose data is a `JobStatus`. The last event of a finished job is
+    `end`; an event `error` gives the reason why the stream ends early.
 
-    facts: as they are now. look: reads them again. watching: entered while it runs.
-    is_stopping: whether the service is; then the stream ends, and a browser's EventSource comes back by
-    itself.
+    facts: the present facts. look: reads them again. watching: a context manager, entered while it runs.
+    is_stopping: whether the service stops; then the stream ends, and a browser's EventSource connects
+        again by itself.
     """
 
     media_type = "text/event-stream"
@@ -76,13 +76,13 @@ class ProgressResponse(Response):
 
 
 def event_of(facts: Facts) -> bytes:
-    """One event, but for the line's end that closes it."""
+    """One event, without the final line end."""
     name = b"end" if facts.is_finished else b"progress"
     return b"event: %s\ndata: %s\n" % (name, msgspec.json.encode(status_of(facts, time.time())))
 
 
 async def _has_left(receive: Receive, within_s: float) -> bool:
-    """Whether the caller leaves in that time; takes all of it when it does not."""
+    """Whether the caller leaves within this time; waits for all of it if the caller stays."""
     try:
         async with asyncio.timeout(within_s):
             while (await receive())["type"] != "http.disconnect":

@@ -1,4 +1,4 @@
-"""Results on their way to the disk: committed in groups, off the event loop."""
+"""Writes results of a job to disk: commits them in groups, on a thread."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -7,14 +7,14 @@ from typing import Self
 from judge_service.api.jobs.job_file import Result
 
 COMMIT_EVERY_S = 0.02
-"""A commit waits for the disk once, however many results are in it."""
+"""Interval of commits, seconds. A commit waits for the disk once for all its results."""
 
 MAX_PENDING = 2_000
-"""Results that wait for the disk; then judging waits."""
+"""Most results that wait for the disk; with more, judging waits."""
 
 
 class ResultWriter:
-    """Group commit. commit: makes results survive a crash."""
+    """Commits results in groups. commit: writes results so that they survive a crash."""
 
     def __init__(self, commit: Callable[[Sequence[Result]], Awaitable[None]]) -> None:
         self._commit = commit
@@ -32,14 +32,14 @@ class ResultWriter:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Commits what is left, also when the work was cancelled."""
+        """Commits the remaining results, also after a cancellation."""
         self._is_closing = True
         self._due.set()
         if self._task is not None:
             await self._task
 
     async def add(self, result: Result) -> None:
-        """Takes one result. Waits only when the disk is far behind.
+        """Adds one result. Waits only if `MAX_PENDING` results wait for the disk.
 
         Raises JobFileError if results can no longer be written.
         """

@@ -1,4 +1,4 @@
-"""The runner of one job: judges the rows that have no result yet and writes each result to the disk."""
+"""The runner of one job: judges the rows without a result, and writes each result to disk."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ from judge_service.wire import decode_row, read_json
 from judge_service.wire.native import native_reward
 
 ROWS_AT_ONCE = 64
-"""Read from the disk together; each may be a megabyte."""
+"""Rows read from the disk at once; each may have a megabyte."""
 
 MISTAKE = "the service failed; its log has the details"
 
@@ -32,10 +32,10 @@ Offload = Callable[..., Awaitable[Any]]
 
 
 class JobRunner:
-    """Runs one job in this worker: first `take`, then, if that gave `True`, `work`.
+    """Runs one job in this worker: call `take`, and `work` if it returned `True`.
 
     offload: runs a blocking function on the jobs' thread.
-    finished: called with the number of samples that were judged.
+    finished: called with the number of judged samples.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class JobRunner:
         return f"<JobRunner {self.id}>"
 
     def stop(self) -> None:
-        """Begins no more rows; those at work are finished, unless they wait for a judge that is down."""
+        """Starts no more rows; rows in work are finished, unless they wait for a judge that is down."""
         self._is_stopping = True
         if self._is_waiting and self._task is not None:
             self._task.cancel()
 
     def take(self) -> bool:
-        """Whether the job is ours now; `False` when another worker has it or it has ended. Blocks."""
+        """Locks the job. `False` if another worker has it or it has ended. Blocks."""
         self._lock = self._store.take(self.id)
         if self._lock is None:
             return False
@@ -78,7 +78,9 @@ class JobRunner:
             began = partial(_began, judge=judge_of(self._judge), now=time.time())
             is_ours = self._job.change(began).state == "running"
         except FileNotFoundError:
-            self._store.remove(self.id)  # somebody has just forgotten it; the lock is of our making
+            self._store.remove(
+                self.id
+            )  # the job has just been deleted, and taking the lock has made a new file
             is_ours = False
         except BaseException:
             self.close()
@@ -88,11 +90,11 @@ class JobRunner:
         return is_ours
 
     def is_cancelled(self) -> bool:
-        """Whether somebody has ended it, perhaps through another worker. Blocks."""
+        """Whether the job was cancelled, perhaps through another worker. Blocks."""
         return self._job is not None and self._job.facts().is_finished
 
     def close(self) -> None:
-        """Lets go of the job. Blocks."""
+        """Releases the job. Blocks."""
         if self._job is not None:
             self._job.close()
             self._job = None
@@ -101,9 +103,9 @@ class JobRunner:
             self._lock = None
 
     async def work(self) -> None:
-        """Until every row has its result, or `stop`, or cancellation, after which it waits again.
+        """Judges rows until all have a result, or until `stop` or a cancellation; then the job waits again.
 
-        Raises JobFileError if the disk fails; what was committed is kept. Any other error fails the job.
+        Raises JobFileError if the disk fails; committed results are kept. Any other error fails the job.
         """
         self._task = asyncio.current_task()
         try:
@@ -141,10 +143,10 @@ class JobRunner:
             after = rows[-1][0]
 
     async def _note_wait(self, wait: Wait) -> None:
-        """Puts into the job's facts that it waits for the judge, or that it goes on."""
+        """Stores in the job's facts that it waits for the judge, or that it continues."""
         if wait.is_over or not self._is_waiting:
             LOG.warning(
-                "job %s %s", self.id, "goes on" if wait.is_over else f"waits: {wait.reason}"
+                "job %s %s", self.id, "continues" if wait.is_over else f"waits: {wait.reason}"
             )
         self._is_waiting = not wait.is_over
         if self._is_stopping:
@@ -178,7 +180,7 @@ class JobRunner:
 
 
 def judge_of(judge: JudgeService) -> str:
-    """What measures: model and rubric. Scores of two of them must not be mixed in one job."""
+    """The name of the judge: model and rubric. The scores of a job must all be of one judge."""
     seen = judge.statistics()
     return f"{seen.model} with {seen.rubric}"
 
@@ -187,7 +189,9 @@ def _began(facts: Facts, *, judge: str, now: float) -> Facts:
     if facts.is_finished:
         return facts
     if facts.judge not in ("", judge):
-        detail = f"it was begun by {facts.judge}, and the judge is now {judge}; send the rest again"
+        detail = (
+            f"the job began with {facts.judge}, and the judge is now {judge}; send the rest again"
+        )
         return _failed(facts, detail=detail, now=now)
     return _running(replace(facts, judge=judge), now)
 
@@ -205,7 +209,7 @@ def _running(facts: Facts, now: float) -> Facts:
 
 
 def _waited(facts: Facts, *, wait: Wait, now: float) -> Facts:
-    if facts.is_finished:  # cancelled meanwhile
+    if facts.is_finished:  # cancelled in the meantime
         return facts
     if wait.is_over:
         return _running(facts, now)

@@ -13,14 +13,14 @@ from judge_service.api.jobs.store import JobStore
 from judge_service.service import JudgeService
 
 RUNS_AT_ONCE = 4
-"""Jobs that one worker has at work; tenants take turns, so that a long job does not shut out a short one."""
+"""Most jobs that one worker runs at once; tenants take turns, so that long jobs do not block short ones."""
 
 LOOK_S = 1.0
-"""How soon a dead worker's job is taken over, and a cancellation is seen."""
+"""Interval of the checks for jobs of dead workers and for cancellations, seconds."""
 
 SWEEP_S = 60.0
 FAILED_S = 30.0
-"""A job whose disk failed is not tried again before."""
+"""Wait before a job is tried again after its disk failed, seconds."""
 
 LOG = logging.getLogger("judge_service.api")
 
@@ -28,7 +28,7 @@ LOG = logging.getLogger("judge_service.api")
 class JobScheduler:
     """Runs this worker's share of the jobs.
 
-    finished: called with the number of samples that were judged.
+    finished: called with the number of judged samples.
     """
 
     def __init__(
@@ -53,22 +53,22 @@ class JobScheduler:
         return f"<JobScheduler of {len(self._runners)} runners>"
 
     def start(self) -> None:
-        """Begins to look for work."""
+        """Starts to look for jobs."""
         self._task = asyncio.create_task(self._look())
 
     def wake(self) -> None:
-        """There may be something to do."""
+        """Checks for jobs at once."""
         self._woken.set()
 
     def stop(self) -> None:
-        """Begins no more rows; those at work are finished."""
+        """Starts no more rows; rows in work are finished."""
         self._is_stopping = True
         for runner in self._runners:
             runner.stop()
         self.wake()
 
     async def aclose(self, until: float) -> None:
-        """Ends; what is still at work at `until` (loop seconds) is cancelled and waits for the next start."""
+        """Ends. Jobs still running at `until` (loop seconds) are cancelled and wait for the next start."""
         self.stop()
         if self._task is not None:
             await self._task
@@ -85,7 +85,7 @@ class JobScheduler:
             try:
                 await self._tend()
             except Exception:
-                LOG.exception("jobs cannot be looked after; trying again")
+                LOG.exception("the scheduler of jobs failed; trying again")
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._woken.wait()
@@ -103,13 +103,15 @@ class JobScheduler:
         await self._begin(await self._offload(self._store.waiting))
 
     async def _begin(self, waiting: list[Facts]) -> None:
-        """Takes what nobody has, of the tenants with the fewest jobs at work here first."""
+        """Starts free jobs; tenants with the fewest running jobs in this worker come first."""
         now = time.monotonic()
         here = {runner.id for runner in self._runners}
         left = [f for f in waiting if f.id not in here and self._not_before.get(f.id, now) <= now]
         while left and len(self._runners) < RUNS_AT_ONCE and not self._is_stopping:
             at_work = Counter(runner.tenant for runner in self._runners)
-            chosen = min(left, key=lambda facts: at_work[facts.tenant])  # the oldest of equals
+            chosen = min(
+                left, key=lambda facts: at_work[facts.tenant]
+            )  # the oldest if several are equal
             left.remove(chosen)
             await self._try(chosen)
 
@@ -123,7 +125,7 @@ class JobScheduler:
             self._put_off(runner.id, problem)
             return
         if is_ours:
-            if self._is_stopping:  # it was told while we waited
+            if self._is_stopping:  # `stop` was called in the meantime
                 runner.stop()
             task = self._runners[runner] = asyncio.create_task(runner.work())
             task.add_done_callback(lambda ended: self._ended(runner, ended))

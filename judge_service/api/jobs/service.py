@@ -1,6 +1,6 @@
-"""The job service, which the routes call: takes jobs in, looks them up, reads results, cancels.
+"""The job service that the routes call: accepts jobs, looks them up, reads results, cancels jobs.
 
-Nothing here blocks the event loop.
+Its methods do not block the event loop.
 """
 
 import asyncio
@@ -29,16 +29,16 @@ T = TypeVar("T")
 LOG = logging.getLogger("judge_service.api")
 
 MAX_WATCHERS = 200
-"""Event streams of one worker; each looks at the disk once a second."""
+"""Most event streams of one worker; each reads the disk once a second."""
 
 LINES_AT_ONCE = 500
-"""Results read from the disk together."""
+"""Results read from the disk at once."""
 
 
 class JobService:
     """The jobs of one worker. Made by `open_job_service`.
 
-    drained: called with the number of samples that were judged.
+    drained: called with the number of judged samples.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class JobService:
         self._drain_s = service.drain_s
         self._until: float | None = None
         self._watchers = 0
-        # one thread, so that what is begun on a job ends before it is let go, also after a cancellation
+        # one thread, so that an operation on a job ends before its lock is released, also when cancelled
         self._thread = ThreadPoolExecutor(1, "jobs")
         self._scheduler = JobScheduler(judge, store, self._offload, drained)
 
@@ -59,21 +59,21 @@ class JobService:
 
     @property
     def is_stopping(self) -> bool:
-        """Jobs wait for the next start."""
+        """Whether the service is stopping; jobs then wait for the next start."""
         return self._until is not None
 
     def start(self) -> None:
-        """Begins to work on jobs, those of an earlier process first."""
+        """Starts to work on jobs, first on those of an earlier process."""
         self._scheduler.start()
 
     def stop(self) -> None:
-        """Begins no more rows; those at work have `service.drain_s` from now."""
+        """Starts no more rows; rows in work have `service.drain_s` from now."""
         if self._until is None:
             self._until = asyncio.get_running_loop().time() + self._drain_s
             self._scheduler.stop()
 
     async def aclose(self) -> None:
-        """Ends; unfinished jobs wait on the disk for the next start."""
+        """Ends the service; unfinished jobs wait on disk for the next start."""
         self.stop()
         assert self._until is not None  # noqa: S101 - `stop` has set it
         await self._scheduler.aclose(self._until)
@@ -82,12 +82,13 @@ class JobService:
     async def take(
         self, caller: Caller, pieces: AsyncIterable[bytes], *, is_lines: bool, reasons: bool
     ) -> Facts:
-        """Takes a job in; when this returns it survives a crash, and if it raises there is no job.
+        """Accepts a job. When it returns, the job survives a crash; if it raises, there is no job.
 
-        pieces: of the body. is_lines: a row a line; otherwise one piece, as `POST /v1/rewards` takes it.
-        reasons: for lines; a body that is one piece says it itself.
+        pieces: of the body. is_lines: whether it has a row a line; otherwise it is one body of
+            `POST /v1/rewards`.
+        reasons: whether rewards have explanations, for lines; any other body says so itself.
 
-        Raises HttpError 413, 429 or 503; WireError; what `pieces` raises.
+        Raises HttpError 413, 429 or 503; WireError; any error of `pieces`.
         """
         intake = Intake(self._store, caller, self._bounds, reasons=reasons)
         try:
@@ -100,7 +101,7 @@ class JobService:
             self._scheduler.wake()
 
     async def facts(self, job_id: str, tenant: str) -> Facts:
-        """How far a job is. Raises HttpError 404 if this tenant has none of that id; 503."""
+        """The state of a job. Raises HttpError 404 if this tenant has no job with this id; 503."""
         try:
             facts = await self._ask(self._store.facts, job_id)
         except FileNotFoundError:
@@ -110,7 +111,7 @@ class JobService:
         return facts
 
     async def end(self, job_id: str, tenant: str) -> Facts:
-        """Cancels a job that is not finished; its results stay. Forgets one that is."""
+        """Cancels an unfinished job, whose results are kept, or deletes a finished one."""
         facts = await self.facts(job_id, tenant)
         if facts.is_finished:
             await self._ask(self._forget, job_id)
@@ -123,9 +124,9 @@ class JobService:
         return facts
 
     async def retry(self, job_id: str, caller: Caller) -> Facts:
-        """Has the rows of an ended job judged that have no score; they lose the result they have.
+        """Judges the rows of an ended job again that have no score; their results are deleted.
 
-        Raises HttpError 404; 409 if the job has not ended; 429 or 503 if there may be no more jobs at work.
+        Raises HttpError 404; 409 if the job has not ended; 429 or 503 if there are too many unfinished jobs.
         """
         facts = await self.facts(job_id, caller.tenant)
         if not facts.is_finished:
@@ -148,7 +149,7 @@ class JobService:
             raise HttpError(
                 503,
                 "overloaded",
-                "too many callers watch jobs; ask for `/v1/jobs/{id}` now and then",
+                "too many event streams of jobs; poll `/v1/jobs/{id}` instead",
                 retry_after_s=COME_BACK_S,
             )
         self._watchers += 1
@@ -158,7 +159,7 @@ class JobService:
             self._watchers -= 1
 
     async def results(self, job_id: str, after: int, limit: int) -> AsyncGenerator[bytes]:
-        """Lines of results behind index `after`, at most `limit`, several at once."""
+        """Lines of results after index `after`, at most `limit`, several in each piece."""
         while limit > 0:
             found = await self._ask(self._read, job_id, after, min(limit, LINES_AT_ONCE))
             if not found:
@@ -188,11 +189,11 @@ class JobService:
 
     @contextmanager
     def _held(self, job_id: str) -> Iterator[None]:
-        """Keeps workers off a job that has ended. Raises HttpError 503 while one has it still."""
+        """Locks an ended job. Raises HttpError 503 while a worker still has the lock."""
         lock = self._store.take(job_id)
         if lock is None:
             raise HttpError(
-                503, "overloaded", "the job is just ending; try again in 1 s", retry_after_s=1
+                503, "overloaded", "the job is about to end; try again in 1 s", retry_after_s=1
             )
         try:
             yield
@@ -200,19 +201,19 @@ class JobService:
             lock.release()
 
     async def _offload(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs what blocks on the jobs' thread; it runs to its end even if its caller is cancelled."""
+        """Runs a blocking function on the jobs' thread, to its end even if the caller is cancelled."""
         return await asyncio.shield(
             asyncio.wrap_future(self._thread.submit(partial(work, *args, **kwargs)))
         )
 
     async def _ask(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same for a caller, who hears of a failing disk."""
+        """The same, and converts a disk error to an HttpError for the caller."""
         try:
             return await self._offload(work, *args, **kwargs)
         except FileNotFoundError:
             raise
         except OSError as problem:
-            raise _disk_fails(f"the jobs' disk fails ({problem.strerror})") from problem
+            raise _disk_fails(f"the disk of the jobs fails ({problem.strerror})") from problem
         except JobFileError as problem:
             raise _disk_fails(str(problem)) from problem
 
@@ -221,7 +222,7 @@ class JobService:
 async def open_job_service(
     judge: JudgeService, drained: Callable[[int], None]
 ) -> AsyncIterator[JobService | None]:
-    """Opens the jobs' directory and begins to work; `None` when `service.jobs_dir` is not set.
+    """Opens the jobs' directory and starts the service; `None` when `service.jobs_dir` is not set.
 
     Raises SettingsError if the directory cannot be used.
     """
@@ -256,4 +257,4 @@ def _disk_fails(message: str) -> HttpError:
 
 
 def _no_such_job() -> HttpError:
-    return HttpError(404, "not_found", "there is no such job; it may have been forgotten")
+    return HttpError(404, "not_found", "there is no such job; it may have been deleted")

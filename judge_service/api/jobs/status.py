@@ -1,4 +1,4 @@
-"""How far a job is, as a caller sees it."""
+"""The status of a job for its caller."""
 
 from msgspec import Struct
 
@@ -6,14 +6,14 @@ from judge_service.api.jobs.job_file import Facts, State
 
 
 class JobStatus(Struct, frozen=True, kw_only=True):
-    """A job.
+    """The status of a job.
 
-    done: of `total` samples have a result; `unscored` of these have no score, by reason.
-    per_s: of its present run. eta_s: seconds until it is done at that rate; null when not at work.
-    created_at, finished_at: seconds since 1970; null when it has not ended.
-    judge: what judges it, null before it began. detail: why it failed, or waits.
-    reason, until: why a job waits that is `waiting`, as for a row without a score, and when its judge is
-        asked again, seconds since 1970; null for all others.
+    done: samples of `total` with a result; `unscored` of them have no score, by reason.
+    per_s: rate of the present run. eta_s: seconds until it is done at this rate; null if it does not run.
+    created_at, finished_at: seconds since 1970; null if it has not ended.
+    judge: the judge, null before the job began. detail: why it failed, or waits.
+    reason, until: for a job that is `waiting`, the reason, as of a row without a score, and the time of
+        the next probe of the judge, seconds since 1970; null for all others.
     """
 
     id: str
@@ -32,7 +32,7 @@ class JobStatus(Struct, frozen=True, kw_only=True):
 
 
 def status_of(facts: Facts, now: float) -> JobStatus:
-    """now: seconds since 1970."""
+    """The status at `now`, seconds since 1970."""
     per_s = _rate(facts, now)
     return JobStatus(
         id=facts.id,
@@ -52,7 +52,7 @@ def status_of(facts: Facts, now: float) -> JobStatus:
 
 
 def _rate(facts: Facts, now: float) -> float | None:
-    """Results a second since its present run began."""
+    """Results a second in the present run."""
     if facts.state != "running" or now <= facts.started_at:
         return None
     return round((facts.done - facts.done_before) / (now - facts.started_at), 3)

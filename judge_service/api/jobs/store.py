@@ -1,6 +1,6 @@
-"""The job store: a directory of jobs. It knows which are locked, waiting or finished, and deletes old ones.
+"""The job store: a directory of jobs. It finds waiting jobs, locks jobs, and deletes old ones.
 
-A job is two files, `<id>.sqlite` and `<id>.lock`. The worker that receives or runs a job holds a lock on
+A job has two files, `<id>.sqlite` and `<id>.lock`. The worker that receives or runs a job locks
 the second file. The kernel releases the lock when that process dies, so each job has one worker at a time
 and the jobs of a dead worker are free. The disk must be local: neither this lock nor WAL is safe over NFS.
 """
@@ -20,7 +20,7 @@ from judge_service.api.jobs.job_file import Facts, JobFile, JobFileError, NotWho
 from judge_service.errors import SettingsError
 
 KEPT_FOR_ONE = 10
-"""Jobs that are kept, finished ones included, for each that may be unfinished: the directory is bounded."""
+"""Ratio of all jobs in the directory to the most unfinished ones; it bounds the directory."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _SUFFIXES = (".sqlite-wal", ".sqlite-shm", ".sqlite", ".lock")
@@ -28,7 +28,7 @@ _INTAKE_LOCK = "intake.lock"
 
 
 class JobCounts(Struct, frozen=True):
-    """How many jobs there are, and how many of them one tenant has."""
+    """The numbers of jobs, and of those of one tenant."""
 
     unfinished: int
     kept: int
@@ -37,7 +37,7 @@ class JobCounts(Struct, frozen=True):
 
 
 class JobLock:
-    """The lock of one job, held until `release` or until the process dies. Made by `JobStore.take`."""
+    """The lock of one job, until `release` or the death of the process. Made by `JobStore.take`."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -50,10 +50,10 @@ class JobLock:
 class JobStore:
     """All jobs of a service; its workers share the directory. Methods block: call them on one thread.
 
-    directory: made if it is not there.
-    kept_s: a finished job is forgotten so many seconds after its end.
+    directory: created if it does not exist.
+    kept_s: a finished job is deleted after this time, seconds.
 
-    Raises SettingsError if the directory cannot be made or written.
+    Raises SettingsError if the directory cannot be created or written.
     """
 
     def __init__(self, directory: Path, *, kept_s: float) -> None:
@@ -64,7 +64,7 @@ class JobStore:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as problem:
             raise SettingsError(
-                f"`service.jobs_dir`: {directory} cannot be made ({problem.strerror})"
+                f"`service.jobs_dir`: {directory} cannot be created ({problem.strerror})"
             ) from None
         if not os.access(directory, os.W_OK | os.X_OK):
             raise SettingsError(f"`service.jobs_dir`: {directory} cannot be written")
@@ -77,23 +77,23 @@ class JobStore:
         return secrets.token_hex(16)
 
     def open(self, job_id: str, *, create: Facts | None = None) -> JobFile:
-        """Opens a job. Raises FileNotFoundError if there is none of that id, JobFileError."""
+        """Opens a job. Raises FileNotFoundError if no job has this id, JobFileError."""
         if _ID.fullmatch(job_id) is None:  # it comes from a URL and becomes a file's name
             raise FileNotFoundError(job_id)
         return JobFile(self._directory / f"{job_id}.sqlite", create=create)
 
     def facts(self, job_id: str) -> Facts:
-        """How far a job is. Raises FileNotFoundError, JobFileError."""
+        """The state of a job. Raises FileNotFoundError, JobFileError."""
         with self.open(job_id) as job:
             return job.facts()
 
     def waiting(self) -> list[Facts]:
-        """The jobs that are to be worked on, the oldest first."""
+        """The unfinished jobs, the oldest first."""
         found = [facts for facts in self._unfinished() if facts.state != "receiving"]
         return sorted(found, key=lambda facts: facts.created_at)
 
     def counts(self, tenant: str) -> JobCounts:
-        """How many jobs there are."""
+        """The numbers of jobs, with those of one tenant."""
         unfinished = self._unfinished()
         theirs = sum(facts.tenant == tenant for facts in unfinished)
         return JobCounts(
@@ -105,7 +105,7 @@ class JobStore:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Lets one worker at a time into the block: workers count jobs and create one in turn."""
+        """Runs the block in one worker at a time, so that workers count jobs and create one in turn."""
         descriptor = os.open(self._directory / _INTAKE_LOCK, os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -114,7 +114,7 @@ class JobStore:
             os.close(descriptor)
 
     def take(self, job_id: str) -> JobLock | None:
-        """The lock of a job, or `None` when another worker has it."""
+        """Locks a job. Returns the lock, or `None` if another worker has it."""
         descriptor = os.open(self._directory / f"{job_id}.lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -132,16 +132,16 @@ class JobStore:
         old = [f.id for _, f in self._finished.values() if f.finished_at + self._kept_s <= now]
         for job_id in [*incomplete, *old, *self._not_whole()]:
             lock = self.take(job_id)
-            if lock is not None:  # nobody receives it, nobody works on it
-                if self._is_over(job_id, now):  # it may have been accepted since it was looked at
+            if lock is not None:  # no worker receives or runs it
+                if self._is_over(job_id, now):  # checked again, since it may have been accepted
                     self.remove(job_id)
                 lock.release()
 
     def _is_over(self, job_id: str, now: float) -> bool:
-        """Whether a job that is held can be forgotten."""
+        """Whether a locked job can be deleted."""
         try:
             facts = self.facts(job_id)
-        except (NotWhole, FileNotFoundError):  # if another worker has swept it the lock is ours
+        except (NotWhole, FileNotFoundError):  # another worker may have deleted it before the lock
             return True
         except JobFileError:
             return False
@@ -149,13 +149,13 @@ class JobStore:
         return facts.state == "receiving" or is_old
 
     def remove(self, job_id: str) -> None:
-        """Deletes a job's files. Only for whoever holds it."""
+        """Deletes a job's files. The caller must have its lock."""
         for suffix in _SUFFIXES:
             (self._directory / f"{job_id}{suffix}").unlink(missing_ok=True)
         self._finished.pop(job_id, None)
 
     def sync(self) -> None:
-        """When it returns, new files survive a loss of power as well."""
+        """Syncs the directory, so that new files survive a loss of power."""
         descriptor = os.open(self._directory, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -163,21 +163,21 @@ class JobStore:
             os.close(descriptor)
 
     def touch(self, job_id: str) -> None:
-        """Tells all workers that a finished job is one no more."""
+        """Tells all workers that a finished job is unfinished again."""
         now_ns = time.time_ns()
         os.utime(self._directory / f"{job_id}.sqlite", ns=(now_ns, now_ns))
 
     def _changed_ns(self) -> dict[str, int]:
-        """When the file of each job was changed last, nanoseconds since 1970."""
+        """The time of the last change of each job's file, nanoseconds since 1970."""
         found = {}
         for path in self._directory.glob("*.sqlite"):
-            with suppress(FileNotFoundError):  # forgotten meanwhile
+            with suppress(FileNotFoundError):  # deleted in the meantime
                 if _ID.fullmatch(path.stem):
                     found[path.stem] = path.stat().st_mtime_ns
         return found
 
     def _unfinished(self) -> list[Facts]:
-        """Reads the jobs whose files have changed since they were seen finished."""
+        """The unfinished jobs; reads only files that have changed since their job was seen finished."""
         changed_ns = self._changed_ns()
         self._finished = {
             one: seen for one, seen in self._finished.items() if changed_ns.get(one) == seen[0]
@@ -186,7 +186,7 @@ class JobStore:
         for job_id in changed_ns.keys() - self._finished.keys():
             with suppress(
                 FileNotFoundError, JobFileError
-            ):  # one that cannot be read harms no other
+            ):  # an unreadable job does not affect the others
                 facts = self.facts(job_id)
                 if facts.is_finished:
                     self._finished[job_id] = changed_ns[job_id], facts

@@ -1,6 +1,7 @@
-"""The OpenAPI document: bodies are described by JSON schema, made by msgspec or written by hand.
+"""Completes the OpenAPI document with the JSON schemas of bodies and replies.
 
-The routes read and write with msgspec, so FastAPI cannot see their bodies; it is told here.
+The routes use msgspec, so FastAPI does not know their bodies. The schemas come from msgspec types or are
+written by hand.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,7 +23,7 @@ from judge_service.wire.trainers.nemo_gym_metrics import AggregateMetrics
 DESCRIPTION = "One finite reward per rollout, in order, before the deadline."
 
 TYPES: tuple[type[Struct], ...] = (NativeReply, JobStatus, RankReply, AggregateMetrics)
-"""Records that a reply may name with `json_reply`; their schemas become components."""
+"""Types that a reply may use with `json_reply`; their schemas become components."""
 
 REFERENCE = "#/components/schemas/{name}"
 
@@ -30,13 +31,13 @@ TIMEOUT_PARAMETER = {
     "name": "X-Judge-Timeout-S",
     "in": "header",
     "required": False,
-    "description": "seconds in which the answer is wanted, at most `deadline_s`",
+    "description": "time limit of the request, seconds, at most `deadline_s`",
     "schema": {"type": "number", "minimum": SHORTEST_TIMEOUT_S},
 }
 
 
 def json_body(schema: dict[str, Any], example: Any) -> dict[str, Any]:
-    """`openapi_extra=` of a route that reads JSON and judges at once."""
+    """The `openapi_extra=` of a route that reads JSON and judges at once."""
     content = {"application/json": {"schema": schema, "example": example}}
     return {
         "requestBody": {"required": True, "content": content},
@@ -47,14 +48,14 @@ def json_body(schema: dict[str, Any], example: Any) -> dict[str, Any]:
 def json_reply(
     description: str, kind: type[Struct] | dict[str, Any], example: Any, *, status: int = 200
 ) -> dict[int | str, dict[str, Any]]:
-    """`responses=` of an answer with JSON: a record of `TYPES`, or a schema."""
+    """The `responses=` of a JSON reply: one of `TYPES`, or a schema."""
     schema = kind if isinstance(kind, dict) else {"$ref": REFERENCE.format(name=kind.__name__)}
     content = {"application/json": {"schema": schema, "example": example}}
     return {status: {"description": description, "content": content}}
 
 
 def install(app: FastAPI, routers: Iterable[APIRouter]) -> None:
-    """Makes `app.openapi()` complete: components of the replies, the error, the keys, the examples."""
+    """Completes `app.openapi()` with the components of replies, the error, the API keys and the examples."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -80,7 +81,7 @@ def install(app: FastAPI, routers: Iterable[APIRouter]) -> None:
 
 
 def _restore_examples(document: dict[str, Any], routers: Iterable[APIRouter]) -> None:
-    """Puts the examples back as they are: FastAPI drops every `null` in them."""
+    """Restores the examples, because FastAPI removes every `null` in them."""
     for router in routers:
         for route in router.routes:
             if isinstance(route, APIRoute) and route.include_in_schema:

@@ -1,4 +1,4 @@
-"""What the OpenAPI document shows: bodies and replies that tests send and compare."""
+"""Examples of the OpenAPI document: bodies and replies, which tests send and compare."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ ROW: dict[str, Any] = {
 ROW_SCHEMA: dict[str, Any] = {
     "type": "object",
     "description": (
-        "A rollout in any form of docs/contracts.md. The usual one has `messages`, whose last is the"
+        "A rollout in any form of docs/contracts.md. The usual form has `messages`, of which the last is the"
         " model's answer, and a `reference_answer`; other fields are metadata."
     ),
     "properties": {
@@ -69,11 +69,11 @@ INVOCATION_REPLY: list[dict[str, Any]] = [
 ]
 
 RANK: dict[str, Any] = {"samples": [ROW, {**ROW, "id": "r-2"}], "reasons": False}
-"""Equal responses, which every judge scores alike."""
+"""Equal responses, which every judge scores equally."""
 
 RANK_SCHEMA: dict[str, Any] = {
     "type": "object",
-    "description": "Two to sixteen rollouts of one prompt, alike but for id and response.",
+    "description": "Two to sixteen rollouts of one prompt, equal except for id and response.",
     "required": ["samples"],
     "additionalProperties": False,
     "properties": {

@@ -1,4 +1,4 @@
-"""What the OpenAPI document shows of jobs: parameters, bodies and replies that tests send and compare."""
+"""Examples of the OpenAPI document for jobs: parameters, bodies and replies, which tests send and compare."""
 
 import json
 from typing import Any
@@ -51,13 +51,13 @@ PAGE: list[dict[str, Any]] = [
     {
         "name": "after",
         "in": "query",
-        "description": "only results behind this index",
+        "description": "only results after this index",
         "schema": {"type": "integer", "minimum": -1, "default": -1},
     },
     {
         "name": "limit",
         "in": "query",
-        "description": "at most so many results; all by default",
+        "description": "limit of the results; by default all",
         "schema": {"type": "integer", "minimum": 1},
     },
 ]
@@ -77,7 +77,7 @@ BODY: dict[str, Any] = {
         {
             "name": "reasons",
             "in": "query",
-            "description": "for a body of lines: each reward comes with its explanations",
+            "description": "for a body of lines: each reward has its explanations",
             "schema": {"type": "boolean", "default": False},
         }
     ],

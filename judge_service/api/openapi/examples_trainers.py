@@ -1,4 +1,4 @@
-"""What the OpenAPI document shows of the routes that trainers call unchanged."""
+"""Examples of the OpenAPI document for the routes that trainers call without changes."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ GET_REWARD_SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["query", "prompts"],
     "properties": {
-        "query": {**TEXTS, "description": "Each the prompt with the response behind it."},
+        "query": {**TEXTS, "description": "The prompt followed by the response, each."},
         "prompts": TEXTS,
         "labels": {"type": "array", "description": "Reference answers."},
     },

@@ -1,1 +1,1 @@
-"""The process that serves: sockets, workers, the HTTP protocol's bounds, start and stop."""
+"""The processes of the service: sockets, workers, limits of the HTTP protocol, start and stop."""

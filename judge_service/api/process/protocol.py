@@ -1,12 +1,12 @@
-"""uvicorn's HTTP protocol with the bounds that it lacks: connections, headers, and time.
+"""uvicorn's HTTP protocol with limits that it lacks: connections, size of headers, and time.
 
-uvicorn waits for ever for a request's headers and puts no limit on their size, so a few hundred slow
-connections cost it nothing to accept and everything to keep. One sweep a second looks at all of them,
-which costs less than a timer for each request.
+uvicorn waits forever for a request's headers and does not limit their size, so a few hundred slow
+connections can exhaust it. One sweep a second checks all connections, which costs less than a timer for
+each request.
 
-Two more things are done here because they are dear elsewhere (docs/performance.md): an answer's head and body
-leave in one write, and who works on a request is told at once when its caller leaves, without a task that
-waits for that (`Leaving`).
+Two more tasks are done here because they are expensive elsewhere (docs/performance.md): the head and body of
+a response are sent in one write, and a request is told at once when its caller leaves, without a waiting
+task (`Leaving`).
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from judge_service.api.admission.admitted_request import LEAVING
 from judge_service.api.errors import ErrorBody
 
 MAX_HEAD_BYTES = 65_536
-"""Of request line and headers; the largest tokens in use are a fraction of that."""
+"""Limit of request line and headers; the largest usual tokens have a fraction of that."""
 
 SWEEP_S = 1.0
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """header_timeout_s, body_timeout_s: for one request's headers and body. max_connections: at once."""
+    """header_timeout_s, body_timeout_s: for headers and body of a request. max_connections: open at once."""
 
     header_timeout_s: float = 10.0
     body_timeout_s: float = 30.0
@@ -34,7 +34,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Leaving:
-    """A connection's end, for the one request that is at work on it; pipelined ones wait for their turn."""
+    """Tells the running request of a connection that the connection has ended; pipelined requests wait."""
 
     def __init__(self) -> None:
         self.tell: Callable[[], None] | None = None
@@ -45,9 +45,9 @@ class Leaving:
 
 
 class JoinedWrites:
-    """A transport that keeps the head of an answer back until its body comes, or this turn of the loop ends.
+    """A transport that delays the head of a response until its body comes, or the loop's iteration ends.
 
-    uvicorn writes the two one after the other, and each write is a system call and a packet.
+    uvicorn writes head and body separately, and each write is a system call and a packet.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -80,14 +80,14 @@ class JoinedWrites:
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """One connection. What it refuses it answers in the service's form of error, and closes."""
+    """One connection. A request over the limits gets an error response, and the connection is closed."""
 
     bounds = Bounds()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._begin_head()
         self._leaving = Leaving()
-        super().connection_made(JoinedWrites(transport))  # type: ignore[arg-type] # it does what one does
+        super().connection_made(JoinedWrites(transport))  # type: ignore[arg-type] # it has a transport's methods
         if len(self.connections) > self.bounds.max_connections:
             self._refuse(503, "overloaded", "too many connections; try again", "retry-after: 1\r\n")
 
@@ -107,7 +107,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._begin_head()
         super().on_message_begin()
-        self.scope["extensions"] = {LEAVING: self._leaving}  # type: ignore[dict-item] # any object may be there
+        self.scope["extensions"] = {LEAVING: self._leaving}  # type: ignore[dict-item] # any object is allowed
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -120,16 +120,16 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def sweep(self, now: float) -> None:
-        """Closes the connection if the request it is sending takes too long."""
+        """Closes the connection if sending its request takes too long."""
         if self.transport.is_closing():
             return
         if self._in_head and now - self._since > self.bounds.header_timeout_s:
             self._refuse(408, "headers_too_slow", "the headers took too long")
         elif self._in_body and now - self._since > self.bounds.body_timeout_s + SWEEP_S:
-            self.transport.close()  # the route has said so by now, or has answered without the body
+            self.transport.close()  # the route has already answered, with this error or without the body
 
     def send_400_response(self, msg: str) -> None:
-        """Uvicorn's answer to what is no HTTP, in our form."""
+        """Answers a request that is not HTTP with an error in the service's form."""
         self._refuse(400, "bad_request", msg)
 
     def _begin_head(self) -> None:
@@ -149,6 +149,6 @@ class GuardedProtocol(HttpToolsProtocol):
 
 
 def guarded(bounds: Bounds) -> type[GuardedProtocol]:
-    """The protocol with these bounds, for uvicorn's `http=`."""
+    """The protocol with these limits, for uvicorn's `http=`."""
     members: dict[str, Any] = {"bounds": bounds}
     return type("GuardedProtocol", (GuardedProtocol,), members)

@@ -1,7 +1,7 @@
-"""uvicorn with the manners of a good container: ready, draining, answered, ended with 0.
+"""uvicorn with a graceful stop for containers.
 
-On SIGTERM or SIGINT: not ready, then no new connections, then what is in flight is finished, then the
-rest is told to come again. A second signal ends the waiting.
+On SIGTERM or SIGINT the service becomes unready, accepts no new connections, finishes the requests in flight,
+answers the rest with 503, and exits with 0. A second signal ends the waiting.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from judge_service.garbage_collection import settle_garbage_collection
 from judge_service.settings import ServiceSettings
 
 BACKLOG = 4096
-"""Connections that wait to be accepted; a trainer's workers all connect in one instant."""
+"""Most connections that wait to be accepted; all workers of a trainer connect at the same moment."""
 
 KEEP_ALIVE_S = 75.0
-"""Longer than the 60 s of the usual load balancers, so that it is they who close an idle connection: a
-request that crosses our closing it would be lost."""
+"""Idle time of a connection, seconds. It is longer than the 60 s of usual load balancers, so that they close
+idle connections: if we did, a request sent at the same moment would be lost."""
 
 ANSWER_S = 1.5
-"""For the answers of those who are told to come again."""
+"""Time for the responses to callers that must try again, seconds."""
 
 
 class Server(uvicorn.Server):
@@ -55,7 +55,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=int(service.drain_s + 2 * ANSWER_S) + 1,
             )
         )
-        # callers are answered and operators are told by the application
+        # the application answers callers and writes the log
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self._app = app
         self._service = service
@@ -67,7 +67,7 @@ class Server(uvicorn.Server):
         self._sweeping = asyncio.create_task(self._sweep())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Drains, then lets uvicorn close."""
+        """Drains, and then lets uvicorn close."""
         capacity = self._app.state.capacity
         capacity.stop()
         if (jobs := self._app.state.jobs) is not None:
@@ -84,14 +84,14 @@ class Server(uvicorn.Server):
                         await task
 
     async def _turn_away(self) -> None:
-        """Ends what is still in flight when the time is over."""
+        """Ends the requests that are still in flight after the drain time."""
         await self._pause(self._service.drain_s)
         for admitted in tuple(self._app.state.admitted):
             admitted.end(self._app.state.capacity.draining())
 
     async def _pause(self, seconds: float) -> None:
         until = asyncio.get_running_loop().time() + seconds
-        while not self.force_exit and (left := until - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110 - a flag of uvicorn's, set in a signal handler
+        while not self.force_exit and (left := until - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110 - uvicorn's flag, set in a signal handler
             await asyncio.sleep(min(0.1, left))
 
     async def _sweep(self) -> None:
@@ -99,11 +99,11 @@ class Server(uvicorn.Server):
             await asyncio.sleep(SWEEP_S)
             now = asyncio.get_running_loop().time()
             for connection in tuple(self.server_state.connections):
-                connection.sweep(now)  # type: ignore[union-attr] # all are ours
+                connection.sweep(now)  # type: ignore[union-attr] # all are GuardedProtocol
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """As uvicorn's, but a signal that was obeyed is not raised again: the exit code is 0."""
+        """Like uvicorn's, but a handled signal is not raised again, so that the exit code is 0."""
         before = {
             number: signal.signal(number, self.handle_exit)
             for number in (signal.SIGTERM, signal.SIGINT)
@@ -115,14 +115,14 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal drains, the second ends the waiting."""
+        """Drains at the first signal, and ends the waiting at the second."""
         if self.should_exit:
             self.force_exit = True
         super().handle_exit(sig, frame)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket that workers can inherit. Raises OSError when the address is not to be had."""
+    """A listening socket that workers can inherit. Raises OSError if the address cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -1,4 +1,4 @@
-"""From settings to a running service: sockets, workers, the quota's parts. What `judge serve` does."""
+"""Starts the service from its settings: sockets, workers and their shared quota. Used by `judge serve`."""
 
 import os
 import resource
@@ -19,9 +19,9 @@ from judge_service.settings import Settings, workers_share
 
 
 def start(settings: Settings) -> int:
-    """Serves until SIGTERM or SIGINT; gives the exit code.
+    """Serves until SIGTERM or SIGINT. Returns the exit code.
 
-    Raises SettingsError if it cannot listen or the settings cannot work.
+    Raises SettingsError if it cannot listen, or if the settings are wrong.
     """
     raise_descriptor_limit()
     service = settings.service
@@ -42,9 +42,9 @@ def start(settings: Settings) -> int:
 
 
 def settings_of_worker(settings: Settings, directory: str) -> Settings:
-    """The settings of one worker of several.
+    """The settings of one of several workers.
 
-    directory: of this service alone; without a store the workers share in it what this service may spend.
+    directory: of this service alone; without a store the workers share the service's quota in it.
     """
     limits, workers = settings.limits, settings.service.workers
     if not workers_share(settings):
@@ -56,21 +56,21 @@ def settings_of_worker(settings: Settings, directory: str) -> Settings:
 
 
 def run_worker(settings: Settings, sockets: list[socket.socket]) -> int:
-    """One worker. Raises SettingsError if the judge cannot be opened."""
+    """Runs one worker. Raises SettingsError if the judge cannot be opened."""
     app = create_app(settings)
     if len(sockets) > 1:
         app.state.admin_port = sockets[1].getsockname()[1]
     server = Server(app, settings.service)
     try:
         server.run(sockets=sockets)
-    except SystemExit:  # uvicorn's way to say that the application did not start
+    except SystemExit:  # uvicorn raises it if the application did not start
         failure: Exception | None = app.state.failure
         raise failure or SettingsError("the service did not start") from None
     return 0
 
 
 def raise_descriptor_limit() -> None:
-    """Takes what the system allows: each caller and each judge call is a descriptor."""
+    """Raises the limit of descriptors to the system's: each caller and each judge call needs one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -95,7 +95,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _say(sockets: list[socket.socket]) -> None:
-    """On standard error, because the lines of the samples are on standard output."""
+    """Prints the addresses on standard error, because the lines of the samples are on standard output."""
     where = [f"http://{_shown(*one.getsockname()[:2])}" for one in sockets]
     pages = f", operators' pages on {where[1]}" if len(where) > 1 else ""
     sys.stderr.write(f"judge: listening on {where[0]}{pages}\n")

@@ -1,7 +1,7 @@
-"""Several workers on one listening socket: started, replaced when one dies, stopped together.
+"""The supervisor of several workers on one listening socket: starts, replaces and stops them.
 
-The socket is inherited and not one each (`SO_REUSEPORT`), so that a connection which waits to be
-accepted is not lost with the worker it was dealt to.
+The workers inherit one socket instead of having one each (`SO_REUSEPORT`), because a connection that waits to
+be accepted would be lost with its worker.
 """
 
 import os
@@ -13,17 +13,17 @@ from types import FrameType
 from typing import NoReturn
 
 FAILED_TO_START = 3
-"""Exit code of a worker whose settings or judge cannot work: the next one would fail as well."""
+"""Exit code of a worker that fails because of its settings or its judge: a new one would fail as well."""
 
 ENDED_WELL = (0, -signal.SIGTERM, -signal.SIGINT)
-"""A worker that the signal itself ended had not begun to serve: it could not have obeyed yet."""
+"""Exit codes that are no failure. A worker ended by the signal itself had not yet begun to serve."""
 
 RESTART_S = 1.0
-"""A worker that lived for less is not replaced before."""
+"""Least time from the start of a worker to that of its replacement, seconds."""
 
 
 class Supervisor:
-    """work: what a worker does, in a process of its own; gives its exit code. workers: how many."""
+    """Runs `workers` processes. work: the function of a worker, which returns its exit code."""
 
     def __init__(self, work: Callable[[], int], workers: int) -> None:
         self._work = work
@@ -37,13 +37,13 @@ class Supervisor:
         return f"<Supervisor of {sorted(self._started_at)}>"
 
     def run(self) -> int:
-        """Until a signal came and all have ended; 0 if all of them ended well."""
+        """Runs until a signal and the end of all workers. Returns 0 if all of them ended well."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._pass_on)
         for _ in range(self._workers):
             self._start()
         while self._started_at:
-            pid, status = os.waitpid(-1, 0)  # as PID 1 this reaps everybody's orphans as well
+            pid, status = os.waitpid(-1, 0)  # as PID 1 this also reaps orphans of other processes
             started_at = self._started_at.pop(pid, None)
             if started_at is not None:
                 self._replace(pid, os.waitstatus_to_exitcode(status), started_at)
@@ -70,11 +70,11 @@ class Supervisor:
             self._be_worker()
         self._started_at[pid] = time.monotonic()
         if self._is_stopping:
-            # the signal came while it was being born
+            # the signal came during the fork
             os.kill(pid, signal.SIGTERM)  # type: ignore[unreachable] # a handler sets the flag
 
     def _be_worker(self) -> NoReturn:
-        """Never returns: what the supervisor has on its stack is not for a worker to clean up."""
+        """Runs a worker and exits. Never returns, so that it cannot unwind the supervisor's stack."""
         code = 1
         try:
             for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,4 +1,4 @@
-"""Is it alive, is it ready? Open to everybody, answered from the event loop."""
+"""Health checks: whether the service is alive and ready. They need no API key."""
 
 from typing import Any
 
@@ -30,10 +30,10 @@ async def ping(request: Request) -> Response:
     responses={200: {"description": "Ready."}, **NOT_READY},
 )
 async def ready(request: Request) -> Response:
-    """Whether it takes new work.
+    """Whether the service accepts new work.
 
-    A judge that is down does not make it unready: every replica would be taken out at once, and the
-    reason would reach nobody.
+    It is also ready while the judge is down: otherwise all replicas would be removed at once, and no caller
+    would get the reason.
     """
     return Response(status_code=200 if is_ready(request.app) else 503)
 
@@ -49,6 +49,6 @@ async def live(_request: Request) -> Response:
 
 
 def is_ready(app: FastAPI) -> bool:
-    """The judge is open and the service is not stopping."""
+    """Whether the judge is open and the service is not stopping."""
     capacity = app.state.capacity
     return capacity is not None and not capacity.is_stopping

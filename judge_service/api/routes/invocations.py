@@ -1,4 +1,4 @@
-"""`POST /invocations`: SageMaker's route, every dialect of the wire package."""
+"""`POST /invocations`: SageMaker's route, which accepts every dialect of the wire package."""
 
 import re
 
@@ -19,7 +19,7 @@ ROUTER = plain_router("judging")
 
 CUSTOM_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 VISIBLE = re.compile(r"[\x20-\x7e]{1,1024}")
-"""What SageMaker lets through; anything else did not come through it and is not sent back."""
+"""Header values that SageMaker allows; others do not come from SageMaker and are not sent back."""
 
 
 @ROUTER.post(
@@ -31,7 +31,7 @@ VISIBLE = re.compile(r"[\x20-\x7e]{1,1024}")
     openapi_extra=json_body(examples.INVOCATION_SCHEMA, examples.INVOCATION),
 )
 async def invocations(request: Request) -> Response:
-    """A batch in any dialect of docs/contracts.md in, rewards in the trainer's form out.
+    """Grades a batch in any dialect of docs/contracts.md, and replies in the trainer's format.
 
     A sample that was not judged gets a substitute by `unscored.policy`. `X-Amzn-SageMaker-Custom-Attributes`
     is returned as sent.

@@ -1,4 +1,4 @@
-"""`/v1/jobs`: batches too long to wait for, kept on disk, judged in the lane `bulk`."""
+"""`/v1/jobs`: large batches that are stored on disk and judged in the lane `bulk`."""
 
 import time
 from collections.abc import AsyncGenerator
@@ -33,7 +33,7 @@ LARGEST = 2**53
     openapi_extra=examples_jobs.BODY,
 )
 async def submit(request: Request) -> Response:
-    """Takes in a job; when this answers, it survives a crash.
+    """Accepts a job. After the reply, the job survives a crash.
 
     The body is that of `/v1/rewards`, or with `Content-Type: application/x-ndjson` a row a line.
     """
@@ -52,11 +52,12 @@ async def submit(request: Request) -> Response:
 
 @ROUTER.get(
     "/v1/jobs/{job_id}",
-    responses=documented(404) | json_reply("How far it is.", JobStatus, examples_jobs.WAITING),
+    responses=documented(404)
+    | json_reply("The status of the job.", JobStatus, examples_jobs.WAITING),
     openapi_extra={"parameters": [examples_jobs.JOB_ID]},
 )
 async def look_up(request: Request) -> Response:
-    """How far a job is, how fast, and when it will be done."""
+    """The status of a job: progress, rate and expected end."""
     return _answer(await _facts(request))
 
 
@@ -66,9 +67,9 @@ async def look_up(request: Request) -> Response:
     openapi_extra={"parameters": [examples_jobs.JOB_ID, *examples_jobs.PAGE]},
 )
 async def results(request: Request) -> Response:
-    """What is judged so far, a line each, in the order of `index`; the last line is `{"job": ...}`.
+    """The results so far, a line each, in the order of `index`; the last line is `{"job": ...}`.
 
-    While the job is at work there are gaps; they are filled later.
+    While the job runs there are gaps, which are filled later.
     """
     after = _number(request, "after", default=-1, least=-1)
     limit = _number(request, "limit", default=LARGEST, least=1)
@@ -82,7 +83,7 @@ async def results(request: Request) -> Response:
     openapi_extra={"parameters": [examples_jobs.JOB_ID]},
 )
 async def events(request: Request) -> Response:
-    """Progress as server-sent events: `progress` when something has changed, `end` when it has ended."""
+    """The progress as server-sent events: `progress` at each change, `end` when the job has ended."""
     jobs = _jobs(request)
     return ProgressResponse(
         await _facts(request), lambda: _facts(request), jobs.watching(), lambda: jobs.is_stopping
@@ -93,13 +94,13 @@ async def events(request: Request) -> Response:
     "/v1/jobs/{job_id}/retry",
     status_code=202,
     responses=documented(404, 409, 429)
-    | json_reply("The rows are put back.", JobStatus, examples_jobs.PUT_BACK, status=202),
+    | json_reply("The rows will be judged again.", JobStatus, examples_jobs.PUT_BACK, status=202),
     openapi_extra={"parameters": [examples_jobs.JOB_ID]},
 )
 async def retry(request: Request) -> Response:
-    """Judges again the rows of an ended job that have no score, and those without any result.
+    """Judges the rows of an ended job again that have no score or no result.
 
-    The job is `queued` again. Results with a score stay, and a job that has no others stays as it is.
+    The job is `queued` again. Results with a score are kept; a job with only such results is unchanged.
     """
     jobs = _jobs(request)
     if jobs.is_stopping:
@@ -110,11 +111,12 @@ async def retry(request: Request) -> Response:
 
 @ROUTER.delete(
     "/v1/jobs/{job_id}",
-    responses=documented(404) | json_reply("How far it came.", JobStatus, examples_jobs.JOB),
+    responses=documented(404)
+    | json_reply("The last status of the job.", JobStatus, examples_jobs.JOB),
     openapi_extra={"parameters": [examples_jobs.JOB_ID]},
 )
 async def end(request: Request) -> Response:
-    """Cancels a job, whose results so far stay; forgets one that has ended, with its results."""
+    """Cancels a job, whose results so far are kept, or deletes an ended job with its results."""
     return _answer(await _jobs(request).end(_id(request), context_of(request).caller.tenant))
 
 
@@ -129,7 +131,7 @@ async def _pieces(request: Request, *, is_lines: bool) -> AsyncGenerator[bytes]:
 
 
 async def _lines(request: Request, after: int, limit: int) -> AsyncGenerator[bytes]:
-    yield b""  # found: from here on errors are lines
+    yield b""  # the job exists: from here on errors are lines
     found = _jobs(request).results(_id(request), after, limit)
     async with aclosing(found) as several:
         async for lines in several:

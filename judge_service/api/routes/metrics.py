@@ -1,4 +1,4 @@
-"""What a Prometheus server reads. The metrics are listed in docs/metrics.md."""
+"""`GET /metrics`: the metrics for Prometheus, which docs/metrics.md lists."""
 
 import asyncio
 

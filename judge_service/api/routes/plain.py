@@ -1,4 +1,4 @@
-"""Routes without injection: FastAPI documents them, and the handler is called with the request alone."""
+"""Routes without dependency injection: their handler gets only the request; FastAPI documents them."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -11,11 +11,10 @@ Handler = Callable[[Request], Awaitable[Any]]
 
 
 class PlainRoute(APIRoute):
-    """A route whose handler is `async def handler(request: Request) -> Response` and nothing more.
+    """A route whose handler is `async def handler(request: Request) -> Response`.
 
-    There is nothing to inject, so neither FastAPI's solving of dependencies nor its stack of wrappers
-    is gone through when the path has no parameters; what that costs is in docs/decisions/0011. Path
-    parameters are in `request.path_params`.
+    Nothing is injected, so a route without path parameters is called without FastAPI's dependency resolution
+    and wrappers; docs/decisions/0011 has their cost. Path parameters are in `request.path_params`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -33,7 +32,7 @@ def plain_router(tag: str) -> APIRouter:
 
 
 def short_ways(routers: Iterable[APIRouter]) -> dict[tuple[str, str], Handler]:
-    """By method and path, the handlers of all plain routes without path parameters."""
+    """The handlers of all plain routes without path parameters, by method and path."""
     return {
         (method, route.path): route.endpoint
         for router in routers

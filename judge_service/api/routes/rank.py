@@ -1,4 +1,4 @@
-"""`POST /v1/rank`: several responses to one prompt, judged against each other."""
+"""`POST /v1/rank`: ranks several responses to one prompt by comparison."""
 
 from fastapi import Request
 from starlette.responses import Response
@@ -24,7 +24,7 @@ ROUTER = plain_router("judging")
     openapi_extra=json_body(examples.RANK_SCHEMA, examples.RANK),
 )
 async def rank(request: Request) -> Response:
-    """Two to sixteen responses to one prompt in, their scores among each other out.
+    """Ranks two to sixteen responses to one prompt.
 
     A text judge sees them together, in two orders. With a judge that cannot compare, such as the
     embedded one, each is scored alone and `compared` is false.

@@ -1,4 +1,4 @@
-"""`POST /v1/rewards`: the native route; a sample that was not judged has no score."""
+"""`POST /v1/rewards`: the native route, in which a sample that was not judged has no score."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -38,10 +38,10 @@ NDJSON = "application/x-ndjson"
     openapi_extra=json_body(examples.REWARDS_SCHEMA, examples.REWARDS),
 )
 async def rewards(request: Request) -> Response:
-    """Samples in, rewards out.
+    """Grades samples.
 
-    With `Accept: application/x-ndjson` each reward is a line of its own, sent when it is ready, with
-    its `index`; the last line is `{"totals": ...}`, or `{"error": ...}` when the stream broke off.
+    With `Accept: application/x-ndjson` each reward is one line, sent when it is ready, with
+    its `index`; the last line is `{"totals": ...}`, or `{"error": ...}` if the stream was aborted.
     """
     batch = decode_native_json(await read_judged_body(request))
     if NDJSON in context_of(request).header(ACCEPT):

@@ -1,7 +1,7 @@
-"""Routes that trainers call unchanged: OpenRLHF, slime and NeMo-Gym (docs/trainers.md).
+"""Routes that trainers call without changes: OpenRLHF, slime and NeMo-Gym (docs/trainers.md).
 
-A row that could not be judged is answered in each trainer's own neutral form, never as an error: a
-trainer makes five calls of one error and then crashes.
+The reply to a row that could not be judged is neutral in the trainer's format, never an error: trainers
+retry an error up to five times and then crash.
 """
 
 import asyncio
@@ -37,10 +37,10 @@ ROUTER = plain_router("trainers")
     openapi_extra=json_body(examples.GET_REWARD_SCHEMA, examples.GET_REWARD),
 )
 async def get_reward(request: Request) -> Response:
-    """OpenRLHF's `--reward.remote_url`.
+    """The route for OpenRLHF's `--reward.remote_url`.
 
-    What was not judged gets a substitute by `unscored.policy` and `judge_failed` 1, whatever
-    `unscored.max_fraction` says.
+    A sample that was not judged gets a substitute by `unscored.policy` and `judge_failed` 1;
+    `unscored.max_fraction` has no effect.
     """
     samples = decode_openrlhf(await read_json_body(request))
     judge: JudgeService = request.app.state.judge
@@ -63,10 +63,10 @@ async def get_reward(request: Request) -> Response:
     openapi_extra=json_body(examples.SLIME_SCHEMA, examples.SLIME),
 )
 async def reward(request: Request) -> Response:
-    """Slime's `--rm-url`, with `--reward-key score`.
+    """The route for slime's `--rm-url`, with `--reward-key score`.
 
-    What was not judged gets a substitute by `unscored.policy` and `judge_failed` 1, whatever
-    `unscored.max_fraction` says.
+    A sample that was not judged gets a substitute by `unscored.policy` and `judge_failed` 1;
+    `unscored.max_fraction` has no effect.
     """
     sample = decode_slime(await read_json_body(request))
     judge: JudgeService = request.app.state.judge
@@ -92,7 +92,7 @@ async def reward(request: Request) -> Response:
     openapi_extra=json_body(examples.VERIFY_SCHEMA, examples.VERIFY),
 )
 async def verify(request: Request) -> Response:
-    """NeMo-Gym's resources server: the reward of one rollout; masked when it was not judged."""
+    """The route of a NeMo-Gym resources server: the reward of one rollout; masked if it was not judged."""
     body = await read_json_body(request)
     sample = decode_verify(body)
     judge: JudgeService = request.app.state.judge
@@ -109,7 +109,7 @@ async def verify(request: Request) -> Response:
     openapi_extra=json_body({"type": "object"}, examples.VERIFY),
 )
 async def seed_session(request: Request) -> Response:
-    """NeMo-Gym begins each rollout with this; judging has no session, so there is nothing to seed."""
+    """Does nothing: NeMo-Gym calls it before each rollout, and judging has no session."""
     await read_body(request)
     return json_response({})
 
@@ -121,7 +121,7 @@ async def seed_session(request: Request) -> Response:
     openapi_extra=json_body(examples.AGGREGATE_SCHEMA, examples.AGGREGATE),
 )
 async def aggregate(request: Request) -> Response:
-    """NeMo-Gym's aggregate of many replies of `/verify`; masked ones do not count."""
+    """Aggregates many replies of `/verify` for NeMo-Gym; masked ones do not count."""
     data = await read_body(request)
     found = await asyncio.to_thread(lambda: aggregate_metrics(read_json(data, max_bytes=len(data))))
     return json_response(found)
@@ -132,5 +132,5 @@ async def aggregate(request: Request) -> Response:
     responses=documented() | json_reply("The mode.", {"const": STATELESS}, STATELESS),
 )
 async def reverify_mode(_request: Request) -> Response:
-    """NeMo-Gym asks whether a rollout may be judged again later."""
+    """Tells NeMo-Gym whether a rollout may be judged again later."""
     return json_response(STATELESS)

@@ -190,7 +190,7 @@ def test_the_oldest_waits_first(store: JobStore) -> None:
 def test_a_directory_that_cannot_be_made_is_named_with_its_setting(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    with pytest.raises(SettingsError, match=r"`service\.jobs_dir`: .*file/jobs cannot be made"):
+    with pytest.raises(SettingsError, match=r"`service\.jobs_dir`: .*file/jobs cannot be created"):
         JobStore(tmp_path / "file" / "jobs", kept_s=1.0)
 
 
