@@ -1,6 +1,6 @@
-"""Reward functions of one's own, in the three forms that judge-service knows (docs/custom-grader.md).
+"""Examples of custom graders in the three supported forms (docs/custom-grader.md).
 
-grader = "custom_grader.py:grade"        # in a judge.toml beside this file
+grader = "custom_grader.py:grade"        # in a judge.toml next to this file
 """
 
 import re
@@ -12,13 +12,13 @@ NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
 def last_number(text: str | None) -> float | None:
-    """The number that a text ends with, which is where answers are."""
+    """The last number of a text, which usually is the answer."""
     found = NUMBER.findall((text or "").replace(",", ""))
     return float(found[-1]) if found else None
 
 
 async def grade(sample: Sample) -> Score:
-    """The right number, and a little for saying how it was found. May await a client of its own."""
+    """Scores the right number, and a little for an explanation. It may await a client."""
     given, wanted = last_number(sample.response), last_number(sample.reference)
     correct = float(given is not None and given == wanted)
     shown = min(len((sample.response or "").split()) / 20, 1.0)
@@ -40,7 +40,7 @@ def compute_score(
 def number_reward(
     prompts: list[Any], completions: list[list[dict[str, str]]], answer: list[str], **columns: Any
 ) -> list[float | None]:
-    """The same in TRL's form. `None` says "not for me": the row is left out and is no failure."""
+    """The same in TRL's form. `None` means "not judged": the row is excluded and is not a failure."""
     del prompts, columns
     wanted = [last_number(text) for text in answer]
     given = [last_number(completion[-1]["content"]) for completion in completions]

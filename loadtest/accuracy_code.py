@@ -1,11 +1,11 @@
-"""The `code` verifier on MBPP and HumanEval: reference solutions accepted, their mutants rejected.
+"""Measures the `code` verifier on MBPP and HumanEval: accepted reference solutions, rejected mutants.
 
     TEST_DATA=DIRECTORY python loadtest/accuracy_code.py [--problems 400] [--mutants 2]
 
 A mutant is a reference solution with one small change: an operator or comparison exchanged, a number off
-by one, a condition turned round, a returned value dropped. It is wrong if the tests fail under plain CPython,
-in a process of its own; those that still pass there are no mutants and are left out. Reference solutions
-that fail their own tests there are left out too, and counted. Every disagreement is listed by id.
+by one, a condition negated, a returned value removed. It counts as wrong if the tests fail in plain CPython,
+in a separate process; mutants that pass there are excluded. Reference solutions
+that fail their tests there are excluded too, and counted. Every disagreement is listed by id.
 """
 
 import ast
@@ -116,7 +116,7 @@ def mutants(source: str) -> Iterator[str]:
 
 
 def change(node: ast.AST) -> bool:
-    """Changes a node in place; says whether there was something to change."""
+    """Changes a node in place. Returns whether there was something to change."""
     match node:
         case ast.BinOp(op=op) | ast.BoolOp(op=op) if type(op) in SWAPS:
             node.op = SWAPS[type(op)]()
@@ -135,7 +135,7 @@ def change(node: ast.AST) -> bool:
     return True
 
 
-# The truth: plain CPython in a process of its own. These are data sets' own solutions, no candidate's.
+# The ground truth: plain CPython in a separate process. It runs only solutions of the data sets.
 
 
 def passes(source: str, program: str) -> bool:
@@ -150,7 +150,7 @@ def passes(source: str, program: str) -> bool:
 
 
 def told_apart(problems: Sequence[Problem], wanted: int, dice: random.Random) -> list[Candidate]:
-    """Reference solutions and up to `wanted` mutants of each, with what plain CPython says of them."""
+    """Reference solutions and up to `wanted` mutants of each, with their results in plain CPython."""
     made: list[tuple[Problem, str, str]] = []
     for problem in problems:
         made.append((problem, problem.id, problem.solution))

@@ -1,10 +1,10 @@
-"""The verifiers of a stated number on GSM8K: its own checker's verdicts, gold accepted, wrong rejected.
+"""Measures the verifiers of a stated number on GSM8K: agreement with its checker, gold and wrong answers.
 
     TEST_DATA=DIRECTORY python loadtest/accuracy_gsm8k.py [--problems 660]
 
 `number` judges the recorded solutions of four models, whose verdicts by GSM8K's own checker are in the data.
 `number`, `boxed` and `exact` judge the gold answer, and wrong ones (off by one, ten times as much, the
-opposite, the next problem's, a list of guesses), each in every way that `STATED` knows. Every
+opposite, the next problem's, a list of guesses), each in all forms of `STATED`. Every
 disagreement is listed by id.
 """
 
@@ -49,10 +49,10 @@ STATED: Mapping[str, Mapping[str, str]] = {
         "hashes": "2 + 2 = 4\n#### {0}",
     },
 }
-"""By verifier, the ways in which an answer is stated."""
+"""The forms in which an answer is stated, by verifier."""
 
 GUESSES = ("\\boxed{{{0}}} \\boxed{{{1}}}", "#### {0} or {1}", "<answer>{1}, {0}</answer>")
-"""Lists with the right answer in them."""
+"""Lists that contain the right answer."""
 
 
 class Row(Struct, frozen=True):

@@ -1,9 +1,9 @@
-"""The `instructions` verifier on IFEval: agreement with the verdicts recorded by the data set's own checker.
+"""Measures the `instructions` verifier on IFEval: agreement with the recorded verdicts of its checker.
 
     TEST_DATA=DIRECTORY python loadtest/accuracy_instructions.py [--rows 1000]
 
 Each recorded response has a strict verdict for each instruction. Every disagreement is listed by the row's
-key and the kind of instruction, with why, where it is known; the speed is rows by CPU time.
+key and the kind of instruction, with the reason if it is known; the speed is rows per CPU second.
 """
 
 import json
@@ -20,7 +20,7 @@ from judge_service.verifiers.instructions.verifier import followed, instructions
 
 AGREED_PERCENT = 99.0
 WHY = {"change_case:capital_word_frequency": "the checker's tokens split `LIFE'S`, and `'S` counts"}
-"""What is known of the checker's ways, by kind."""
+"""Known reasons of disagreements, by kind of instruction."""
 
 
 def main() -> None:

@@ -1,12 +1,12 @@
-"""The `math` verifier on MATH-500: gold accepted, wrong answers rejected, beside math-verify; its speed.
+"""Measures the `math` verifier on MATH-500, compared with math-verify: accepted gold, rejected wrong, speed.
 
     TEST_DATA=DIRECTORY python loadtest/accuracy_math.py [--problems 500]
 
-Right are a problem's whole solution and its gold answer as sympy's printer writes it, which is another
-notation of the same. Wrong are the solutions of the next two problems, and the gold answer with its last
-number raised by one; a neighbour whose answer is the same text is left out. math-verify gets the same
-responses and the gold in dollar signs. Every disagreement with it, and every mistake, is listed by id.
-The speed is rows by CPU time, of this process and its one worker, whose start is not counted.
+Right answers are a problem's whole solution, and its gold answer in the notation of sympy's printer. Wrong
+answers are the solutions of the next two problems, and the gold answer with its last number increased by one;
+a problem with the same answer is excluded. math-verify gets the same
+responses and the gold answer in dollar signs. Every disagreement with it, and every mistake, is listed by id.
+The speed is rows per CPU second of this process and its one worker, without the worker's start.
 """
 
 import asyncio
@@ -92,7 +92,7 @@ def rows_of(data: Path, problems: int) -> Iterator[Row]:
 
 
 def rewritten(gold: str) -> str | None:
-    """The same in another notation, where the library can read it and it is not the same text."""
+    """The answer in another notation, `None` if the library cannot read it or the text would be equal."""
     read = parse(f"${gold}$")
     if not read or isinstance(read[0], str) or "_" in gold:  # it forgets the base of a number
         return None
@@ -105,7 +105,7 @@ def library(row: Row) -> bool:
 
 
 async def judged(rows: Sequence[Row]) -> tuple[list[Check], dict[str, Any]]:
-    """What the verifier finds, one row at a time, and what that costs."""
+    """The verifier's results, one row at a time, and their cost."""
     await checked([START])
     start_s = children_cpu_s()
     here = cpu_s()
@@ -122,7 +122,7 @@ async def judged(rows: Sequence[Row]) -> tuple[list[Check], dict[str, Any]]:
 
 
 async def checked(rows: Sequence[Row]) -> tuple[list[Check], float]:
-    """What a verifier with one worker finds, and the longest it took after the first row, seconds."""
+    """The results of a verifier with one worker, and the longest time after the first row, seconds."""
     verifier = open_verifier("math", {"workers": 1})
     checks: list[Check] = []
     taken_s = [0.0]

@@ -1,10 +1,10 @@
-"""The `tool_calls` verifier on BFCL: gold calls accepted in three notations, mutated ones rejected.
+"""Measures the `tool_calls` verifier on BFCL: accepted gold calls in three notations, rejected mutated ones.
 
     TEST_DATA=DIRECTORY python loadtest/accuracy_tools.py [--rows 1000]
 
-Gold is made of the allowed values of each argument, a random one each. A mutated row has a wrong name, or one
-argument that is missing, is too many, or has a wrong value, or one call that is missing or made twice.
-Accepted is a score of 1. Every mistake is listed by the row's id.
+A gold call has a random allowed value for each argument. A mutated row has a wrong name, or one
+argument that is missing, extra or wrong, or one call that is missing or made twice.
+A score of 1 counts as accepted. Every mistake is listed by the row's id.
 """
 
 import asyncio
@@ -75,7 +75,7 @@ def rows_of(data: Path, most: int, dice: random.Random) -> Iterator[Row]:
 
 
 def chosen(ground_truth: Calls, dice: random.Random) -> Calls:
-    """Calls with an allowed value for each argument; one that may be left out is, half of the time."""
+    """Calls with an allowed value for each argument; an optional argument is omitted half of the time."""
 
     def choose(value: Any) -> Any:
         if isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""Requests that come when they come, whether or not the last ones are answered (open loop), and others.
+"""An HTTP/1.1 client for load tests, with an open loop (random arrivals) and a closed loop.
 
-A lean HTTP/1.1 client over asyncio: it shares the machine with what it measures. Times are counted from
-when a request was due, so that a client or a service that stalls does not hide what it delayed.
+It is small, because it shares the machine with the measured service. Times count from the scheduled time of a
+request, so that a stall of the client or the service does not hide the delays that it causes.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class Answer(NamedTuple):
 
 
 def request(body: bytes, path: str = "/v1/rewards", **headers: str) -> bytes:
-    """A request as it goes over the wire."""
+    """The bytes of a request."""
     more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
     return HEAD.format(path, len(body), more).encode() + body
 
@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
         self._settle((0, b"", b""))
 
     def ask(self, wire: bytes) -> "asyncio.Future[tuple[int, bytes, bytes]]":
-        """Status, head and body of the answer; status 0 when the connection broke instead."""
+        """Status, head and body of the reply; status 0 if the connection broke."""
         self._waiting = asyncio.get_running_loop().create_future()
         if self._transport is None or not self.is_open:
             self._settle((0, b"", b""))
@@ -74,14 +74,14 @@ class Connection(asyncio.Protocol):
 
 
 class Client:
-    """As many connections to one port as are needed at once."""
+    """A client with as many connections to one port as concurrent requests."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._idle: list[Connection] = []
 
     async def ask(self, wire: bytes, due_s: float | None = None) -> Answer:
-        """Sends it on an idle connection or on a new one. due_s: now by default."""
+        """Sends a request on an idle or a new connection. due_s: its scheduled time, by default now."""
         loop = asyncio.get_running_loop()
         due_s = loop.time() if due_s is None else due_s
         connection = await self._connection()
@@ -99,7 +99,7 @@ class Client:
     async def at_rate(
         self, wires: Iterable[bytes], per_s: float, seconds: float, seed: int = 0
     ) -> list[Answer]:
-        """Open loop: so many a second in the mean, at random as independent callers come."""
+        """Open loop: sends requests at a mean rate and random times, like independent callers."""
         loop, chance = asyncio.get_running_loop(), random.Random(seed)
         due_s, end_s, asked = loop.time(), loop.time() + seconds, []
         for wire in wires:
@@ -112,14 +112,14 @@ class Client:
         return list(await asyncio.gather(*asked))
 
     async def at_once(self, wires: Iterable[bytes], in_flight: int, seconds: float) -> list[Answer]:
-        """Closed loop: so many in flight all the time, to find what is done when there is always more."""
+        """Closed loop: keeps a number of requests in flight, to find the maximum throughput."""
         end_s = time.monotonic() + seconds
         return await self.all(
             itertools.takewhile(lambda _: time.monotonic() < end_s, wires), in_flight
         )
 
     async def all(self, wires: Iterable[bytes], in_flight: int) -> list[Answer]:
-        """Every one of them, so many in flight at a time."""
+        """Sends all requests, with a number of them in flight."""
         answers: list[Answer] = []
         left = iter(wires)
 
@@ -148,7 +148,7 @@ class Client:
 
 
 def header(answer: Answer, name: bytes) -> bytes | None:
-    """A header of the answer, `None` where there is none."""
+    """A header of the reply, `None` if it is missing."""
     for line in answer.head.split(b"\r\n")[1:]:
         found, _, value = line.partition(b":")
         if found.lower() == name:

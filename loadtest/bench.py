@@ -1,8 +1,8 @@
-"""Runs every benchmark that takes less than about two minutes, one after the other, and sums them up.
+"""Runs all benchmarks that take less than about two minutes, in sequence, and prints a summary.
 
     python loadtest/bench.py [--smoke] [NAME ...]
 
-`make soak` runs the long one. A figure that was not met is shown as such; the exit code is 1 only when
+`make soak` runs the long one. Figures that miss their target are marked; the exit code is 1 only if
 a benchmark itself failed.
 """
 
@@ -22,7 +22,7 @@ NAMES = ("limiter", "cpu", "inflight", "large_job", "hedge", "storm", "quota", "
 
 
 def main(known: Sequence[str] = NAMES, doc: str | None = __doc__) -> int:
-    """known: benchmarks that there are, in their order. doc: of the command."""
+    """Runs the benchmarks. known: all benchmarks in order. doc: description of the command."""
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -43,7 +43,7 @@ def main(known: Sequence[str] = NAMES, doc: str | None = __doc__) -> int:
 
 
 def run(name: str, *, smoke: bool) -> bool:
-    """Whether the benchmark came to its end."""
+    """Runs a benchmark. Returns whether it ended without an error."""
     say(f"{name} ...")
     started_s = time.monotonic()
     command = [sys.executable, str(HERE / f"{name}.py"), *(["--smoke"] if smoke else [])]

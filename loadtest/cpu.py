@@ -1,13 +1,13 @@
-"""CPU of an evaluation through the whole service, against bare clients on the same machine in the same run.
+"""Measures the CPU of an evaluation through the whole service, compared with plain clients in the same run.
 
     python loadtest/cpu.py [--calls 2000] [--rounds 7]
 
-Each client is a process of its own (`cpu_worker.py`) and they take turns, so that a disturbance meets
+Each client is a separate process (`cpu_worker.py`). The clients take turns, so that a disturbance affects
 all of them; a ratio is of one round. They send the same messages over plain HTTP to a judge that answers
-at once. aioboto3 and litellm ask the simulator by Bedrock's Converse, as `judge` does. `raw` (an asyncio
-protocol with httptools) and pyreqwest know of no signature, so they and `chat` ask by chat completions,
-where all send the same body, and they ask `cpu_judge.py`, which is quicker than they are. litellm and
-pyreqwest need `.venv-peers` (`make bench-peers`) and are left out, with a note, where there is none.
+at once. aioboto3 and litellm call the simulator by Bedrock's Converse, like `judge`. `raw` (an asyncio
+protocol with httptools) and pyreqwest have no signatures, so they and `chat` use chat completions
+with the same body, and call `cpu_judge.py`, which is faster than they are. litellm and
+pyreqwest need `.venv-peers` (`make bench-peers`); without it they are skipped with a note.
 """
 
 import asyncio
@@ -48,14 +48,14 @@ ASKED = (
     ("chat", "raw", 4.4, "raw asyncio and httptools"),
     ("chat", "pyreqwest", 2.0, "a pyreqwest call"),
 )
-"""Which client of ours, over which other, at most how many times, and what the figure calls it."""
+"""Our client, the other client, the largest allowed ratio of their CPU, and the name in the figure."""
 
 BY_CHAT = {"chat", "raw", "pyreqwest"}
-"""Clients that ask by chat completions, and `cpu_judge.py`."""
+"""Clients that use chat completions and `cpu_judge.py`."""
 
 SHARE_OF_CALLS = {"aioboto3": 0.5, "litellm": 0.15, "raw": 2.0, "chat": 2.0, "pyreqwest": 2.0}
-"""Of `--calls` in each round where it is not 1, so that every client takes a few tenths of a second
-at least and none takes much longer than the others."""
+"""Share of `--calls` in each round (default 1), so that each client takes at least a few tenths of a second
+and none takes much longer than the others."""
 
 
 def main() -> None:
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def pythons() -> dict[str, Path]:
-    """Which interpreter runs which client."""
+    """The Python interpreter of each client."""
     found = dict.fromkeys(("judge", "aioboto3", "chat", "raw"), Path(sys.executable))
     if PEERS.exists():
         found |= dict.fromkeys(("pyreqwest", "litellm"), PEERS)
@@ -104,7 +104,7 @@ def pythons() -> dict[str, Path]:
 
 
 async def messages_of_ours() -> list[dict[str, str]]:
-    """What the service sends for a sample, so that the others send the same."""
+    """The messages that the service sends for a sample, which the others send too."""
     asked: list[Prompt] = []
 
     class Listening(InstantJudge):
@@ -123,7 +123,7 @@ async def messages_of_ours() -> list[dict[str, str]]:
 
 @contextmanager
 def chat_judge() -> Iterator[str]:
-    """`cpu_judge.py` in a process of its own; its URL."""
+    """Starts `cpu_judge.py` in a separate process; gives its URL."""
     command = [sys.executable, str(Path(__file__).with_name("cpu_judge.py"))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -137,7 +137,7 @@ def worker(
     kind: str, python: Path, url: str, messages: list[dict[str, str]]
 ) -> Iterator["subprocess.Popen[str]"]:
     command = [str(python), str(WORKER), kind, url, str(IN_FLIGHT), json.dumps(messages)]
-    environ = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # else it asks the internet
+    environ = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # else it downloads a file
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ
     ) as process:
@@ -163,7 +163,7 @@ def take_turns(
 
 
 def order(process: "subprocess.Popen[str]", kind: str, calls: int) -> float:
-    """CPU seconds that the client took for so many calls."""
+    """Has a client make calls. Returns its CPU seconds."""
     if process.stdin is None or process.stdout is None:
         raise RuntimeError("the client has no pipes")
     print(calls, file=process.stdin, flush=True)
@@ -174,7 +174,7 @@ def order(process: "subprocess.Popen[str]", kind: str, calls: int) -> float:
 
 
 def versions() -> dict[str, str]:
-    """Of what was compared with."""
+    """The versions of the other clients."""
     script = (
         "import importlib.metadata as m, sys; print(*(m.version(name) for name in sys.argv[1:]))"
     )

@@ -2,9 +2,9 @@
 
     python loadtest/cpu_judge.py
 
-Prints its URL and serves until it is terminated. It is quicker than any client that is measured with it:
-a client that waits for its server pays a turn of its event loop for each reply, which makes the cheapest
-client look dear. The simulator is slower than `raw` and pyreqwest.
+It prints its URL and serves until it is terminated. It is faster than all measured clients: a client that
+waits for its server needs an iteration of its event loop for each reply, which increases the cost of the
+cheapest client. The simulator is slower than `raw` and pyreqwest.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ REPLY = (
 
 
 class Caller(asyncio.Protocol):
-    """One connection. Every request must name its length."""
+    """One connection. Every request must have a Content-Length."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]  # TCP's

@@ -1,13 +1,13 @@
-"""One client of `cpu.py` in a process of its own: makes as many calls as told, says what CPU they took.
+"""One client of `cpu.py` in a separate process: makes calls and reports their CPU time.
 
     python loadtest/cpu_worker.py {judge,aioboto3,litellm,chat,raw,pyreqwest} URL IN_FLIGHT MESSAGES
 
-Reads a number of calls a line, answers with CPU seconds a line (user and system, all threads), and
-ends with its input. litellm and pyreqwest run in another environment, so nothing of ours is imported
-up here. MESSAGES is JSON: what the judge is sent, in which `{number}` makes every call another one.
+It reads lines with a number of calls, answers each with the CPU seconds (user and system, all threads), and
+ends with its input. litellm and pyreqwest run in another environment, so this module imports nothing of
+ours at the top. MESSAGES is JSON with the messages for the judge; `{number}` makes every call different.
 
-`judge`, `aioboto3` and `litellm` ask by Bedrock's Converse, which is signed. `chat`, `raw` and
-`pyreqwest` ask by OpenAI chat completions, where the body is all that is sent.
+`judge`, `aioboto3` and `litellm` use Bedrock's Converse with signatures. `chat`, `raw` and
+`pyreqwest` use OpenAI chat completions without any.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ KEYS = {"aws_access_key_id": "simulated", "aws_secret_access_key": "simulated"}
 MAX_OUTPUT_TOKENS = 10
 Call = Callable[[int], Awaitable[str]]
 Make = Callable[[range], Awaitable[float]]
-"""Makes the calls of these numbers; gives the CPU seconds they took."""
+"""Makes the calls with these numbers. Returns their CPU seconds."""
 
 
 async def main() -> None:
@@ -38,7 +38,7 @@ async def main() -> None:
 
 
 def many(call: Call, in_flight: int) -> Make:
-    """Makes calls, so many at once, and looks at every answer."""
+    """Makes calls, `in_flight` at once, and checks every answer."""
 
     async def make(numbers: range) -> float:
         left = iter(numbers)
@@ -46,7 +46,7 @@ def many(call: Call, in_flight: int) -> Make:
         async def work() -> None:
             for number in left:
                 if not 0 <= float(await call(number)) <= 1:
-                    raise RuntimeError("that is no score; the figure would mean nothing")
+                    raise RuntimeError("an answer is not a score; the figure would be wrong")
 
         before_s = cpu_s()
         await asyncio.gather(*(work() for _ in range(in_flight)))
@@ -62,7 +62,7 @@ def cpu_s() -> float:
 
 @asynccontextmanager
 async def judge_client(url: str, in_flight: int, _messages: Any) -> AsyncIterator[Make]:
-    """The whole service in front of Bedrock."""
+    """The whole service with Bedrock."""
     from measuring import ENVIRON, settings_for  # noqa: PLC0415  not in every environment
 
     settings = settings_for(url, **sections(in_flight))
@@ -72,7 +72,7 @@ async def judge_client(url: str, in_flight: int, _messages: Any) -> AsyncIterato
 
 @asynccontextmanager
 async def chat_client(url: str, in_flight: int, _messages: Any) -> AsyncIterator[Make]:
-    """The whole service in front of a server that speaks chat completions."""
+    """The whole service with a server of chat completions."""
     import msgspec  # noqa: PLC0415  not in every environment
 
     from judge_service.settings import Settings  # noqa: PLC0415  as above
@@ -84,7 +84,7 @@ async def chat_client(url: str, in_flight: int, _messages: Any) -> AsyncIterator
 
 
 def sections(in_flight: int) -> dict[str, Any]:
-    """Limits in force, which never bind, and no cache."""
+    """Settings with limits that are never reached, and without cache."""
     limits = {
         "requests_per_minute": 1e9,
         "tokens_per_minute": 1e12,
@@ -95,7 +95,7 @@ def sections(in_flight: int) -> dict[str, Any]:
 
 @asynccontextmanager
 async def service(settings: Any, environ: dict[str, str], in_flight: int) -> AsyncIterator[Make]:
-    """One reward a call. No log line is written, because no sink is given to `open_service`."""
+    """The service with one reward a call. Without a sink it writes no log lines."""
     from measuring import sample  # noqa: PLC0415  not in every environment
 
     from judge_service import open_service  # noqa: PLC0415  as above
@@ -115,7 +115,7 @@ async def service(settings: Any, environ: dict[str, str], in_flight: int) -> Asy
 
 @asynccontextmanager
 async def aioboto3_client(url: str, in_flight: int, messages: Any) -> AsyncIterator[Make]:
-    """A bare `converse`: the client is made once, one attempt, the answer's text is read."""
+    """A plain `converse` call: the client is made once, one attempt, the answer's text is read."""
     import aioboto3  # noqa: PLC0415  not in every environment
     from botocore.config import Config  # noqa: PLC0415  as above
 
@@ -166,7 +166,7 @@ async def litellm_client(url: str, in_flight: int, messages: Any) -> AsyncIterat
 
 
 class RawConnection(asyncio.Protocol):
-    """The least that a keep-alive client can be: no timeout, no limit, no error that is not a hang."""
+    """The smallest possible keep-alive client: no timeout, no limit, and every error is a hang."""
 
     def connection_made(self, transport: Any) -> None:
         import httptools  # noqa: PLC0415  not in every environment
@@ -193,7 +193,7 @@ class RawConnection(asyncio.Protocol):
 
 @asynccontextmanager
 async def raw_client(url: str, in_flight: int, messages: Any) -> AsyncIterator[Make]:
-    """An asyncio protocol and `httptools`, and nothing around them."""
+    """An asyncio protocol with `httptools`, and nothing else."""
     loop, netloc = asyncio.get_running_loop(), url.removeprefix("http://")
     host, _, port = netloc.partition(":")
     idle = [
@@ -219,7 +219,7 @@ async def raw_client(url: str, in_flight: int, messages: Any) -> AsyncIterator[M
 
 @asynccontextmanager
 async def pyreqwest_client(url: str, in_flight: int, messages: Any) -> AsyncIterator[Make]:
-    """A bare post with the Rust client, over as many connections as there are calls at once."""
+    """A plain POST with the Rust client, with as many connections as concurrent calls."""
     from pyreqwest.client import ClientBuilder  # noqa: PLC0415  not in every environment
 
     template, target = chat_body(messages), f"{url}/v1/chat/completions"

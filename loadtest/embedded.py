@@ -2,8 +2,8 @@
 
     python loadtest/embedded.py [--result loadtest/results/embedded.json]
 
-The data sets are read from the directory in TEST_DATA, by default `../shared/data` beside the
-repository; without them only speed is measured. Takes about three minutes on two cores.
+The data sets are read from the directory in TEST_DATA, by default `../shared/data` next to the
+repository; without them only the speed is measured. It takes about three minutes on two cores.
 """
 
 import argparse
@@ -165,7 +165,7 @@ def _sentence(rng: random.Random, words: int) -> str:
 
 
 def _batch_independence(scorer: MiniLM) -> dict[str, Any]:
-    """The same pairs alone, together, and together in another order; scores must be equal to the bit."""
+    """Scores the same pairs alone, together, and in another order; the scores must be equal to the bit."""
     pairs = [pair for pair, _ in _pandalm_pairs()][:200]
     alone = [MiniLM.compare(scorer, [pair])[0].raw for pair in pairs]
     different = 0
@@ -227,7 +227,7 @@ def _references() -> list[str]:
 
 
 def _calibration(scorer: Scorer) -> dict[str, Any]:
-    """The floor: what texts reach that have nothing to do with each other."""
+    """The chance level: the similarity of unrelated texts."""
     references = _references()
     apart = len(references) // 2
     pairs = [(text, references[place - apart]) for place, text in enumerate(references)]
@@ -257,7 +257,7 @@ def _scores(scorer: Scorer, pairs: Sequence[Pair]) -> list[float]:
 
 
 def _pandalm(scorer: Scorer) -> dict[str, Any]:
-    """How often the answer that people prefer scores higher; half a point for a tie."""
+    """Share of pairs in which the answer that people prefer scores higher; a tie counts half."""
     pairs = _pandalm_pairs()
     flat = [pair for both in pairs for pair in both]
     plain = [one.raw for one in _compare(scorer, flat)]
@@ -276,7 +276,7 @@ def _wins(values: Sequence[float]) -> float:
 
 
 def _gates() -> dict[str, Any]:
-    """How often each gate speaks on free text: of the answers people prefer those are false alarms."""
+    """How often each gate acts on free text; on answers that people prefer, these are false alarms."""
     kinds = {"number": number_factor, "negation": negation_factor}
     pairs = _pandalm_pairs()
     result: dict[str, Any] = {}
@@ -289,7 +289,7 @@ def _gates() -> dict[str, Any]:
 
 
 def _gsm8k(scorer: Scorer) -> dict[str, Any]:
-    """Recorded solutions against the reference: probability that a right one outscores a wrong one.
+    """The probability that a right recorded solution scores higher than a wrong one.
 
     The label itself says only whether the final number is right, so with the gate this shows that the
     number is found, and no more. The data set's final `A: n` is written as `#### n` in the reference.
@@ -345,7 +345,7 @@ def _summary(scores: Sequence[float]) -> dict[str, float]:
 
 
 def _perturbed(scorer: Scorer, change: Callable[[str], Iterator[str]]) -> dict[str, Any]:
-    """References with one thing changed that makes them wrong: the score with and without the gates."""
+    """The scores of references with one wrong change, with and without the gates."""
     pairs = [(changed, text) for text in _references() for changed in change(text)]
     gated = _scores(scorer, pairs)
     plain = [
@@ -377,7 +377,7 @@ def _negated(text: str) -> Iterator[str]:
 
 
 def _examples(scorer: Scorer) -> dict[str, Any]:
-    """The shipped rollouts: groups of four answers, written to be ranked in this order."""
+    """The example rollouts: groups of four answers in the expected order."""
     groups: dict[str, list[Pair]] = {}
     for line in (ROOT / "examples/rollouts.jsonl").read_text("utf-8").splitlines():
         row = json.loads(line)

@@ -1,4 +1,4 @@
-"""Lambda environments for the benchmarks: real runtime clients, each fed by a Runtime API of its own."""
+"""Lambda environments for the benchmarks: real runtime clients, each with a local Runtime API."""
 
 import os
 import sys
@@ -21,9 +21,9 @@ BATCH = 64
 
 
 class Invocations(Struct):
-    """What the callers of a fleet got.
+    """The results of the callers of a fleet.
 
-    errors: what the platform would have seen as a failed invocation, the first few.
+    errors: the first few failed invocations, as the platform would see them.
     """
 
     answered: int = 0
@@ -50,13 +50,13 @@ def configured(url: str, **variables: object) -> dict[str, str]:
 
 @contextmanager
 def fleet(number: int, environment: Mapping[str, str]) -> Iterator[list[RuntimeApi]]:
-    """So many environments of the function, each with its processor started."""
+    """Starts `number` environments of the function."""
     with ExitStack() as running:
         yield [running.enter_context(function(**environment)) for _ in range(number)]
 
 
 def rows(first: int, count: int) -> list[dict[str, Any]]:
-    """Rollouts unlike all others, as a SageMaker training job sends them."""
+    """Different rollouts in the form of a SageMaker training job."""
     return [
         {
             "id": f"rollout-{number}",
@@ -71,7 +71,7 @@ def rows(first: int, count: int) -> list[dict[str, Any]]:
 
 
 def invoke(api: RuntimeApi, event: list[dict[str, Any]], seen: Invocations) -> None:
-    """One invocation, counted."""
+    """Makes one invocation, and counts it."""
     started_s = time.monotonic()
     kind, reply = api.invoke(event, timeout_s=60.0)
     seen.seconds.append(time.monotonic() - started_s)
@@ -85,7 +85,7 @@ def invoke(api: RuntimeApi, event: list[dict[str, Any]], seen: Invocations) -> N
 
 
 def keep_busy(apis: list[RuntimeApi], batch: int, until_s: float) -> Callable[[], Invocations]:
-    """Invokes every environment again and again; what is given waits for the end and adds it up."""
+    """Invokes all environments repeatedly. Returns a function that waits for the end and adds the results."""
     each = [Invocations() for _ in apis]
 
     def caller(place: int) -> None:

@@ -1,13 +1,13 @@
-"""The Lambda function beside what people write first: cold start, size, and one batch of 64.
+"""Measures the Lambda function, compared with a simple handler: cold start, size, and one batch of 64.
 
     python loadtest/function.py [--starts 15] [--batches 5]
 
-Builds the zip for this interpreter and runs it unpacked, alone on its path.
+It builds the zip for this interpreter and runs it unpacked, without other packages on its path.
 
-Cold start: from the first line of a fresh interpreter to the arrival of the first judge call, against
-`import boto3; boto3.client("bedrock-runtime")`; both have been run once before, so that both are
-compiled. Batch: 64 samples in one invocation under the real runtime client, against a handler that
-calls boto3 for one sample after the other, at the same latencies.
+Cold start: the time from the first line of a new interpreter to the arrival of the first judge call, compared
+with `import boto3; boto3.client("bedrock-runtime")`. Both have run once before, so both are
+compiled. Batch: 64 samples in one invocation with the real runtime client, compared with a handler that
+calls boto3 for the samples in sequence, with the same latencies.
 """
 
 import asyncio
@@ -39,14 +39,14 @@ from judge_service.simulator import Simulator, SimulatorConfig, simulate
 
 LATENCY_MEDIAN_S = 0.3
 NARROW, DEFAULT = 0.1, 0.3
-"""Spreads of the judge's log-normal latency: a steady judge, and what the simulator takes by default."""
+"""Spreads of the judge's log-normal latency: a steady judge, and the simulator's default."""
 
 OURS = (
     "import lambda_adapter.handler as h, json, sys; h.lambda_handler(json.loads(sys.argv[1]), None)"
 )
 BOTO = "import boto3; boto3.client('bedrock-runtime', region_name='us-east-1')"
 TIMED = "import time; began_s = time.monotonic(); {code}; print(began_s, time.monotonic())"
-"""Monotonic time is the system's, so that another process may say when the first call arrived."""
+"""The monotonic clock is that of the system, so another process can measure when the first call arrives."""
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def unpacked(directory: Path) -> tuple[Path, float]:
-    """The package as Lambda lays it out, and the size of its zip."""
+    """The unpacked package as in Lambda, and the size of its zip."""
     built = directory / "judge.zip"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     build(  # what `judge package lambda` does; called here, because Lambda has no Python 3.11 to choose
@@ -100,7 +100,7 @@ def cold_starts(package: Path, starts: int) -> tuple[list[dict[str, Any]], dict[
 
 
 def run(code: str, environment: dict[str, str], *arguments: str, cwd: Path) -> tuple[float, float]:
-    """When a fresh interpreter began with the code and when it had done it."""
+    """Runs code in a new interpreter. Returns the times of its start and end."""
     command = [sys.executable, "-c", TIMED.format(code=code), *arguments]
     output = subprocess.run(
         command, env=environment, cwd=cwd, check=True, stdout=subprocess.PIPE, text=True
@@ -111,7 +111,7 @@ def run(code: str, environment: dict[str, str], *arguments: str, cwd: Path) -> t
 
 @contextmanager
 def first_call() -> Iterator[tuple[str, list[float]]]:
-    """A judge that notes when it is called, and its URL."""
+    """A judge that records the times of its calls, with its URL."""
     arrived_s: list[float] = []
     usage = {"inputTokens": 300, "outputTokens": 2, "totalTokens": 302}
     message = {"role": "assistant", "content": [{"text": "0.5"}]}
@@ -133,7 +133,7 @@ def first_call() -> Iterator[tuple[str, list[float]]]:
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, *_: object) -> None:
-            """The interpreter that called has ended, and its connection with it."""
+            """Ignores the error of a caller that has ended."""
 
     server = Server(("127.0.0.1", 0), Judge)
     Thread(target=server.serve_forever, daemon=True).start()
@@ -148,7 +148,7 @@ def first_call() -> Iterator[tuple[str, list[float]]]:
 
 
 def batch_figures(package: Path, batches: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Against the sequential handler, for a steady judge and for one with slow calls."""
+    """Compares with the sequential handler, for a steady judge and for one with slow calls."""
     steady = compare(package, batches, NARROW)
     spread_out = compare(package, batches, DEFAULT)
     times = f"64 samples at 300 ms median, spread {NARROW}: times as fast as one after the other"
@@ -199,7 +199,7 @@ def compare(package: Path, batches: int, sigma: float) -> dict[str, Any]:
 
 
 def one_after_the_other(url: str) -> float:
-    """Seconds that the sequential handler takes for 64 samples, its client made before."""
+    """Seconds of the sequential handler for 64 samples, without making its client."""
     code = "import json, sys, sequential_handler as h; event = json.load(sys.stdin)"
     timed = f"{code}; {TIMED.format(code='h.lambda_handler(event, None)')}"
     output = subprocess.run(
@@ -217,7 +217,7 @@ def one_after_the_other(url: str) -> float:
 
 @contextmanager
 def judge_here(sigma: float) -> Iterator[Simulator]:
-    """The simulator in this process, on a thread, so that its log of calls can be read."""
+    """Runs the simulator on a thread of this process, so that its log of calls can be read."""
     loop = asyncio.new_event_loop()
     thread = Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -232,7 +232,7 @@ def judge_here(sigma: float) -> Iterator[Simulator]:
 
 
 def slowest(judge: Simulator, before: int) -> float:
-    """The longest latency that the simulator drew for the calls since."""
+    """The longest latency of the simulator's calls since `before`."""
     return max(call.latency_s for call in judge.events() if call.number > before)
 
 

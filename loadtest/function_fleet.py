@@ -1,10 +1,10 @@
-"""Many Lambda environments, one quota shared through Redis: is it used, and does the trainer see an error?
+"""Measures many Lambda environments with one quota in Redis: the used share of it, and errors of the trainer.
 
     python loadtest/function_fleet.py [--warm-up-s 20] [--steady-s 60]
 
-A SageMaker training job has 12 invocations of 64 samples at work at once; HyperPod has 100 of one
-sample. Each environment is a process with the real runtime client. The simulator refuses what is over
-the quota, and says how much of it was used.
+A SageMaker training job has 12 concurrent invocations of 64 samples; HyperPod has 100 of one
+sample. Each environment is a process with the real runtime client. The simulator refuses calls over
+the quota, and reports the used share of it.
 
 Needs redis-server (or valkey-server) on PATH and Linux.
 """
@@ -31,7 +31,7 @@ LATENCY_MEDIAN_S = 0.3
 
 
 class Pattern(Struct, frozen=True):
-    """How a platform calls. environments: invocations at once."""
+    """How a platform calls. environments: concurrent invocations."""
 
     name: str
     environments: int

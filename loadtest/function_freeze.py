@@ -1,12 +1,12 @@
-"""A Lambda environment frozen between two invocations: does the next one answer, and is the quota held?
+"""Measures a Lambda environment that is frozen between two invocations: the next reply, and the quota.
 
     python loadtest/function_freeze.py [--frozen-s 600]
 
-The environment is a process with the real runtime client. It works through its quota, is stopped
-(SIGSTOP), continued (SIGCONT) after ten minutes, and invoked again at once, with more than its quota.
-Meanwhile the judge has closed the connections, which is what a real one does to a frozen client.
+The environment is a process with the real runtime client. It uses up its quota, is stopped
+(SIGSTOP), continued (SIGCONT) after ten minutes, and invoked again at once, with more work than its quota.
+In the meantime the judge closes the connections, like a real judge of a frozen client.
 
-Lambda stops the clock of the environment as little as a signal does, so the process wakes with every
+Like Lambda, the signal does not stop the clock of the environment, so the process continues with every
 timer overdue.
 """
 
@@ -20,7 +20,7 @@ from measuring import MODEL, Simulated, at_most, report, say, simulator, sizes
 
 REQUESTS_PER_MINUTE = 1_200
 BURST = 1.01
-"""Of a window's quota: what the service promises of any 60 s."""
+"""Largest use of the quota in any 60 s that the service allows."""
 
 ROUNDS = 3
 SERVER_IDLE_S = 30.0
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def work(api: Any, first: int, seen: Invocations) -> None:
-    """Batches that need more than the quota has at hand."""
+    """Sends batches that need more than the available quota."""
     for number in range(ROUNDS):
         invoke(api, rows(first + number * BATCH, BATCH), seen)
 

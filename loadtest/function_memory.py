@@ -1,10 +1,10 @@
-"""Ten thousand invocations of one Lambda environment: does its memory grow?
+"""Measures whether the memory of a Lambda environment grows over ten thousand invocations.
 
     python loadtest/function_memory.py [--invocations 10000]
 
-Every invocation is a batch of new rollouts for a real runtime client, judged by the simulator. What is
-kept on purpose is bounded: judgements by number, group means by age. Both bounds are set so low here that
-they are reached in the first fifth, which is not counted; a leak would go on growing after it.
+Every invocation is a batch of new rollouts for a real runtime client, judged by the simulator. Stored data is
+limited: judgements by number, group means by age. Both limits are so low here that
+they are reached in the first fifth, which is not counted; a leak would grow further.
 """
 
 import os
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def run(api: Any, invocations: int, seen: Invocations) -> list[tuple[int, int]]:
-    """After how many invocations the process had how many KB."""
+    """Makes the invocations. Returns pairs of the number of invocations and the memory in KB."""
     looks, said_s = [], time.monotonic()
     for number in range(invocations):
         invoke(api, rows(number * BATCH, BATCH), seen)

@@ -1,4 +1,4 @@
-"""Cases made from the service's own OpenAPI document: no 5xx but a refusal, no undocumented status.
+"""Fuzzes the service with cases from its OpenAPI document: no 5xx except refusals, no undocumented status.
 
 python loadtest/fuzz_api.py            # 2,000 cases or more, valid and invalid, against `judge serve`
 """
@@ -29,11 +29,11 @@ CHECKS = [
     response_schema_conformance,
 ]
 REFUSAL = 503
-"""The one 5xx that may come: the service is full, or could not judge a batch."""
+"""The only allowed 5xx: the service is full, or could not judge a batch."""
 
 
 class Found(Struct):
-    """What came of the cases. problems: each once, in the words of the check that found it."""
+    """The results of the cases. problems: each once, in the words of the check that found it."""
 
     cases: int
     statuses: Counter[int]
@@ -41,7 +41,7 @@ class Found(Struct):
 
 
 def fuzz(url: str, cases_each: int) -> Found:
-    """So many cases for each operation and for each of valid and invalid input."""
+    """Sends `cases_each` valid and as many invalid cases for each operation."""
     document = schemathesis.openapi.from_url(f"{url}/openapi.json")
     found = Found(0, Counter(), [])
     for result in document.get_all_operations():

@@ -1,4 +1,4 @@
-"""A gate outside of a judge, for benchmarks of the gate alone and of what feeds it."""
+"""Opens a gate without a judge, for benchmarks of the gate and of quota leases."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ MAX_IN_FLIGHT = 1000
 
 
 def open_gate(quota: Mapping[str, float], costs: tuple[int, ...]) -> Gate[Any, Any]:
-    """As the service opens it. quota: units a minute. costs: of each call, in the quota's order."""
+    """Opens a gate like the service. quota: units a minute. costs: of each call, in the quota's order."""
     return Gate(
         limits={name: Limit(per_minute=amount) for name, amount in quota.items()},
         reserve=lambda _body: costs,

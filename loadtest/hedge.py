@@ -1,10 +1,10 @@
-"""Batches that wait for their slowest call, with and without a second copy of slow calls.
+"""Measures the duration of batches with and without hedging (a second copy of slow calls).
 
     python loadtest/hedge.py [--batches 25]
 
-A batch of 64 against a judge with a median of 300 ms and one call in 50 eight times slower. The two
-services take turns, each with a simulator of its own, which counts the calls. The first batches are
-not counted: a hedge has to learn what slow is.
+A batch has 64 samples, for a judge with a median of 300 ms and one call in 50 eight times slower. The two
+services take turns, each with its own simulator, which counts the calls. The first batches do
+not count, because hedging must learn the latencies.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ JUDGE = {
 
 
 class Side:
-    """One of the two services, and what is noted of it."""
+    """One of the two services, with its measurements."""
 
     def __init__(self, judge: JudgeService, simulated: Simulated) -> None:
         self._judge = judge
@@ -51,13 +51,13 @@ class Side:
         started_s = loop.time()
         rewards = await self._judge.score(samples)
         if any(reward.score is None for reward in rewards):
-            raise RuntimeError("a sample was not judged; the figures would mean nothing")
+            raise RuntimeError("a sample was not judged; the figures would be wrong")
         self._evaluations += BATCH
         if number >= WARM_UP_BATCHES:
             self.took_s.append(loop.time() - started_s)
 
     def extra_percent(self) -> float:
-        """Calls beyond one for each evaluation, the warm-up included."""
+        """Calls beyond one for each evaluation, including the warm-up."""
         calls = self._simulated.statistics()["calls"]
         return 100.0 * (int(calls) / self._evaluations - 1)
 

@@ -1,10 +1,10 @@
-"""Builds the images of the Dockerfile and starts them as their platforms do: size over the base, start, stop.
+"""Builds the images of the Dockerfile and starts them like their platforms: size, start, stop.
 
     sudo python loadtest/image.py [--smoke]
 
-Needs root and Debian's `buildah` and `debootstrap`, and no registry of images: the base is a Debian with
-Python made here, which stands for `python:3.13-slim` (sizes are over it, so it does not count). A started
-image has a read-only root and the user that its configuration names.
+It needs root and Debian's `buildah` and `debootstrap`, but no registry of images: the base is a Debian with
+Python made here instead of `python:3.13-slim` (sizes are without the base). A started
+image has a read-only root and the user of its configuration.
 """
 
 import json
@@ -58,13 +58,13 @@ def main() -> None:
 
 
 class Images:
-    """Images and containers of buildah in a folder of their own."""
+    """Images and containers of buildah in a separate folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def buildah(self, *arguments: str) -> str:
-        """Runs it; gives what it printed."""
+        """Runs buildah. Returns its output."""
         places = ("--root", f"{self._folder}/images", "--runroot", f"{self._folder}/run")
         command = ["buildah", "--storage-driver", "vfs", *places, *arguments]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -73,7 +73,7 @@ class Images:
         return done.stdout.strip()
 
     def make_base(self) -> None:
-        """A Debian with Python that trusts what this machine trusts, so that pip reaches the registry."""
+        """Makes a Debian with Python and this machine's certificates, so that pip reaches the registry."""
         say("debootstrap ...")
         made = self._folder / "base"
         command = [
@@ -90,7 +90,7 @@ class Images:
         shutil.rmtree(made)
 
     def build(self, target: str, tag: str = "", **arguments: str) -> float:
-        """Builds a target of the Dockerfile; gives its size in megabytes."""
+        """Builds a target of the Dockerfile. Returns its size in megabytes."""
         say(f"build {tag or target} ...")
         told = {"BASE": f"localhost/{BASE}", **arguments}
         flags = [f"--build-arg={name}={value}" for name, value in told.items()]
@@ -104,7 +104,7 @@ class Images:
         return int(said.stdout.split()[0]) / 1e6
 
     def configuration(self, image: str) -> Any:
-        """What the image says of how it is started."""
+        """The image's configuration: user, command, environment."""
         said = self.buildah("inspect", "--type", "image", f"localhost/{image}")
         return json.loads(said)["Docker"]["config"]
 
@@ -118,7 +118,7 @@ class Images:
 
 
 def start(images: Images, image: str) -> dict[str, float]:
-    """Starts it as `docker run IMAGE serve` does, asks it for a reward, stops it; gives seconds."""
+    """Starts an image like `docker run IMAGE serve`, requests a reward, and stops it. Returns seconds."""
     config = images.configuration(image)
     with images.mounted(image) as root:
         command = inside(root, config, [*config["Entrypoint"], "serve"])
@@ -141,7 +141,7 @@ def start(images: Images, image: str) -> dict[str, float]:
 
 
 def inside(root: Path, config: Any, command: list[str]) -> list[str]:
-    """The command in a mount namespace whose root is the image, read-only but for a fresh /tmp."""
+    """The command in a mount namespace whose root is the image, read-only except a new /tmp."""
     script = (
         'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && mount -t tmpfs none "$0/tmp"'
         ' && mount -t proc none "$0/proc" && exec chroot --userspec="$1" "$0" "${@:2}"'
@@ -151,7 +151,7 @@ def inside(root: Path, config: Any, command: list[str]) -> list[str]:
 
 
 def environ(config: Any) -> dict[str, str]:
-    """What the image's process is given: its own variables and a port that is free here."""
+    """The environment of the image's process: its variables and a free port."""
     return {
         **dict(line.split("=", 1) for line in config["Env"]),
         "JUDGE_SERVICE_HOST": "127.0.0.1",

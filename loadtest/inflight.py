@@ -1,10 +1,10 @@
-"""A thousand calls in flight at a judge that takes 2 s, with one core for the client.
+"""Measures a thousand calls in flight, for a judge that takes 2 s, with one core for the client.
 
     python loadtest/inflight.py [--seconds 20] [--in-flight 1000]
 
-The client's process is pinned to the first core, the simulator's to the last. The ceiling is
-`in_flight / 2 s`. Arrivals begin evenly over the first 2 s, so that the calls do not stay in step for
-ever; what happens in the first 4 s is not counted.
+The client's process is pinned to the first core, the simulator's to the last. The maximum rate is
+`in_flight / 2 s`. The first arrivals are spread over 2 s, so that the calls do not stay
+synchronized; the first 4 s do not count.
 """
 
 import asyncio
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def allow_descriptors() -> None:
-    """A connection is a descriptor, here and (inherited) in the simulator."""
+    """Raises the limit of descriptors, here and (inherited) in the simulator: each connection needs one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
@@ -74,7 +74,7 @@ def allow_descriptors() -> None:
 async def keep_busy(
     simulated: Simulated, seconds: float, in_flight: int
 ) -> tuple[list[float], int, float]:
-    """Durations of the evaluations that ended in the counted time, how many failed, CPU seconds."""
+    """Durations of the evaluations in the counted time, the number of failed ones, CPU seconds."""
     settings = settings_for(
         simulated.url, limits={"max_in_flight": in_flight}, cache={"max_entries": 0}
     )

@@ -1,8 +1,8 @@
-"""A job of 20,000 rows and a kill -9 in the middle of it: after the restart every row has one result.
+"""Measures a job of 20,000 rows with a kill -9 in the middle: after the restart every row has one result.
 
     python loadtest/jobs.py [--rows 20000]
 
-Every row is different and nothing is cached, so that a row which is judged twice is a call too many.
+Every row is different and nothing is cached, so a row that is judged twice is an extra call.
 """
 
 import json
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def kill_and_resume(judge: Any, directory: Path, rows: int) -> dict[str, Any]:
-    """What was seen: before the kill, between, and after."""
+    """The observations before the kill, between kill and restart, and after."""
     settings = {"service_jobs_dir": directory, "limits_max_in_flight": MAX_IN_FLIGHT}
     with service(judge.url, **settings) as served:
         began_s = time.monotonic()
@@ -89,18 +89,18 @@ def ask(served: Served, path: str, body: bytes | None = None) -> Any:
 
 
 def results(served: Served, job_id: str) -> list[bytes]:
-    """The lines, without the last, which says how far the job is."""
+    """The lines without the last one, which is the job's status."""
     with urlopen(f"{served.url}/v1/jobs/{job_id}/results", timeout=60) as answer:
         return list(answer)[:-1]
 
 
 def wait(served: Served, job_id: str, done: int) -> Any:
-    """Until so many rows are done; gives the status before that, while there is a rate."""
+    """Waits until `done` rows are done. Returns the last status before that with a rate."""
     until_s = time.monotonic() + WITHIN_S
     last = status = ask(served, f"/{job_id}")
     while status["done"] < done:
         if time.monotonic() > until_s:
-            raise RuntimeError(f"the job does not get on: {status}")
+            raise RuntimeError(f"the job makes no progress: {status}")
         time.sleep(0.05)
         last, status = status, ask(served, f"/{job_id}")
     return last if status["per_s"] is None else status

@@ -1,12 +1,12 @@
-"""A job of 100,000 samples through `JudgeService.stream`: first result, stalls of the loop, memory.
+"""Measures 100,000 samples through `JudgeService.stream`: first result, stalls of the loop, memory.
 
     python loadtest/large_job.py [--samples 100000]
 
-Against a judge that answers at once (the loop never rests) and one that takes 50 ms, each in a fresh
-process. A heartbeat every 5 ms shows how late the loop wakes it, and what CPU the loop's thread took
-meanwhile: a stall without CPU is another process's doing. Memory is bounded when at no time more
-than a window of samples has been taken and not given back, and when it does not grow with the job,
-seen from a fifth of it on, when the cache (10,000 judgements by default) is full.
+There is one run with a judge that answers at once (the loop is never idle) and one with 50 ms, each in a new
+process. A heartbeat every 5 ms measures the loop's delay, and the CPU that the loop's thread used
+in the meantime: a stall without CPU is caused by another process. Memory is bounded if never more
+than a window of samples is in work, and if it does not grow after a fifth of the job,
+when the cache (10,000 judgements by default) is full.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ def judge_all(samples: int, latency_s: float) -> dict[str, Any]:
 
 
 class Job:
-    """What is noted while a job runs."""
+    """A job with its measurements."""
 
     def __init__(self, samples: int, latency_s: float) -> None:
         self.samples = samples
@@ -107,7 +107,7 @@ class Job:
 
     def _given(self, score: float | None) -> None:
         if score is None:
-            raise RuntimeError("a sample was not judged; the figures would mean nothing")
+            raise RuntimeError("a sample was not judged; the figures would be wrong")
         self.given += 1
         if self.given % max(1, self.samples // 100) == 0:
             self._note_rss()

@@ -1,8 +1,8 @@
-"""CPU of the gate when nobody waits, and of the whole stack around a judge that answers at once.
+"""Measures the CPU of the gate when no call waits, and of the whole stack with a judge that answers at once.
 
     python loadtest/limiter.py [--calls 20000] [--rounds 9]
 
-The gate's figure is a call through it less the same call without it, process time.
+The gate's figure is the process time of a call through it minus that of the same call without it.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from judge_service.flow import Handler, Request, stack
 from judge_service.settings import CacheSettings, LimitSettings
 
 PER_MINUTE = 1e12
-"""A quota nobody can use up."""
+"""A quota that is never used up."""
 RESOURCES = ("requests", "tokens")
 COSTS = (1, 400)
 
@@ -71,7 +71,7 @@ async def _us_per_call(handler: Callable[[Request[int]], Awaitable[int]], calls:
 
 
 async def measure_stack(calls: int, rounds: int) -> list[float]:
-    """Microseconds of a whole evaluation, everything but the network, one for each round."""
+    """Microseconds of a whole evaluation without the network, one for each round."""
     settings = Settings(
         limits=LimitSettings(requests_per_minute=PER_MINUTE, tokens_per_minute=PER_MINUTE),
         cache=CacheSettings(max_entries=0),
@@ -85,7 +85,7 @@ async def measure_stack(calls: int, rounds: int) -> list[float]:
             rewards = await judge.score(samples, deadline_s=600)
             found.append((time.process_time() - started_s) / calls * 1e6)
             if any(reward.score is None for reward in rewards):
-                raise RuntimeError("a sample was not judged; the figure would mean nothing")
+                raise RuntimeError("a sample was not judged; the figure would be wrong")
     return found
 
 

@@ -1,10 +1,10 @@
-"""Simulator, service and locust on this machine: one table of what the service does under load.
+"""Load test with simulator, service and locust on this machine, with one table of results.
 
     python loadtest/load.py [--seconds 60] [--smoke]      (make load)
     python loadtest/load.py --ui                          (make load-ui)
 
-The judge is the simulator, at 50 ms a call and with a quota that the service is told as well. Everything
-shares this machine's cores, locust too. `--ui` starts all three and prints where locust's page is.
+The judge is the simulator, with 50 ms a call and a quota that is also in the service's settings. All three
+share this machine's cores. `--ui` starts all three and prints the address of locust's page.
 """
 
 import json
@@ -26,14 +26,14 @@ JUDGE: dict[str, Any] = {
     "requests_per_minute": PER_MINUTE,
 }
 SIZE = re.compile(r"\((\d+)\)")
-"""Samples of a request, in the name that the locustfile gives it."""
+"""The number of samples of a request in its name from the locustfile."""
 
 COLUMNS = "  {:<22}{:>9}{:>10}{:>9}{:>9}{:>9}{:>9}{:>9}"
 HEADINGS = ("users", "requests", "evals/s", "p50 ms", "p90 ms", "p99 ms", "failed", "quota %")
 
 
 class Run(NamedTuple):
-    """One run of locust. callers: classes of the locustfile. users: of them all, where the shape is 1."""
+    """One run of locust. callers: classes of the locustfile. users: number of all users at factor 1."""
 
     callers: tuple[str, ...]
     shape: str
@@ -77,7 +77,7 @@ def served(judge: Simulated) -> Any:
 
 
 def drive(run: Run, judge: Simulated, running: Served, seconds: float) -> dict[str, Any]:
-    """Runs locust headless, prints one line for each of its names, and gives the sums."""
+    """Runs locust headless, prints one line for each of its names, and returns the sums."""
     before, began_s, cpu_s = judge.statistics(), time.monotonic(), running.cpu_s()
     entries = locust(run, running.url, seconds)
     took_s, cpu_s = time.monotonic() - began_s, running.cpu_s() - cpu_s
@@ -99,7 +99,7 @@ def drive(run: Run, judge: Simulated, running: Served, seconds: float) -> dict[s
 
 
 def locust(run: Run, url: str, seconds: float) -> Any:
-    """The entries of locust's own statistics. Ends with locust's message if it fails."""
+    """The entries of locust's statistics. Exits with locust's message if it fails."""
     command = [sys.executable, "-m", "locust", "-f", LOCUSTFILE, "--host", url, "--headless"]
     command += ["--json", "--skip-log", "--users", run.users, "--shape", run.shape]
     command += ["--run-time", max(1, round(seconds)), "--stop-timeout", 60, *run.callers]
@@ -112,7 +112,7 @@ def locust(run: Run, url: str, seconds: float) -> Any:
 
 
 def line_of(entry: Any) -> dict[str, Any]:
-    """What is reported of one name."""
+    """The results of one name."""
     failed, requests = entry["num_failures"], entry["num_requests"]
     took_s = entry["last_request_timestamp"] - entry["start_time"]
     evaluations = (requests - failed) * int(SIZE.search(entry["name"])[1])
@@ -127,7 +127,7 @@ def line_of(entry: Any) -> dict[str, Any]:
 
 
 def quantile(times: dict[str, int], percent: float) -> float:
-    """Of locust's histogram, whose keys are milliseconds to two digits."""
+    """A quantile of locust's histogram, whose keys are milliseconds with two digits."""
     ordered = sorted((float(time_ms), count) for time_ms, count in times.items())
     left = sum(count for _, count in ordered) * percent / 100
     for time_ms, count in ordered:
@@ -145,7 +145,7 @@ def show(run: Run, line: dict[str, Any], used: float) -> None:
 
 
 def show_page() -> None:
-    """Runs all three until interrupted; locust says where its page is."""
+    """Runs all three until interrupted; locust prints the address of its page."""
     with simulator(**JUDGE) as judge, served(judge) as running:
         say(f"the service: {running.url}   locust's page: http://127.0.0.1:8089   Ctrl-C ends all")
         command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--host", running.url]

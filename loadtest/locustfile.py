@@ -1,9 +1,9 @@
-"""Load on a running service, for locust: single samples, batches of 64, answers ranked among each other.
+"""Callers for locust: single samples, batches of 64, ranking.
 
     locust -f loadtest/locustfile.py --host http://127.0.0.1:8080 [--shape ramp] [Single] [Batch] [Rank]
 
-`make load` runs it against the simulator and prints a table; `make load-ui` opens locust's own page.
-A reply counts as failed when a sample is missing, out of its order, or was not judged.
+`make load` runs it with the simulator and prints a table; `make load-ui` opens locust's page.
+A reply counts as failed if a sample is missing, out of order, or was not judged.
 """
 
 import itertools
@@ -17,7 +17,7 @@ from shapes import SHAPES
 
 RANKED = 4
 NUMBERS = itertools.count(int.from_bytes(os.urandom(5)) << 20)
-"""Of samples, other ones in every process, so that no cache answers."""
+"""Numbers of samples, different in every process, so that no cache answers."""
 
 
 @events.init_command_line_parser.add_listener
@@ -26,19 +26,19 @@ def add_arguments(parser: LocustArgumentParser) -> None:
         "--shape",
         choices=sorted(SHAPES),
         default="steady",
-        help="of the number of users: the same all along, up by steps, or four times it for a while",
+        help="number of users over time: constant, in steps, or four times as many for a while",
     )
 
 
 class Caller(FastHttpUser):
-    """What all callers do: ask again as soon as they are answered. size: samples of a request."""
+    """A caller that sends the next request after each reply. size: samples of a request."""
 
     abstract = True
     network_timeout = 70.0
     size = 1
 
     def ask(self, path: str, body: dict[str, Any], ids: list[Any]) -> None:
-        """Sends it; the reply must have a score for every id, in order."""
+        """Sends a request, whose reply must have a score for every id, in order."""
         name = f"{type(self).__name__.lower()} ({self.size})"
         with self.client.post(path, json=body, name=name, catch_response=True) as reply:
             if reply.status_code != 200:
@@ -72,7 +72,7 @@ class Batch(Caller):
 
 
 class Rank(Caller):
-    """Several answers to one prompt, judged against each other."""
+    """Several responses to one prompt, which are ranked."""
 
     size = RANKED
 
@@ -85,7 +85,7 @@ class Rank(Caller):
 
 
 class Shape(LoadTestShape):
-    """The shape that was asked for, over `--run-time` seconds (five minutes without it)."""
+    """The requested shape, over `--run-time` seconds (five minutes by default)."""
 
     use_common_options = True
 

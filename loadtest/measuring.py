@@ -1,6 +1,6 @@
-"""What the benchmarks share: sizes, the simulator in a process, load, and a result with its environment.
+"""Shared code of the benchmarks: sizes, a simulator process, load, and results with their environment.
 
-Every benchmark is run as `python loadtest/NAME.py` and takes `--smoke` (tiny sizes, writes nothing).
+Run a benchmark with `python loadtest/NAME.py`; with `--smoke` it has tiny sizes and writes nothing.
 """
 
 import argparse
@@ -48,23 +48,23 @@ run(config, port=0, on_ready=lambda simulator: print(simulator.url, flush=True))
 
 
 class Stolen:
-    """How much of the processors the host has given to others since this was made.
+    """The CPU time that the host has taken from this machine since this object was made.
 
-    On a shared machine it is what makes latencies long and says nothing of what is measured. 0 where
-    the system does not tell.
+    On a shared machine it increases latencies, independent of the measured program. It is 0 if
+    the system does not report it.
     """
 
     def __init__(self) -> None:
         self._before = _ticks()
 
     def percent(self) -> float:
-        """Of all processors' time, 0 to 100."""
+        """Percent of the time of all CPUs, 0 to 100."""
         stolen, total = (now - before for now, before in zip(_ticks(), self._before, strict=True))
         return 100 * stolen / total if total else 0.0
 
 
 def _ticks() -> tuple[int, int]:
-    """Stolen, and all."""
+    """The stolen and the total CPU time, in ticks."""
     try:
         numbers = [
             int(text) for text in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
@@ -78,7 +78,7 @@ SINCE_THE_START = Stolen()
 
 
 def calmest(rounds: Sequence[R], stolen_percent: Callable[[R], float]) -> list[R]:
-    """That third of the rounds in which the host took least away."""
+    """The third of the rounds with the least stolen CPU time."""
     return sorted(rounds, key=stolen_percent)[: -(-len(rounds) // 3)]
 
 
@@ -86,7 +86,7 @@ def calmest(rounds: Sequence[R], stolen_percent: Callable[[R], float]) -> list[R
 
 
 def sizes(doc: str | None, **sizes: tuple[float, float]) -> argparse.Namespace:
-    """The command line: one flag for each size, whose full and smoke values are given."""
+    """Parses the command line: one flag for each size, with its full and smoke values."""
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -102,12 +102,12 @@ def sizes(doc: str | None, **sizes: tuple[float, float]) -> argparse.Namespace:
 
 
 def at_most(what: str, measured: float, asked: float, unit: str = "") -> dict[str, Any]:
-    """A figure that must not be above what was asked."""
+    """A figure with an upper target."""
     return _figure(what, measured, "<=", asked, unit, met=measured <= asked)
 
 
 def at_least(what: str, measured: float, asked: float, unit: str = "") -> dict[str, Any]:
-    """A figure that must not be below what was asked."""
+    """A figure with a lower target."""
     return _figure(what, measured, ">=", asked, unit, met=measured >= asked)
 
 
@@ -122,11 +122,11 @@ def _figure(
 def report(
     name: str, figures: list[dict[str, Any]], details: dict[str, Any], *, smoke: bool
 ) -> None:
-    """Prints every figure, met or not, and writes `results/NAME.json` unless it was a smoke run."""
+    """Prints all figures, and writes `results/NAME.json` unless it is a smoke run."""
     for figure in figures:
         print(line(figure), flush=True)
     if smoke:
-        print("(smoke run: these figures mean nothing, and nothing was written)")
+        print("(smoke run: the figures have no meaning, and nothing was written)")
         return
     RESULTS.mkdir(exist_ok=True)
     result = {"figures": figures, "details": details, "environment": environment()}
@@ -140,12 +140,12 @@ def line(figure: dict[str, Any]) -> str:
 
 
 def say(text: str) -> None:
-    """A line of progress."""
+    """Prints a line of progress."""
     print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
 def environment() -> dict[str, Any]:
-    """Where it was measured."""
+    """The environment of a measurement."""
     return {
         "date": time.strftime("%Y-%m-%d"),
         "python": platform.python_version(),
@@ -160,14 +160,14 @@ def environment() -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """The commit, with `+` when files that are under version control differ from it."""
+    """The commit, with `+` if tracked files differ from it."""
     command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return said.stdout.strip()
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Least, middle and greatest."""
+    """Minimum, median and maximum."""
     return {
         "min": round(min(values), 3),
         "median": round(statistics.median(values), 3),
@@ -176,7 +176,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that at least so many percent of the values do not exceed."""
+    """The smallest value that is not exceeded by at least `percent` of the values."""
     ordered = sorted(values)
     return ordered[max(0, -int(-len(ordered) * percent // 100) - 1)]
 
@@ -185,18 +185,18 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 class Simulated:
-    """A simulator in a process of its own. url: where it listens."""
+    """A simulator in a separate process. url: its address."""
 
     def __init__(self, process: "subprocess.Popen[str]", url: str) -> None:
         self.pid = process.pid
         self.url = url
 
     def statistics(self) -> Any:
-        """What happened there so far, as JSON."""
+        """The simulator's statistics so far."""
         return json.loads(self.read())
 
     def read(self) -> bytes:
-        """The same as it came."""
+        """The statistics as JSON bytes."""
         with urlopen(f"{self.url}/simulator/statistics", timeout=10) as reply:
             content: bytes = reply.read()
         return content
@@ -204,7 +204,7 @@ class Simulated:
 
 @contextmanager
 def simulator(**config: Any) -> Iterator[Simulated]:
-    """The simulator in a process of its own; takes the fields of `SimulatorConfig`."""
+    """Runs the simulator in a separate process. config: fields of `SimulatorConfig`."""
     command = [sys.executable, "-c", SERVE, json.dumps(config)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -225,7 +225,7 @@ def settings_for(url: str, **sections: Any) -> Settings:
 
 
 class InstantJudge:
-    """A backend that takes `latency_s` for an answer and no CPU to speak of; remembers nothing."""
+    """A backend that answers after `wait`, with little CPU and no state."""
 
     model = MODEL
     channels: tuple[Channel, ...] = ("text",)
@@ -254,7 +254,7 @@ class InstantJudge:
 
 
 def sample(number: int, words: int = 40) -> Sample:
-    """A sample unlike all others, its response of so many words (5.5 characters each on average)."""
+    """A sample that differs from all others. words: those of its response, 5.5 characters each on average."""
     house = f"House {number} was built in {1500 + number % 500} by the parish."
     padding = " ".join(f"stone {number + place:x}" for place in range(words // 2))
     return Sample(
@@ -269,7 +269,7 @@ def sample(number: int, words: int = 40) -> Sample:
 
 
 def cpu_s() -> float:
-    """CPU seconds of all its threads, user and system."""
+    """CPU seconds of all threads of this process, user and system."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 

@@ -1,11 +1,11 @@
-"""How much of a saturated quota is used, and whether it is overrun: virtual time, then real sockets.
+"""Measures the used share of a saturated quota, and whether it is exceeded: in virtual time and on sockets.
 
     python loadtest/quota.py [--virtual-minutes 10] [--seconds 62]
 
-In both parts the full stack judges as fast as it is let, and the quota is kept by the simulator's own
-model of it, which knows nothing of our limiter. In virtual time that model stands behind a double
-that answers after 0.3 s; in real time it is the simulator, behind HTTP, all cases at once on one loop.
-The first second, in which the limiter's burst goes out, is left out of what is counted as used.
+In both parts the full stack judges as fast as possible, and the simulator's quota model, which is independent
+of our limiter, enforces the quota. In virtual time a double with this model
+answers after 0.3 s; in real time it is the simulator over HTTP, with all cases at once on one loop.
+The first second, with the limiter's burst, does not count for the used share.
 """
 
 import asyncio
@@ -44,16 +44,16 @@ from judge_service.values import Completion, Prompt, Usage
 LATENCY_S = 0.3
 WARM_UP_S = 1.0
 WINDOW = 400
-"""Samples at work at once: some seconds of either quota, so that somebody always waits."""
+"""Samples in work at the same time: some seconds of either quota, so that calls always wait."""
 SHORT_WORDS, LONG_WORDS = 40, 1000
 REQUESTS = {"requests_per_minute": 6_000.0}
 TOKENS = {"tokens_per_minute": 1_200_000.0}
 WRONG_CHARS_PER_TOKEN = LearnedRatio().chars_per_token / 1.3
-"""The judge counts 30 % more tokens than we expect at the start."""
+"""With this ratio the judge counts 30 % more tokens than the estimate at the start."""
 
 
 class Case(Struct, frozen=True, kw_only=True):
-    """A quota, how the judge keeps it, and whether every eleventh sample is a long one."""
+    """A quota, its refill at the judge, and whether every eleventh sample is long."""
 
     name: str
     limits: dict[str, float]
@@ -90,11 +90,11 @@ BY_THE_MINUTE = (
     Case(name="requests_by_the_minute", limits=REQUESTS, refill="minute"),
     Case(name="tokens_by_the_minute", limits=TOKENS, refill="minute", mixed=True),
 )
-"""The same with a quota that begins every minute afresh; AWS does not say which it does."""
+"""The same with a quota that is refilled once a minute; AWS does not document its kind."""
 
 
 class Seen(Struct, frozen=True):
-    """One call as the judge saw it: when it came, whether it was let in, what it was charged."""
+    """One call at the judge: its arrival, whether it was admitted, its charge."""
 
     at_s: float
     admitted: bool
@@ -102,7 +102,7 @@ class Seen(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True):
-    """What came of a case."""
+    """The results of a case."""
 
     case: Case
     used: float
@@ -166,7 +166,7 @@ async def on_a_socket(case: Case, seconds: float) -> Outcome:
 
 
 async def saturate(judge: JudgeService, case: Case, seconds: float) -> tuple[float, float]:
-    """Judges until the time is over, then what is at work; gives when to count from and until."""
+    """Judges until the time is over, and finishes the samples in work. Returns the counted interval."""
     loop = asyncio.get_running_loop()
     started_s = loop.time()
 
@@ -183,7 +183,7 @@ async def saturate(judge: JudgeService, case: Case, seconds: float) -> tuple[flo
 
 
 class EnforcingJudge(InstantJudge):
-    """Answers after `LATENCY_S`, and keeps the quota the way the simulator does."""
+    """Answers after `LATENCY_S`, and enforces the quota like the simulator."""
 
     def __init__(self, config: SimulatorConfig) -> None:
         super().__init__()
@@ -205,7 +205,7 @@ class EnforcingJudge(InstantJudge):
 
 
 class Waits:
-    """A sink that keeps how long each sample took, and how many were not scored."""
+    """A sink that records the duration of each sample, and counts samples without a score."""
 
     def __init__(self) -> None:
         self.graded: list[tuple[int, float]] = []
@@ -217,7 +217,7 @@ class Waits:
             self.unscored += event.reward.score is None
 
 
-# What came of it
+# Results
 
 
 def outcome_of(
@@ -227,7 +227,7 @@ def outcome_of(
     quota: QuotaStatistics,
     log: Waits,
 ) -> Outcome:
-    """span: when counting begins and ends."""
+    """The results of a case. span: begin and end of the counted time."""
     begin_s, end_s = span
     counted = [call for call in seen if call.admitted and begin_s <= call.at_s < end_s]
     in_requests = "requests_per_minute" in case.limits
@@ -250,7 +250,7 @@ def throttled_percent(outcome: Outcome) -> float:
 
 
 def over_percent(outcome: Outcome) -> float:
-    """How far the fullest 60 s, as the judge counts them, lie above the quota."""
+    """Percent by which the judge's largest count in any 60 s exceeds the quota."""
     (name, per_minute), *_ = outcome.case.limits.items()
     in_requests = name == "requests_per_minute"
     quota = outcome.quota
@@ -259,7 +259,7 @@ def over_percent(outcome: Outcome) -> float:
 
 
 def last_throttled(outcome: Outcome) -> int:
-    """The place, from 1, of the last call that was refused; 0 when none was."""
+    """The number, from 1, of the last refused call; 0 if there is none."""
     refused = (place for place, call in enumerate(outcome.seen, 1) if not call.admitted)
     return max(refused, default=0)
 
@@ -304,7 +304,7 @@ def details_of(outcome: Outcome) -> dict[str, Any]:
 
 
 def calls_to_learn() -> int:
-    """Calls after which an estimate that began 30 % low is no longer below the truth."""
+    """Number of calls until an estimate that starts 30 % too low is high enough."""
     ratio, characters, calls = LearnedRatio(), 1200, 0
     tokens = math.ceil(characters / WRONG_CHARS_PER_TOKEN)
     while ratio.estimate(characters) < tokens and calls < 10_000:

@@ -1,4 +1,4 @@
-"""Samples for load on the service, as JSON: every one unlike all others, half a kilobyte each."""
+"""Samples for load tests of the service, as JSON: all different, half a kilobyte each."""
 
 import itertools
 import json
@@ -25,7 +25,7 @@ def body(numbers: range) -> bytes:
 
 
 def requests(size: int = 1, start: int = 0) -> Iterator[bytes]:
-    """Requests of `size` samples each, without end. start: number of the first sample."""
+    """Endless requests of `size` samples each. start: number of the first sample."""
     for first in itertools.count(start, size):
         yield request(body(range(first, first + size)))
 

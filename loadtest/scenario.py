@@ -1,6 +1,6 @@
-"""Scenarios of the world around a judge, as data: refusals, faults, other tenants, storms, slow spells.
+"""Scenarios of a judge as data: refusals, faults, other tenants, storms, slow spells.
 
-Held against `Simulated` judges in real time and `WorldJudge` in virtual time (`world.py`).
+`world.py` runs them with `Simulated` judges in real time and with `WorldJudge` in virtual time.
 """
 
 from random import Random
@@ -18,24 +18,24 @@ Question = Literal["goodput", "tenant", "too_high", "storm", "sends"]
 
 QUOTAS = (2_000, 6_000, 60_000)
 WARM_UP_S = 6
-"""Figures count from the sixth second on, as the issue asks."""
+"""Figures count from the sixth second on."""
 RANDOM_SEEDS = 200
 SETTLED_S = 10
-"""After so many seconds a quota that is set too high must be known, and a storm be over."""
+"""Seconds after which a quota that is set too high must be detected, and a storm be overcome."""
 
 
 class Scenario(Struct, frozen=True, kw_only=True):
-    """A judge in its world, and how the service that uses it is set.
+    """The behaviour of a judge, and the settings of the service that uses it.
 
-    asks: which figures are made of it. at_least: for `goodput`, the percentage that is asked.
-    per_minute: the judge's quota of requests. configured_factor: so many times the quota are what the
-        service is told. is_enforced: `False` for a judge that never refuses, so that sends are ours alone.
+    asks: the figures of the scenario. at_least: for `goodput`, the required percentage.
+    per_minute: the judge's quota of requests. configured_factor: ratio of the service's configured quota to
+        the judge's. is_enforced: `False` for a judge that never refuses, to measure sends without refusals.
     refused_share: of the calls, refused at random. fault_rates: other faults, by their name.
     spells: tenants, storms, slow spells. refill: how the judge keeps its quota.
     latency_s, latency_sigma: log-normal. slots: `limits.max_in_flight`.
-    lanes: one stream of samples that never ends for each. waiting: samples at work in each stream, `None` for
-        as many as `judge score` has. seconds: how long it runs.
-    seed, seeds: it is run for so many seeds from this one on. The worst run counts.
+    lanes: one endless stream of samples for each. waiting: samples in work in each stream, `None` for
+        as many as in `judge score`. seconds: duration.
+    seed, seeds: first seed and number of seeds. The worst run counts.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
         return settings_for(url, limits=limits, cache={"max_entries": 0})
 
     def left_s(self, begin_s: float, end_s: float) -> float:
-        """How many seconds' worth of quota other tenants leave between two seconds."""
+        """The quota that other tenants leave between two times, in seconds of the full quota."""
         taken_s = sum(
             spell.value * (spell.lasted_s(end_s) - spell.lasted_s(begin_s))
             for spell in self.spells
@@ -93,7 +93,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
 
 
 def refusals() -> list[Scenario]:
-    """Refusals at random at every quota, then many of them, then with other faults."""
+    """Random refusals with several quotas, many refusals, and refusals with other faults."""
     few = [
         Scenario(
             name=f"refused_{share:g}_percent_of_{quota}",
@@ -129,7 +129,7 @@ def refusals() -> list[Scenario]:
 
 
 def tenants() -> list[Scenario]:
-    """Somebody else takes 70 % of the quota: from 20 s on, and in turns of 30 s."""
+    """Another tenant takes 70 % of the quota: from 20 s on, or in turns of 30 s."""
     arrives = Spell("tenant", at_s=20, value=0.7)
     comes_and_goes = Spell("tenant", at_s=30, for_s=30, every_s=60, value=0.7)
     return [
@@ -145,7 +145,7 @@ def tenants() -> list[Scenario]:
 
 
 def too_high() -> list[Scenario]:
-    """The service is told three times the judge's quota."""
+    """The service is configured with three times the judge's quota."""
     return [
         Scenario(
             name=f"told_3_times_{quota}", asks="too_high", per_minute=quota, configured_factor=3.0
@@ -171,7 +171,7 @@ def storms() -> list[Scenario]:
 
 
 def slow_spells() -> list[Scenario]:
-    """Judges that are slow for a while: what is sent once they are quick again."""
+    """Judges that are slow for a while; measures the calls sent after they are fast again."""
     return [
         Scenario(
             name=f"sends_{quota}_a_minute_{slots}_slots_slow_{slow_s:g}_s_for_{for_s:g}_s",
@@ -224,10 +224,10 @@ def random_latency(seed: int) -> Scenario:
 
 
 def on_sockets() -> list[Scenario]:
-    """What is measured in real time, against the simulator in a process of its own."""
+    """The scenarios that are measured in real time, with the simulator in a separate process."""
     return [*refusals(), *tenants(), *too_high()]
 
 
 def in_virtual_time() -> list[Scenario]:
-    """What can only be asked of many seeds, and of what is sent."""
+    """The scenarios that need many seeds, or a count of the sent calls."""
     return [*storms(), *slow_spells(), *(random_latency(seed) for seed in range(RANDOM_SEEDS))]

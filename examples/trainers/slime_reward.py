@@ -1,4 +1,4 @@
-"""A reward function for slime that drops what was not judged from the loss, which a remote URL cannot.
+"""A reward function for slime. Unlike a remote URL, it excludes samples that were not judged from the loss.
 
 --custom-rm-path slime_reward.reward          # also with --group-rm
 """
@@ -21,7 +21,7 @@ NEUTRAL = 0.0
 
 
 async def reward(_args: Any, samples: Any, **_more: Any) -> Any:
-    """One sample, or a list of them: slime calls the same function in both ways."""
+    """Rewards one sample, or a list of samples: slime calls the function in both ways."""
     if isinstance(samples, list):
         return await asyncio.gather(*[_reward(sample) for sample in samples])
     return await _reward(samples)

@@ -1,6 +1,6 @@
 """A reward function for TRL's GRPOTrainer and RLOOTrainer: one request for each generation batch.
 
-GRPOTrainer(model=..., reward_funcs=[judge_reward], ...)     # JUDGE_URL says where the service is
+GRPOTrainer(model=..., reward_funcs=[judge_reward], ...)     # JUDGE_URL is the service's address
 """
 
 import os
@@ -10,15 +10,17 @@ import httpx
 
 URL = os.environ.get("JUDGE_URL", "http://127.0.0.1:8080")
 TIMEOUT_S = 120.0
-"""Longer than the service's `deadline_s`. TRL itself would wait for ever."""
+"""Longer than the service's `deadline_s`. TRL itself has no limit."""
 
 
 async def judge_reward(
     prompts: list[Any], completions: list[Any], answer: list[Any] | None = None, **_columns: Any
 ) -> list[float | None]:
-    """answer: the data set's column with the reference; rename it to your own.
+    """Rewards a batch of completions.
 
-    A completion that could not be judged is `None`, which TRL leaves out of the group.
+    A completion that could not be judged is `None`, which TRL excludes from the group.
+
+    answer: the data set's column with the reference; rename it to your column.
     """
     answers = answer or [None] * len(prompts)
     samples = [

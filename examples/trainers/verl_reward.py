@@ -23,11 +23,11 @@ async def compute_score(
     extra_info: dict[str, Any] | None = None,
     **_more: Any,
 ) -> dict[str, float]:
-    """Verl has no neutral form and takes its columns from the first sample, so that the keys are always
-    the same: the substitute that the service chose (`unscored.policy`), and `judge_failed`.
+    """Scores one sample. If it was not judged, it has a substitute (`unscored.policy`) and `judge_failed` 1.
 
-    The prompt is no argument of verl's; a data set that puts it into `extra_info["prompt"]` has it judged,
-    and its rollouts known as a group.
+    The keys are always equal, because verl takes its columns from the first sample and has no neutral form.
+    verl does not pass the prompt. If the data set has it in `extra_info["prompt"]`, the judge sees it and the
+    rollouts of a prompt form a group.
     """
     del data_source
     prompt = (extra_info or {}).get("prompt") or ""

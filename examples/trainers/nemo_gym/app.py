@@ -1,6 +1,6 @@
-"""A resources server for NeMo-Gym that hands every rollout to judge-service.
+"""A resources server for NeMo-Gym that passes every rollout to judge-service.
 
-NeMo-Gym starts the servers it is configured with, so that this small one stands for the service; put it
+NeMo-Gym starts all servers of its configuration, so it needs this small one in front of the service. Put it
 into `resources_servers/judge/` of your project (docs/trainers.md has its configuration).
 """
 
@@ -17,7 +17,7 @@ from pydantic import ConfigDict
 
 
 class JudgeConfig(BaseResourcesServerConfig):
-    """judge_url: where judge-service is, without a slash at the end."""
+    """judge_url: address of judge-service, without a slash at the end."""
 
     judge_url: str
 
@@ -29,12 +29,12 @@ class JudgeRequest(BaseVerifyRequest):
 
 
 class JudgeServer(SimpleResourcesServer):
-    """Its replies are judge-service's, masked where a rollout could not be judged."""
+    """Passes on the replies of judge-service, which are masked if a rollout could not be judged."""
 
     config: JudgeConfig
 
     async def verify(self, body: JudgeRequest) -> Any:
-        """One rollout. NeMo-Gym's client waits while the service is full, and tries again."""
+        """Rewards one rollout. If the service is full, NeMo-Gym's client waits and tries again."""
         url = f"{self.config.judge_url}/verify"
         reply = await request("POST", url, _internal=True, json=body.model_dump())
         await raise_for_status(reply)
