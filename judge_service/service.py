@@ -214,9 +214,7 @@ class JudgeService:
         lane: Lane = "training",
         job: str = "",
     ) -> Any:
-        """Grades a trainer's event, and returns the reply in the trainer's format.
-
-        The reply policy replaces or refuses missing scores.
+        """Grades a trainer's event. Returns the reply in the trainer's format, with the reply policy applied.
 
         event: parsed JSON in any dialect of `docs/contracts.md`.
         lane, job: as in `score`.

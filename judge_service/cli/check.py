@@ -1,4 +1,4 @@
-"""`judge check`: checks settings, rubric, judge, stores and quota by scoring a sample; one line per finding."""
+"""`judge check`: checks settings, rubric, judge, stores and quota by scoring a sample."""
 
 import argparse
 import asyncio
