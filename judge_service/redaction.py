@@ -1,4 +1,4 @@
-"""Hides our own secrets in what others say: a server's error text may echo the key that it was sent."""
+"""Hides our secrets in texts of others, because a server's error may contain the key that it received."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -7,15 +7,15 @@ from functools import lru_cache
 MASK = b"***"
 
 MIN_CHARS = 8
-"""A shorter secret is not hidden: it would be found in ordinary words, and `EMPTY` is no secret."""
+"""Shortest secret that is hidden. A shorter one may occur in ordinary words, and `EMPTY` is not a secret."""
 
 PREFIX_CHARS = 12
-"""So many characters give a secret away, so that one that is cut off is hidden too. Of the keys in use the
-first 8 say only whose they are (`sk-proj-`, `IQoJb3Jp`)."""
+"""Fewest characters of a truncated secret that are hidden. The first 8 characters of usual keys are only the
+name of their issuer (`sk-proj-`, `IQoJb3Jp`)."""
 
 
 def hide(text: bytes, secrets: Iterable[bytes]) -> bytes:
-    """The text with `***` in place of each secret, also where it is cut off or escaped as in JSON."""
+    """Replaces each secret in the text by `***`, also if it is truncated or escaped as in JSON."""
     for secret in secrets:
         if len(secret) >= MIN_CHARS:
             text = _hide_one(text, secret)
@@ -23,7 +23,7 @@ def hide(text: bytes, secrets: Iterable[bytes]) -> bytes:
 
 
 def hide_in(text: str, secrets: Iterable[str]) -> str:
-    """`hide` for text."""
+    """The same as `hide` for a `str`."""
     known = [secret.encode("utf-8", "surrogatepass") for secret in secrets]
     return hide(text.encode("utf-8", "surrogatepass"), known).decode("utf-8", "surrogatepass")
 
@@ -39,7 +39,7 @@ def _hide_one(text: bytes, secret: bytes) -> bytes:
 
 
 def _end(text: bytes, position: int, rest: Sequence[re.Pattern[bytes]]) -> int:
-    """Where the secret ends, or is cut off."""
+    """The position where the secret ends or is truncated."""
     for pattern in rest:
         found = pattern.match(text, position)
         if found is None:
@@ -50,11 +50,11 @@ def _end(text: bytes, position: int, rest: Sequence[re.Pattern[bytes]]) -> int:
 
 @lru_cache(maxsize=16)
 def _patterns(secret: bytes) -> Sequence[re.Pattern[bytes]]:
-    """One for the secret's beginning and one for each byte after it."""
+    """Patterns for the secret's beginning and for each byte after it."""
     each = [_escaped(byte) for byte in secret]
     return [re.compile(one) for one in (b"".join(each[:PREFIX_CHARS]), *each[PREFIX_CHARS:])]
 
 
 def _escaped(byte: int) -> bytes:
-    r"""A byte as it is, or as JSON may write it (`\/`, `\u002b`), with more backslashes in JSON in JSON."""
+    r"""Matches a byte unescaped, or escaped as in JSON (`\/`, `\u002b`), also with repeated backslashes."""
     return rb"\\*(?:%s|(?i:u00%02x))" % (re.escape(bytes([byte])), byte)

@@ -242,8 +242,8 @@ class Reward(Struct, frozen=True, kw_only=True):
     metrics: other finite numbers by name, which are not criteria: those of a custom grader,
         and the factors of shaping.
     cost_usd: `None` when the model's price is not configured.
-    explanation: the judge's written reason on one line, at most 1,000 printable characters of each judge
-        call; `""` unless the rubric asks for one. It may quote the candidate's text.
+    explanation: the judge's written reason on one line, at most 1,000 printable characters per judge call;
+        `""` if the rubric does not ask for one. It may quote the candidate's text.
     """
 
     score: float | None

@@ -1,7 +1,7 @@
-"""A trial: samples are scored as any others, with a record of every judge call (`judge check`).
+"""A trial: scores samples like any others, and records every judge call (for `judge check`).
 
-So what a trial finds is what a run would meet: the rubric's prompt, its channel, the parameters, all layers
-and stores. Only caches answer nothing: each question gets a key of its own, which is looked up all the same.
+So a trial finds the problems of a run: of the rubric's prompt, its channel, the parameters, all layers and
+stores. Only the cache has no effect: each question has a new key, so that a lookup finds nothing.
 """
 
 import asyncio
@@ -31,13 +31,13 @@ BUILT_IN = tuple(
     )
     for place, response in enumerate(("Two plus three equals 5.", "Two plus three equals 6."), 1)
 )
-"""Short, with everything that a judged criterion may need, and the good response first."""
+"""Short samples with everything that a judged criterion may need; the good response is the first."""
 
 
 class Call(Struct, frozen=True, kw_only=True):
-    """A question to a judge and what came of it, retries and other targets included.
+    """A judge call with its outcome, including retries and other targets.
 
-    is_usable: the answer is a verdict in the asked form; of a question about several samples, one for each.
+    is_usable: whether the answer has a verdict in the requested form for each sample of the question.
     """
 
     prompt: Prompt
@@ -48,12 +48,12 @@ class Call(Struct, frozen=True, kw_only=True):
 
 
 class Trial(Struct, frozen=True, kw_only=True):
-    """What came of it.
+    """The result of a trial.
 
-    rewards: one per sample. calls: to judges, in the order in which they ended. duration_s: of all of it.
+    rewards: one per sample. calls: judge calls in the order of their ends. duration_s: of the whole trial.
     is_built_in: whether `BUILT_IN` was judged.
     stores: problems of the shared cache, a sentence each.
-    targets: problems of those to which calls fail over, and that the embedded judge uses its fallback.
+    targets: problems of failover targets, and a note if the embedded judge uses its fallback.
     """
 
     rewards: tuple[Reward, ...]
@@ -65,7 +65,7 @@ class Trial(Struct, frozen=True, kw_only=True):
 
 
 class Recorder:
-    """A layer around the whole judge that keeps every call, and asks no cache."""
+    """A layer around the whole judge that records every call and bypasses the cache."""
 
     def __init__(self, rubrics: Sequence[Rubric]) -> None:
         self.calls: list[Call] = []
@@ -96,7 +96,7 @@ class Recorder:
         return completion
 
     def is_usable(self, prompt: Prompt, completion: Completion) -> bool:
-        """Whether it is a verdict."""
+        """Whether the answer is a verdict."""
         return has_verdict(prompt, completion, self._rubrics[prompt.question.criteria])
 
 
@@ -107,9 +107,9 @@ async def try_out(
     assembly: Assembly,
     settings: Settings,
 ) -> Trial:
-    """Scores the first sample, or the first two where one call is about several; by default built-in ones.
+    """Scores the first sample, or the first two if a call is about several; by default built-in ones.
 
-    stream: `JudgeService.stream`. The judges of `graders` are recorded from then on: use them no more.
+    stream: `JudgeService.stream`. Do not use `graders` after it, because their judges remain recorded.
     """
     rubrics = [asking.rubric for asking in graders.askings]
     recorder = Recorder(rubrics)
@@ -142,7 +142,7 @@ def _of_stores(assembly: Assembly) -> Iterator[str]:
 async def _of_targets(
     assembly: Assembly, recorder: Recorder, deadline_s: float
 ) -> AsyncIterator[str]:
-    """Asks the targets that nothing was sent to, because the first one answered."""
+    """Calls the targets that got no call, because the first one answered."""
     for target in assembly.targets:
         if shortcoming := getattr(target.backend, "shortcoming", ""):
             yield shortcoming
@@ -161,6 +161,4 @@ async def _try_target(target: Target, recorder: Recorder, deadline_s: float) -> 
         return "" if error.throttled else str(error)  # it accepts calls and is only busy
     if recorder.is_usable(prompt, completion):
         return ""
-    return (
-        f"its answer through `{prompt.channel}` is not in the asked form: use another model there"
-    )
+    return f"its answer through `{prompt.channel}` is not in the requested form: use another model there"

@@ -1,4 +1,4 @@
-"""What a trial (`assembly.trial`) says of the judge, in findings and as a record."""
+"""Converts a trial (`assembly.trial`) to the findings of `judge check`, and to a record for `--json`."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from judge_service.values import (
 )
 
 MAX_ANSWER_CHARS = 400
-"""Of a judge's raw answer: enough to see what is wrong with it."""
+"""Longest part of a judge's raw answer in a finding; enough to see its mistake."""
 
 MAX_CALLS_SHOWN = 5
 
@@ -34,7 +34,7 @@ class Finding(Struct, frozen=True):
 
 
 def findings_of(trial: Any, events: Sequence[Event], *, who: str) -> Iterator[Finding]:
-    """What a person needs to know of an `assembly.trial.Trial`. who: the judge or grader, in words."""
+    """The findings of an `assembly.trial.Trial`. who: name of the judge or grader."""
     yield _judge(trial, who)
     yield from _calls(trial)
     yield from _changes(events, who)
@@ -48,7 +48,7 @@ def findings_of(trial: Any, events: Sequence[Event], *, who: str) -> Iterator[Fi
 def _judge(trial: Any, who: str) -> Finding:
     if not trial.calls:
         return Finding(
-            "judge", "ok", f"{who}: no judge was asked, it took {trial.duration_s:.2f} s"
+            "judge", "ok", f"{who}: no judge was called, it took {trial.duration_s:.2f} s"
         )
     answered = [call for call in trial.calls if call.completion is not None]
     if not answered:
@@ -67,7 +67,7 @@ def _judge(trial: Any, who: str) -> Finding:
 
 
 def _calls(trial: Any) -> Iterator[Finding]:
-    """What was answered, call by call; an error that is a sample's reason is told there."""
+    """A finding per call with its answer. An error that is a sample's reason is reported with the sample."""
     told = {reward.detail for reward in trial.rewards}
     calls = [call for call in trial.calls if str(call.error) not in told]
     was_mended = any(call.is_usable for call in calls)
@@ -84,7 +84,7 @@ def _calls(trial: Any) -> Iterator[Finding]:
                 if call.completion.stop_reason == "complete"
                 else f" ({call.completion.stop_reason})"
             )
-            text = f"is no verdict{stop}: {answer_of(call.completion)}"
+            text = f"is not a verdict{stop}: {answer_of(call.completion)}"
             yield Finding("judge", level, f"{where}: {text}")
     if len(calls) > MAX_CALLS_SHOWN:
         yield Finding("judge", "ok", f"{len(calls) - MAX_CALLS_SHOWN} more call(s)")
@@ -96,7 +96,7 @@ def _changes(events: Sequence[Event], who: str) -> Iterator[Finding]:
             yield Finding(
                 "judge",
                 "warning",
-                f"{who} refuses `{event.refused}` and is asked through `{event.now}`; `answer ="
+                f"{who} refuses `{event.refused}` and is called through `{event.now}`; `answer ="
                 f' "{event.now}"` saves each process the refused call',
             )
 
@@ -106,11 +106,11 @@ def _of(events: Sequence[Event]) -> list[StoreLost]:
 
 
 def _lost(event: StoreLost) -> str:
-    return f"store does not answer, so each process goes on with a share: {event.reason}"
+    return f"store does not answer, so each process continues with a share: {event.reason}"
 
 
 def _reward(reward: Reward, which: str, trial: Any) -> Finding:
-    """Whether the sample has a score; else why, and what to do."""
+    """The finding about a sample: its score, or the reason why there is none with the remedy."""
     which = f"{which} (built-in)" if trial.is_built_in else which
     if reward.score is not None:
         parts = ", ".join(
@@ -130,13 +130,13 @@ def _reward(reward: Reward, which: str, trial: Any) -> Finding:
 
 
 ADVICE = {
-    "unparseable": "; the judge does not hold that form: set another `answer` channel, or use another judge",
+    "unparseable": "; the judge does not keep that form: set another `answer` channel, or use another judge",
     "truncated": "; raise the rubric's `max_output_tokens`, or turn the judge's reasoning off",
     "refused": "; reword the rubric, or use another judge",
     "cannot_judge": "; choose a `backend` that can judge every criterion of the rubric",
     "deadline": "; raise `deadline_s`, or use a faster judge",
 }
-"""What to do where the sentence of the error does not say it."""
+"""Remedies for reasons whose error has none."""
 
 
 def answer_of(completion: Completion) -> str:
@@ -152,7 +152,7 @@ def answer_of(completion: Completion) -> str:
 
 
 def trial_record(trial: Any) -> dict[str, Any]:
-    """The trial for `--json`."""
+    """The trial as a record for `--json`."""
     return {
         "duration_s": round(trial.duration_s, 3),
         "built_in_sample": trial.is_built_in,

@@ -64,17 +64,16 @@ def stack(handler: Handler[B, R], *layers: Layer[B, R]) -> Handler[B, R]:
 
 
 def stray(problem: BaseException, *, charged: bool = False) -> Unavailable | None:
-    """The error to raise for a cancellation from below: one raised although nobody has cancelled the running
-    task. `None` for every other problem.
+    """The error for a stray cancellation, which is raised although the running task was not cancelled.
 
-    A backend or a function of the user's raises one, for example when a task of its own was ended. The caller
-    has not given up and waits for an answer.
+    `None` for every other problem. A backend or a function of the user's raises one, for example when one of
+    its own tasks was cancelled. The caller has not left and waits for an answer.
     """
     task = asyncio.current_task() if isinstance(problem, asyncio.CancelledError) else None
     if task is None or task.cancelling():
         return None
     return Unavailable(
-        "the call was given up from below, though nobody cancelled it", charged=charged
+        "the call was cancelled inside the backend, although its caller waits", charged=charged
     )
 
 

@@ -37,7 +37,7 @@ class CacheStore(Protocol[R]):
     def put(self, key: str, result: R) -> None: ...
 
     def problem(self) -> str:
-        """Why it did not answer the last time, one sentence; `""` if it did or was not asked."""
+        """Why the last request failed, one sentence; `""` if it succeeded or there was none."""
         ...
 
 

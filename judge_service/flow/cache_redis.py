@@ -103,14 +103,14 @@ class RedisCache(Generic[T]):
         )
 
     def problem(self) -> str:
-        """Why the store did not answer the last time, one sentence; `""` if it did or was not asked."""
+        """Why the last request failed, one sentence; `""` if it succeeded or there was none."""
         if self._failure is None:
             return ""
         pool = self._client.connection_pool.connection_kwargs
         said = f"{type(self._failure).__name__}: {self._failure}".rstrip(": ")
         said = hide_in(said, (str(pool.get("password") or ""),))
         return (
-            f"the answer cache at {pool.get('host')}:{pool.get('port')} cannot be used, so it saves no call"
+            f"the answer cache at {pool.get('host')}:{pool.get('port')} cannot be used and saves no calls"
             f" ({said}): check `cache.redis_url`"
         )
 

@@ -177,7 +177,7 @@ def _verdict(judged: Sequence[Reward], found: Mapping[str, Found]) -> Verdict:
 
 
 def _explanation(judged: Sequence[Reward]) -> str:
-    """Each judge's reason, behind the criteria it is about where there are several judges."""
+    """The judges' reasons; with several judges each follows the names of its criteria."""
     if len(judged) == 1:
         return judged[0].explanation
     return told_by(

@@ -37,7 +37,7 @@ class Judge:
         return self.ladder[0]
 
     def watch(self, layer: Layer[Prompt, Completion]) -> None:
-        """Puts a layer around the model, outside everything that is around it now."""
+        """Adds a layer as the outermost one of the model."""
         self._model = stack(self._model, layer)
 
     async def ask(

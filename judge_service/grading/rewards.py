@@ -107,7 +107,7 @@ def _cannot_judge(parts: Sequence[Part]) -> str:
 
 
 def given_up(problem: BaseException, rubric: Rubric) -> Reward:
-    """The reward of a sample whose grading ended in a cancellation that nobody had asked for.
+    """The reward of a sample whose grading ended with a stray cancellation (see `flow.stray`).
 
     Raises the cancellation again if the running task was cancelled.
     """

@@ -138,7 +138,7 @@ async def test_programs_need_no_judge() -> None:
 
     assert problems(findings) == []
     assert (record["calls"], record["rewards"][0]["score"]) == ([], 1.0)
-    assert "no judge was asked" in texts(findings, "ok", "judge")[0]
+    assert "no judge was called" in texts(findings, "ok", "judge")[0]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ async def test_an_answer_that_only_a_second_try_gave_is_a_warning() -> None:
     assert [call["usable"] for call in record["calls"]] == [False, True]
     assert problems(findings) == []
     [text] = texts(findings, "warning", "judge")
-    assert text.endswith("is no verdict: hm")
+    assert text.endswith("is not a verdict: hm")
 
 
 async def test_a_refused_channel_is_told_with_what_spares_it() -> None:
@@ -175,7 +175,7 @@ async def test_a_refused_channel_is_told_with_what_spares_it() -> None:
 
     assert problems(findings) == []
     assert [call["channel"] for call in record["calls"]] == ["schema", "tool"]
-    assert 'refuses `schema` and is asked through `tool`; `answer = "tool"`' in (
+    assert 'refuses `schema` and is called through `tool`; `answer = "tool"`' in (
         " ".join(texts(findings, "warning", "judge"))
     )
 

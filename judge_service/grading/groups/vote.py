@@ -150,7 +150,7 @@ class Vote:
         return _totalled(replace(scored[0], score=score, parts=parts, explanation=said), opinions)
 
     def _explanation(self, score: float, opinions: Sequence[Reward]) -> str:
-        """That of the opinion whose score is nearest to the outcome, and which one it is."""
+        """The reason of the opinion with the score nearest to the outcome, with its number."""
         told = [
             (abs(one.score - score), number, one.score, one.explanation)
             for number, one in enumerate(opinions, 1)
