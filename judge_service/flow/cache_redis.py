@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
+from judge_service.flow import stray
 from judge_service.redaction import hide_in
 
 T = TypeVar("T")
@@ -82,7 +83,7 @@ class RedisCache(Generic[T]):
         self._unsent: dict[str, bytes] = {}
         self._pump: asyncio.Task[None] | None = None
         self._rests_until = 0.0
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         self._hits = self._misses = self._skipped = 0
         self._stored = self._dropped = self._failures = self._unreadable = 0
 
@@ -160,8 +161,10 @@ class RedisCache(Generic[T]):
             try:
                 async with asyncio.timeout(TIMEOUT_S):
                     await self._exchange(asked, unsent)
-            except Exception as problem:  # noqa: BLE001 - RedisError, OSError, TimeoutError or a bug: a miss
-                self._failure = problem
+            except BaseException as problem:
+                if not isinstance(problem, Exception) and stray(problem) is None:
+                    raise
+                self._failure = problem  # RedisError, OSError, TimeoutError or a bug: a miss
                 self._rest(asked, unsent)
 
     async def _exchange(

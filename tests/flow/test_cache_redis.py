@@ -176,7 +176,7 @@ def memory(store: RedisCache[str], max_entries: int = 10) -> Cache[str, str]:
 class Client:
     """A Redis that answers after `latency_s`, or fails."""
 
-    def __init__(self, latency_s: float = 0.001, error: Exception | None = None) -> None:
+    def __init__(self, latency_s: float = 0.001, error: BaseException | None = None) -> None:
         self.latency_s = latency_s
         self.error = error
         self.values: dict[str, bytes] = {}
@@ -213,7 +213,12 @@ async def elapsed(call: Any) -> tuple[Any, float]:
 
 
 @pytest.mark.parametrize(
-    ("client", "wait_s"), [(Client(latency_s=9), 0.05), (Client(error=OSError("gone")), 0.001)]
+    ("client", "wait_s"),
+    [
+        (Client(latency_s=9), 0.05),
+        (Client(error=OSError("gone")), 0.001),
+        (Client(error=asyncio.CancelledError("nobody asked for it")), 0.001),
+    ],
 )
 def test_a_store_that_failed_is_left_alone_for_a_second(client: Client, wait_s: float) -> None:
     async def scenario() -> None:

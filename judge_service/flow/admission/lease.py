@@ -16,6 +16,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from judge_service.flow import stray
 from judge_service.flow.admission.permit import GateStatistics
 from judge_service.flow.stores import Ask, Lease, QuotaStore, Rules, StoreFailed
 from judge_service.telemetry.events import Sink, StoreBack, StoreLost, ignore
@@ -168,8 +169,7 @@ class QuotaLease:
         self._stop_timer()
         self._ahead = {}
         self._limiter.drop()
-        self._held = dict.fromkeys(self._per_minute, 0.0)
-        self._returned = {}
+        self._held, self._returned = dict.fromkeys(self._per_minute, 0.0), {}
         self._known_until_s = self._taken_until_s = 0.0
         self._need.set()
         self._task = asyncio.create_task(self._serve(), name=f"lease {self._quota}")
@@ -245,11 +245,12 @@ class QuotaLease:
         self._asked += 1
         try:
             lease = await _heeding(self._store.lease(self._quota, ask))
-        except StoreFailed:
+        except BaseException as problem:
+            if not isinstance(problem, Exception) and stray(problem) is None:
+                raise
             self._failed += 1
-            raise
-        except Exception as problem:
-            self._failed += 1
+            if isinstance(problem, StoreFailed):
+                raise
             raise StoreFailed(f"{self._store!r} failed: {problem!r}") from problem
         self._clients, self._pace, self._seen = lease.clients, lease.pace, lease.seen
         self._known_until_s = _now_s() + KNOWN_S
@@ -284,8 +285,7 @@ class QuotaLease:
 
     def _wanted(self) -> dict[str, int]:
         """Units for those who wait, and for `AHEAD_S` at the pace of late."""
-        known = self._limiter.statistics()
-        backlog = self._limiter.backlog()
+        known, backlog = self._limiter.statistics(), self._limiter.backlog()
         elapsed_s = max(_now_s() - self._filled_at_s, MIN_SPAN_S)
         want = {}
         for name, level in known.level.items():

@@ -33,7 +33,7 @@ class FlakyStore:
 
     def __init__(self) -> None:
         self.inner = MemoryStore()
-        self.problem: Exception | None = None
+        self.problem: BaseException | None = None
         self.asks: list[tuple[float, Ask]] = []
 
     async def lease(self, quota: str, ask: Ask) -> Lease:
@@ -300,7 +300,10 @@ def test_says_so_in_one_line_each_way(caplog: pytest.LogCaptureFixture) -> None:
     assert len(lines) == 2
 
 
-@pytest.mark.parametrize("problem", [StoreFailed("gone"), ZeroDivisionError("a bug of the store")])
+@pytest.mark.parametrize(
+    "problem",
+    [StoreFailed("gone"), ZeroDivisionError("a bug of the store"), asyncio.CancelledError("stray")],
+)
 def test_without_a_store_from_the_start_it_spends_the_expected_share(problem: Exception) -> None:
     async def scenario() -> None:
         store = FlakyStore()
