@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
 
-help: ## this list
+help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## create .venv and install everything pinned in requirements.lock
@@ -31,7 +31,7 @@ check: install ## lint, format, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: install ## let ruff format and mend what it can
+format: install ## format, and apply ruff's fixes
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
@@ -44,44 +44,44 @@ bench-service: install ## measure the HTTP service (six minutes); writes loadtes
 bench-world: install ## refusals, other tenants, storms, slow spells (twenty minutes, on a machine that does nothing else); writes loadtest/results/world.json
 	$(BIN)/python loadtest/world.py
 
-load: install ## simulator, service and locust on this machine; one table, and loadtest/results/load.json
+load: install ## load test with simulator, service and locust on this machine; writes loadtest/results/load.json
 	$(BIN)/python loadtest/load.py
 
-load-ui: install ## the same with locust's own page
+load-ui: install ## the same with locust's web page
 	$(BIN)/python loadtest/load.py --ui
 
-bench-peers: install ## the clients that bench compares with, in .venv-peers
+bench-peers: install ## install the clients that bench compares with, in .venv-peers
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --quiet --requirement loadtest/peers.txt
 
-deploy-tools: ## what the tests of deploy/ lint with, in .venv-deploy
+deploy-tools: ## install the linters for the tests of deploy/, in .venv-deploy
 	$(PYTHON) -m venv .venv-deploy
 	.venv-deploy/bin/pip install --quiet --no-deps --require-hashes --requirement deploy/tools.txt
 	.venv-deploy/bin/python deploy/helm.py
 
-trainers: install ## what the tests of trainers' own clients run in, in .venv-trainers
+trainers: install ## install the trainers' clients for their tests, in .venv-trainers
 	$(BIN)/python tests/trainers/environment.py
 
 image: install ## build the images and start them (root, Debian's buildah and debootstrap); writes loadtest/results/image.json
 	$(BIN)/python loadtest/image.py
 
-bench-function: install ## the Lambda function's figures (twenty minutes, ten of them frozen)
+bench-function: install ## measure the Lambda function (twenty minutes, ten of them frozen)
 	$(BIN)/python loadtest/function.py
 	$(BIN)/python loadtest/function_fleet.py
 	$(BIN)/python loadtest/function_memory.py
 	$(BIN)/python loadtest/function_freeze.py
 
-bench-verifiers: install ## speed and accuracy of the verifiers (accuracy needs TEST_DATA)
+bench-verifiers: install ## measure speed and accuracy of the verifiers (accuracy needs TEST_DATA)
 	$(BIN)/python loadtest/verifiers_speed.py
 	$(BIN)/python loadtest/verifiers_accuracy.py
 
-soak: install ## a million evaluations (ten minutes); writes loadtest/results/soak.json
+soak: install ## measure leaks over a million evaluations (ten minutes); writes loadtest/results/soak.json
 	$(BIN)/python loadtest/soak.py
 
 docs: install ## rewrite the generated parts of the documentation
 	$(BIN)/python docs/generate.py
 
-lock: install ## resolve requirements.lock and deploy/tools.txt anew
+lock: install ## resolve requirements.lock and deploy/tools.txt again
 	$(BIN)/uv pip compile pyproject.toml --quiet --extra all --group dev --universal \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --upgrade \
 		--custom-compile-command 'make lock' --output-file requirements.lock
@@ -89,7 +89,7 @@ lock: install ## resolve requirements.lock and deploy/tools.txt anew
 		--python-version 3.11 --generate-hashes --no-emit-index-url --upgrade \
 		--custom-compile-command 'make lock' --output-file deploy/tools.txt
 
-clean: ## remove .venv and what tools leave behind
+clean: ## remove .venv and the files that tools leave
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build rewards.jsonl*
 
 .PHONY: help install run test check format bench bench-service bench-function bench-verifiers bench-world bench-peers load load-ui deploy-tools trainers image soak docs lock clean

@@ -2,8 +2,8 @@
 
     python loadtest/score.py [--rollouts 2000] [--runs 5]
 
-Every rollout is different, so that neither the cache nor coalescing saves a call. The figure is the
-command's own: rows acknowledged in the journal, over the time from its first row to its last.
+Every rollout is different, so that neither the cache nor coalescing saves a call. The figure is that of the
+command: rows committed to the journal, divided by the time from the first row to the last.
 """
 
 import json
@@ -60,7 +60,7 @@ def write_rollouts(path: Path, count: int) -> Path:
 
 
 def measure(rollouts: Path, url: str) -> dict[str, Any]:
-    """One run in a fresh process: its summary, and its time from start to exit."""
+    """One run in a new process: its summary, and its time from start to exit."""
     settings = {
         "JUDGE_BACKEND": "bedrock",
         "JUDGE_MODEL": MODEL,

@@ -1,7 +1,7 @@
-"""The reward function people write first: boto3, one sample after the other, retried with powers of two.
+"""A simple reward function with boto3: one sample after the other, with exponential back-off.
 
-What `function.py` compares with. It asks for a number from 0 to 1 in 10 tokens, as the handlers that
-are published for this purpose do, and it has no concurrency, no deadline and no idea of a quota.
+`function.py` compares the Lambda function with it. It asks for a number from 0 to 1 in 10 tokens, like
+published handlers for this purpose, and has no concurrency, no deadline and no quota.
 """
 
 import os

@@ -1,8 +1,8 @@
-"""Runs every benchmark of the HTTP service, one after the other, and sums them up.
+"""Runs all benchmarks of the HTTP service in sequence, and prints a summary.
 
     python loadtest/service.py [--smoke] [NAME ...]      (make bench-service)
 
-The one that compares with LiteLLM's proxy needs `.venv-peers` (`make bench-peers`).
+The comparison with LiteLLM's proxy needs `.venv-peers` (`make bench-peers`).
 """
 
 import sys

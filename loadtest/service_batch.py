@@ -1,9 +1,9 @@
-"""Batches of 64 over HTTP: evaluations per CPU second of the service's process.
+"""Measures batches of 64 over HTTP: evaluations per CPU second of the service's process.
 
     python loadtest/service_batch.py [--rounds 15]
 
-In rounds of 2 s, of which that third counts in which the host took least of the processors away: a
-neighbour on the same core makes every CPU second shorter. The figure is the middle one of them.
+There are rounds of 2 s. The result is the median of the third of them in which the host took the least CPU,
+because a neighbour on the same core makes a CPU second less effective.
 """
 
 import statistics
@@ -22,7 +22,7 @@ ROUND_S = 2.0
 
 
 class Round(Struct, frozen=True):
-    """per_core_s: evaluations a CPU second. per_s: the same of the clock on the wall. failed: requests."""
+    """per_core_s: evaluations a CPU second. per_s: evaluations a second. failed: failed requests."""
 
     per_core_s: float
     per_s: float

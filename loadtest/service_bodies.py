@@ -1,10 +1,10 @@
-"""The native route as it is against the same route with pydantic bodies, for batches of 64.
+"""Compares the native route with the same route with pydantic bodies, for batches of 64.
 
     python loadtest/service_bodies.py [--requests 200] [--rounds 7]
 
-Both are routes of the same application, take the same fields, make the same samples and give the same
-answer. They are called as the server calls them, in turns; judging is replaced by rewards that are there
-already, since it costs the same behind both. CPU, best of each round.
+Both are routes of the same application, with the same fields, samples and
+replies. They are called like the server calls them, in turns. Judging is replaced by ready
+rewards, because it costs the same in both. The figure is the CPU time, the best of each round.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ class ReplyBody(BaseModel):
 
 
 class ReadyJudge:
-    """In the place of the open judge: every sample has its reward already."""
+    """Replaces the open judge: every sample has its reward already."""
 
     def __init__(self, judge: Any) -> None:
         self._judge = judge
@@ -121,7 +121,7 @@ async def take_turns(requests: int, rounds: int) -> dict[str, list[float]]:
 
 
 async def with_pydantic(request: Request, batch: BatchBody) -> Any:
-    """The native route as FastAPI's own pages write it: a model a body, then the same rules of rows."""
+    """The native route in the style of FastAPI's documentation: a model per body, the same rules of rows."""
     samples = [decode_row(one.model_dump(exclude_unset=True)) for one in batch.samples]
     rewards = await request.app.state.judge.score(samples)
     return ReplyBody(
@@ -146,7 +146,7 @@ async def with_pydantic(request: Request, batch: BatchBody) -> Any:
 
 
 async def many(app: FastAPI, path: str, requests: int) -> float:
-    """CPU seconds of so many requests."""
+    """CPU seconds of a number of requests."""
     bodies = [body(range(BATCH * number, BATCH * (number + 1))) for number in range(requests)]
     before_s = cpu_s()
     for content in bodies:
@@ -155,7 +155,7 @@ async def many(app: FastAPI, path: str, requests: int) -> float:
 
 
 async def one(app: FastAPI, path: str, content: bytes) -> None:
-    """Calls the application as uvicorn does; raises when it does not answer with 200."""
+    """Calls the application like uvicorn; raises if the status is not 200."""
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},

@@ -1,9 +1,9 @@
-"""Hostile bodies, and 200 connections that send a byte a second: how they are answered, and what others feel.
+"""Measures the effect of hostile bodies, and of 200 connections that send a byte a second, on other callers.
 
     python loadtest/service_hostile.py [--seconds 15] [--slow 200]
 
-Other callers send single samples at random moments all the while; their p99 is compared with the same
-load before anything hostile came. Each hostile body comes on a connection of its own, again and again.
+Other callers send single samples at random times; their p99 is compared with that of the same
+load before the attack. Each hostile body is sent repeatedly on its own connection.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ PER_S = 100
 HEADER_TIMEOUT_S = 5.0
 PAUSE_S = 0.05
 LEAST_GROWTH_MB = 30.0
-"""Memory that an allocator may keep for itself; a leak of what was sent would be hundreds."""
+"""Memory that the allocator may keep, MB; a leak of the bodies would be hundreds of MB."""
 
 
 def sample(value: bytes) -> bytes:
@@ -43,11 +43,11 @@ BODIES = {
     "a lone surrogate": request(sample(b'"\\ud800"')),
 }
 MAY_BE_JUDGED = {"a lone surrogate"}
-"""Text that a reader may refuse or mend; both are right, if they are quick."""
+"""Bodies that may be refused or accepted; both are right if they are fast."""
 
 
 class Felt(NamedTuple):
-    """before, during: answers to other callers. hostile: answers by body. held_s: of slow connections."""
+    """before, during: replies to other callers. hostile: replies by body. held_s: of slow connections."""
 
     before: list[Answer]
     during: list[Answer]
@@ -70,9 +70,9 @@ async def felt_by_others(served: Served, seconds: float, slow: int) -> Felt:
     await client.at_rate(wires, PER_S, 2)
     say("other callers alone ...")
     before = await client.at_rate(wires, PER_S, seconds)
-    with ProcessPoolExecutor(1) as others:  # else the attack would stall who measures
+    with ProcessPoolExecutor(1) as others:  # else the attack would stall the measurement
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(others, attack, served.port, 0, 0)  # buffers are had once
+        await loop.run_in_executor(others, attack, served.port, 0, 0)  # allocates buffers once
         rss_mb = served.rss_mb()
         say(f"and now with hostile bodies and {slow} slow connections ...")
         attacking = loop.run_in_executor(others, attack, served.port, seconds, slow)
@@ -83,7 +83,7 @@ async def felt_by_others(served: Served, seconds: float, slow: int) -> Felt:
 
 
 def attack(port: int, seconds: float, slow: int) -> tuple[dict[str, list[Answer]], list[float]]:
-    """In a process of its own: answers by body, and how long each slow connection was held."""
+    """Attacks, in a separate process. Returns replies by body, and the time of each slow connection."""
 
     async def both() -> tuple[dict[str, list[Answer]], list[float]]:
         trickling = [asyncio.create_task(trickle(port)) for _ in range(slow)]
@@ -94,7 +94,7 @@ def attack(port: int, seconds: float, slow: int) -> tuple[dict[str, list[Answer]
 
 
 async def send_all(port: int, seconds: float) -> dict[str, list[Answer]]:
-    """Every body at least once, then again until the time is over."""
+    """Sends every body at least once, and repeats until the time is over."""
     loop = asyncio.get_running_loop()
     answers: dict[str, list[Answer]] = {name: [] for name in BODIES}
     end_s = loop.time() + seconds
@@ -109,7 +109,7 @@ async def send_all(port: int, seconds: float) -> dict[str, list[Answer]]:
 
 
 async def trickle(port: int) -> float:
-    """A byte of a header a second; seconds until the service had enough."""
+    """Sends a byte of a header a second. Returns the seconds until the service closed the connection."""
     loop = asyncio.get_running_loop()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     began_s = loop.time()

@@ -1,11 +1,11 @@
-"""Twice what the quota allows, for a minute: what gets done, what is refused, and how fast it is told.
+"""Measures the service under twice the load that the quota allows: goodput, refusals and their latency.
 
     python loadtest/service_overload.py [--seconds 60]
 
-Single samples at random moments (open loop); the judge takes 100 ms and 400 calls a second.
+Single samples arrive at random times (open loop); the judge takes 100 ms and accepts 400 calls a second.
 
-How fast a refusal is told is looked at in pieces of 3 s: the figure is the middle p99 of that third of
-them in which the host took least of the processors away. All else is of the whole time.
+The latency of refusals is measured in pieces of 3 s: the figure is the median p99 of the third of
+them in which the host took the least CPU. All other figures are of the whole time.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ PIECE_S = 3.0
 
 
 class Piece(Struct, frozen=True):
-    """Of the time of the test. from_s: when it began, of the loop's clock."""
+    """A piece of the test. from_s: its beginning, loop seconds."""
 
     from_s: float
     stolen_percent: float
@@ -70,7 +70,7 @@ async def _look(pieces: list[Piece]) -> None:
 
 
 def p99s_ms(refused: list[Answer], pieces: list[Piece]) -> list[float]:
-    """Of the refusals of each piece; pieces in which nothing was refused have none."""
+    """The p99 of the refusals of each piece; pieces without refusals have none."""
     took_ms = [
         [1e3 * one.took_s for one in refused if piece.from_s <= one.due_s < piece.from_s + PIECE_S]
         for piece in pieces

@@ -1,9 +1,9 @@
-"""CPU of an evaluation through the service, against a chat completion through LiteLLM's proxy.
+"""Compares the CPU of an evaluation through the service with a chat completion through LiteLLM's proxy.
 
     python loadtest/service_proxy.py [--calls 1000] [--rounds 5]
 
-Both have one worker, ask the same simulator, which answers at once, and are asked in turns over HTTP for
-the same question. The proxy needs `.venv-peers` (`make bench-peers`); without it nothing is measured.
+Both have one worker, call the same simulator, which answers at once, and get the same questions over HTTP, in
+turns. The proxy needs `.venv-peers` (`make bench-peers`); without it nothing is measured.
 """
 
 import itertools
@@ -95,7 +95,7 @@ def wait_until_alive(served: Served) -> None:
 
 
 def completions() -> Iterator[bytes]:
-    """Chat completions about the same samples as the service is asked to judge."""
+    """Chat completions about the same samples that the service judges."""
     for number in itertools.count():
         asked = {
             "model": "judge",
@@ -124,7 +124,7 @@ async def take_turns(
 
 
 async def many(one: Served, wires: Iterator[bytes]) -> float:
-    """CPU seconds that it took for all of them."""
+    """Sends all requests. Returns the CPU seconds."""
     client = Client(one.port)
     before_s = cpu_s(one.pid)
     answers = await client.all(wires, IN_FLIGHT)

@@ -1,14 +1,14 @@
-"""One sample a request over HTTP: what a core of the service does, and what it adds to the judge's time.
+"""Measures requests with one sample: the service's throughput per core, and the latency that it adds.
 
     python loadtest/service_single.py [--seconds 15] [--rounds 21]
 
-First always more than it can do, for evaluations per CPU second of the service's process; then half of
-the 1,500/s that are asked for, at random moments (open loop), for what is added to the judge's own 50 ms.
+First the service is saturated, for the evaluations per CPU second of its process. Then half of
+the target of 1,500/s arrives at random times (open loop), for the latency added to the judge's 50 ms.
 
-That is done in rounds of 3 s. On a machine that is shared, the host takes processor time away (`stolen`
-in /proc/stat), and with a tenth of it taken the p99 is four times as long, whatever the service does. So
-the figure is the middle p99 of that third of the rounds in which least was taken. The same requests go
-straight to the judge as well, which shows what client, simulator and machine add by themselves.
+This is done in rounds of 3 s. On a shared machine the host takes CPU time (`stolen`
+in /proc/stat); with a tenth of it taken, the p99 is four times as long, independent of the service. So
+the figure is the median p99 of the third of the rounds in which the least was taken. The same requests are
+also sent directly to the judge, which shows the latency of client, simulator and machine.
 """
 
 import json
@@ -44,9 +44,9 @@ ASKED_PER_S = 1500
 
 
 class Round(Struct, frozen=True):
-    """added_ms: for each request, what it took beyond the judge's 50 ms. failed: had no 200.
+    """added_ms: for each request, its latency without the judge's 50 ms. failed: requests without a 200.
 
-    stolen_percent: of the processors, by the host.
+    stolen_percent: CPU time that the host took.
     """
 
     added_ms: list[float]
@@ -96,14 +96,14 @@ def main() -> None:
 
 
 def shown(rounds: list[Round]) -> dict[str, float | dict[str, float]]:
-    """Percentiles of all rounds together, and how far their p99s are apart."""
+    """Percentiles of all rounds together, and the spread of their p99s."""
     added_ms = [each for one in rounds for each in one.added_ms]
     of_all = {f"p{q}": round(percentile(added_ms, q), 2) for q in (50, 90, 99, 99.9)}
     return {**of_all, "p99_of_rounds": spread([one.p99_ms() for one in rounds])}
 
 
 async def saturate(served: Served, seconds: float) -> tuple[float, float]:
-    """Evaluations a second: of the service's CPU, and of the wall clock."""
+    """Evaluations per CPU second of the service, and per second."""
     client, wires = Client(served.port), requests()
     await client.at_once(wires, IN_FLIGHT, WARM_UP_S)
     cpu_s = served.cpu_s()
@@ -117,7 +117,7 @@ async def saturate(served: Served, seconds: float) -> tuple[float, float]:
 async def alternate(
     served: Served, simulated: Simulated, rounds: int
 ) -> tuple[list[Round], list[Round]]:
-    """Rounds through the service, and a third as many straight to the judge between them."""
+    """Rounds through the service, with a third as many directly to the judge between them."""
     through, straight = Client(served.port), Client(int(simulated.url.rpartition(":")[2]))
     wires = requests(start=10_000_000)
     await through.at_rate(wires, ASKED_PER_S / 2, WARM_UP_S)
@@ -143,7 +143,7 @@ async def arrive(client: Client, wires: Iterator[bytes], seed: int) -> Round:
 
 
 def judge_call() -> bytes:
-    """A call as the service makes them, about as long."""
+    """A judge call like those of the service, of about the same length."""
     content = [{"text": "How good is this answer, from 0 to 1? " * 20}]
     body = {
         "messages": [{"role": "user", "content": content}],

@@ -1,4 +1,4 @@
-"""SIGTERM with 500 requests in flight: every one is answered, and the process ends in time.
+"""Measures SIGTERM with 500 requests in flight: every one is answered, and the process ends in time.
 
 python loadtest/service_stop.py [--requests 500]
 """
@@ -15,7 +15,7 @@ from serving import Served, service
 
 JUDGE = {"latency_median_s": 3.0, "latency_sigma": 0.3}
 UNDER_WAY_S = 1.0
-"""After which all requests have been read and none is answered yet."""
+"""Time after which all requests are read and none is answered, seconds."""
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 async def stop_under_load(served: Served, amount: int) -> tuple[list[Answer], int, float]:
-    """Answers, exit code, seconds from the signal to the exit."""
+    """Sends requests, then SIGTERM. Returns replies, exit code, and seconds from the signal to the exit."""
     client = Client(served.port)
     asked = [asyncio.create_task(client.ask(wire)) for wire in itertools.islice(requests(), amount)]
     await asyncio.sleep(UNDER_WAY_S)

@@ -1,4 +1,4 @@
-"""The service in a process of its own, for the load tests: `judge serve` as an operator starts it."""
+"""Starts the service in a separate process for the load tests, with `judge serve` like an operator."""
 
 import os
 import signal
@@ -21,11 +21,11 @@ QUIET = {
     "JUDGE_LIMITS_ADAPTIVE": "false",
     "JUDGE_SERVICE_HOST": "127.0.0.1",
 }
-"""Every sample costs a judge call, and nothing but what is measured holds it back."""
+"""Settings with which every sample needs a judge call, and no limit is reached except the measured one."""
 
 
 class Served:
-    """A running service. url: where it listens. pid: of the process that was started."""
+    """A running service. url: its address. pid: id of the started process."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", url: str) -> None:
         self.process = process
@@ -37,15 +37,15 @@ class Served:
         return int(self.url.rpartition(":")[2])
 
     def cpu_s(self) -> float:
-        """CPU seconds that it and its workers took, user and system."""
+        """CPU seconds of the process and its workers, user and system."""
         return cpu_s(self.pid)
 
     def rss_mb(self) -> float:
-        """Resident memory of it and its workers."""
+        """Resident memory of the process and its workers."""
         return sum(process.memory_info().rss for process in _family(self.pid)) / 1e6
 
     def stop(self, timeout_s: float = 30.0) -> tuple[int, float]:
-        """SIGTERM; gives its exit code and the seconds until it ended."""
+        """Sends SIGTERM. Returns the exit code and the seconds until the end."""
         began_s = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout_s), time.monotonic() - began_s
@@ -53,15 +53,15 @@ class Served:
 
 @contextmanager
 def service(judge_url: str = "", **settings: object) -> Iterator[Served]:
-    """`judge serve` on a free port, ready.
+    """Starts `judge serve` on a free port, and waits until it is ready.
 
-    judge_url: of the simulator; the embedded judge without it.
-    settings: as their variables without the prefix, `limits_requests_per_minute=6000`.
+    judge_url: address of the simulator; without it the embedded judge is used.
+    settings: by the names of their variables without the prefix, `limits_requests_per_minute=6000`.
     """
     port = free_port()
     command = [sys.executable, "-m", "judge_service", "serve"]
     environ = {**os.environ, **_variables(judge_url, port, settings)}
-    # a line for each sample goes to stdout; writing it is part of what is measured
+    # a line for each sample goes to stdout; writing it is a part of the measurement
     with subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL) as process:
         served = Served(process, f"http://127.0.0.1:{port}")
         try:
@@ -97,7 +97,7 @@ def _wait_until_ready(served: Served) -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """A free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -105,12 +105,12 @@ def free_port() -> int:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds that a process and all that it started took, user and system."""
+    """CPU seconds of a process and its descendants, user and system."""
     times = [process.cpu_times() for process in _family(pid)]
     return sum(one.user + one.system for one in times)
 
 
 def _family(pid: int) -> list[psutil.Process]:
-    """A process and all that it started."""
+    """A process and its descendants."""
     process = psutil.Process(pid)
     return [process, *process.children(recursive=True)]

@@ -1,4 +1,4 @@
-"""What one call costs the simulator: CPU microseconds of its process, a raw client in another one.
+"""Measures the CPU of the simulator's process per call, with a raw client in another process.
 
     python loadtest/simulator_cost.py [--calls 40000] [--rounds 5]
 
@@ -42,7 +42,7 @@ SCENARIOS: dict[str, tuple[dict[str, Any], int]] = {
 
 
 class Spent(NamedTuple):
-    """What the calls took: CPU of the simulator's process, and wall time."""
+    """The cost of calls: CPU of the simulator's process, and wall time."""
 
     cpu_s: float
     elapsed_s: float
@@ -110,7 +110,7 @@ async def spend(process_id: int, url: str, calls: int, connections: int, *, sche
 
 
 def measure(name: str, config: dict[str, Any], calls: int, connections: int) -> dict[str, Any]:
-    """One scenario against a fresh process."""
+    """Measures one scenario with a new process."""
     command = [sys.executable, "-c", SERVE, json.dumps(config)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -130,7 +130,7 @@ def measure(name: str, config: dict[str, Any], calls: int, connections: int) -> 
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The least disturbed round, with the cost in every round beside it."""
+    """The least disturbed round, and the cost of every round."""
     best = min(rows, key=lambda row: row["cpu_us_per_call"])
     return {**best, "cpu_us_per_call_by_round": [row["cpu_us_per_call"] for row in rows]}
 

@@ -1,9 +1,9 @@
-"""A million evaluations against the simulator: does memory, a task or a descriptor leak?
+"""Measures leaks of memory, tasks and descriptors over a million evaluations with the simulator.
 
     python loadtest/soak.py [--evaluations 1000000]
 
-Service and simulator are two processes. Looked at every half percent; the first tenth (the cache and
-the allocator fill up) is not counted. Under ten minutes on two cores.
+Service and simulator are two processes. There is a measurement each half percent; the first tenth, in which
+the cache and the allocator fill up, does not count. It takes under ten minutes on two cores.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ WARM_UP = 0.1
 
 
 class Look(Struct, frozen=True):
-    """This process after so many evaluations."""
+    """A measurement of this process after a number of evaluations."""
 
     evaluations: int
     rss_kb: int
@@ -78,9 +78,9 @@ def main() -> None:
 
 
 async def run(url: str, evaluations: int) -> tuple[list[Look], Look, int]:
-    """What was seen from the start on, what was left after closing, how many were not scored."""
+    """The measurements from the start on, the one after closing, and the number of unscored samples."""
     async with open_service(settings_for(url), environ=ENVIRON) as judge:
-        await judge.score([sample(-1)])  # the HTTP client's own threads and descriptors stay
+        await judge.score([sample(-1)])  # the threads and descriptors of the HTTP client remain
     looks = [look(0)]
     unscored = done = 0
     every = max(1, evaluations // 200)
@@ -115,7 +115,7 @@ def slope_of(points: list[tuple[int, int]]) -> float:
 
 
 def drift(looks: list[Look], field: str) -> float:
-    """The mean of the last tenth over that of the first."""
+    """The mean of the last tenth divided by that of the first."""
     values = [getattr(look, field) for look in looks]
     tenth = max(1, len(values) // 10)
     return statistics.fmean(values[-tenth:]) / statistics.fmean(values[:tenth])

@@ -1,8 +1,8 @@
-"""A judge that throttles every call for a minute: what is sent to it meanwhile, and how it comes back.
+"""Measures a storm: a judge throttles every call for a minute. Counts the calls in it and after it.
 
     python loadtest/storm.py [--calm-s 10] [--storm-s 60] [--after-s 20]
 
-Real sockets; service and simulator share one loop and so one clock. The load never lets up.
+It uses real sockets; service and simulator share one loop and therefore one clock. The load is constant.
 """
 
 import asyncio
@@ -30,13 +30,13 @@ LATENCY_S = 0.3
 WINDOW = 400
 RECOVERY_S = 10.0
 MAX_EVENTS = 500_000
-"""More calls than anybody sends within the benchmark."""
+"""Limit of logged calls; the benchmark sends fewer."""
 
 
 class Storm(Struct, frozen=True):
-    """When it began and ended, when counting stopped, and the calls that came: all in seconds.
+    """The times of a storm's beginning and end and of the end of counting, and of calls; all in seconds.
 
-    during: calls between its begin and its end. admitted: calls let in after it.
+    during: calls between beginning and end. admitted: calls admitted after it.
     """
 
     began_s: float
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 async def ride_out(calm_s: float, storm_s: float, after_s: float) -> tuple[Storm, int]:
-    """What the judge saw, and how many samples were not scored."""
+    """Runs the test. Returns the judge's counts, and the number of samples without a score."""
     config = SimulatorConfig(
         requests_per_minute=PER_MINUTE,
         latency_median_s=LATENCY_S,
@@ -95,7 +95,7 @@ async def ride_out(calm_s: float, storm_s: float, after_s: float) -> tuple[Storm
 
 
 async def weather(simulator: Simulator, calm_s: float, storm_s: float, after_s: float) -> Storm:
-    """Waits until it is over. The storm is counted from the first call, as the simulator does."""
+    """Waits until the storm is over. Times count from the first call, like in the simulator."""
     say(f"{calm_s:g} s of calm, then a storm of {storm_s:g} s")
     await asyncio.sleep(calm_s + storm_s + after_s)
     calls = simulator.events()
@@ -108,7 +108,7 @@ async def weather(simulator: Simulator, calm_s: float, storm_s: float, after_s: 
 
 
 async def judge_until(judge: JudgeService, over: asyncio.Event) -> int:
-    """Judges until told to stop; gives how many samples were not scored."""
+    """Judges until `over` is set. Returns the number of samples without a score."""
 
     def jobs() -> Iterator[tuple[int, Sample]]:
         for number in itertools.count():
@@ -123,7 +123,7 @@ async def judge_until(judge: JudgeService, over: asyncio.Event) -> int:
 
 
 def recovered(storm: Storm) -> float:
-    """Share of the quota that was used from 10 s after the storm until the last call could end."""
+    """Used share of the quota from 10 s after the storm to the time when the last call can end."""
     begin_s, end_s = storm.ended_s + RECOVERY_S, storm.closed_s - 2 * LATENCY_S
     counted = sum(begin_s <= at_s < end_s for at_s in storm.admitted)
     return counted / (PER_MINUTE / 60 * (end_s - begin_s))

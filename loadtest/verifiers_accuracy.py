@@ -1,9 +1,9 @@
-"""Runs the accuracy of the verifiers on every data set, one after the other, and sums it up.
+"""Runs the accuracy tests of the verifiers on all data sets in sequence, and prints a summary.
 
     TEST_DATA=DIRECTORY python loadtest/verifiers_accuracy.py [--smoke] [NAME ...]
 
-Each data set has a script of its own, `accuracy_NAME.py`, that lists its disagreements in
-`results/accuracy_NAME.json`. To add one, add the script.
+Each data set has a script `accuracy_NAME.py`, which lists its disagreements in
+`results/accuracy_NAME.json`. To add a data set, add a script.
 """
 
 import sys

@@ -1,9 +1,9 @@
-"""Checks a second by each verifier that is a plain function, through `await verifier(sample)`, on one core.
+"""Measures the speed of verifiers that are plain functions, through `await verifier(sample)`, on one core.
 
     python loadtest/verifiers_speed.py [--checks 20000] [--rounds 5]
 
-The samples are all different: two sentences of working of some 300 characters, then the answer, right in
-every other one. The speed is checks by CPU time of this process, the median of the rounds.
+All samples are different: two sentences of about 300 characters, then the answer, which is right in
+every second sample. The speed is checks per CPU second of this process, the median of the rounds.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ ASKED: Mapping[str, str] = {
     "choice": "The answer is ({1}).",
     "boxed": "So it is \\boxed{{{0}}}.",
 }
-"""Kinds whose speed was asked for, and how an answer is stated."""
+"""Kinds with a required speed, and the form of their answers."""
 
 OTHERS: Mapping[str, str] = {
     "sentiment": "The review is \\boxed{{{2}}}.",

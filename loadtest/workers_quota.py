@@ -1,10 +1,10 @@
-"""`judge serve --workers 4` without a store, in batches: how much of its quota it uses.
+"""Measures the used share of the quota of `judge serve --workers 4` without a store, with batches.
 
     python loadtest/workers_quota.py [--seconds 40]
 
-A trainer's callers each keep one connection and send batches of 16 to 64 samples, one after the other. The
-kernel deals connections out to the workers unevenly, so the workers have to share one quota. Once with a
-judge that refuses nothing but what is above its quota, once with 1 % of the calls refused at random.
+Each caller of a trainer keeps one connection and sends batches of 16 to 64 samples in sequence. The
+kernel distributes connections unevenly, so the workers must share one quota. There is one run with a
+judge that only enforces its quota, and one with 1 % of the calls refused at random.
 Figures are the simulator's counts from the sixth second on.
 """
 
@@ -77,7 +77,7 @@ def grown(before: Any, after: Any, count: str) -> int:
 
 
 async def call(client: Client, numbers: "itertools.count[int]", seed: int) -> None:
-    """One of the trainer's callers: batches without end, each when the last one is answered."""
+    """One caller of the trainer: sends endless batches, each after the reply to the last one."""
     sizes_of_batches = random.Random(seed)
     while True:
         first = next(numbers)

@@ -1,14 +1,14 @@
-"""What the world does to a quota, and what the service makes of it: refusals, tenants, storms, slow spells.
+"""Measures the use of a quota under refusals, other tenants, storms and slow spells.
 
     python loadtest/world.py                       (all, twenty minutes; `make bench-world`)
     python loadtest/world.py --virtual             (all in virtual time, some minutes of CPU)
     python loadtest/world.py --virtual --only _6000$
     python loadtest/world.py --virtual --only random_latency --seed 17
 
-`scenario.py` has the scenarios. Storms and what is sent after slow spells are always measured in virtual
-time; everything else over real sockets, with the simulator in a process of its own, unless `--virtual`
-is given. Figures are made of the judge's own counts. `--only` takes patterns of names. Like
-`--virtual`, `--seed` and `--seeds` it writes no result. In virtual time the same seed gives the same run.
+`scenario.py` has the scenarios. Storms, and the sends after slow spells, are always measured in virtual
+time; all others with real sockets and the simulator in a separate process, unless `--virtual`
+is given. Figures come from the judge's counts. `--only` takes patterns of names. With it, `--virtual`,
+`--seed` or `--seeds` no result is written. In virtual time the same seed gives the same run.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from judge_service.telemetry.events import Event, SampleGraded
 from judge_service.testing import run_virtual
 
 ALONE_PER_MINUTE = 30_000
-"""A judge of more calls a minute needs both cores: it is measured alone."""
+"""Calls a minute above which a judge needs both cores, so that it is measured alone."""
 SOCKETS_AT_ONCE = 4
 WORDS = 8
 """Of each response: short, because a thousand calls a second leave little CPU, and only calls are counted."""
@@ -48,7 +48,7 @@ Read = Callable[[], Awaitable[Statistics]]
 
 
 class Task(Struct, frozen=True):
-    """One run that is to be made."""
+    """One planned run."""
 
     scenario: Scenario
     seed: int
@@ -59,7 +59,7 @@ def main() -> None:
     options = read_options()
     tasks = [task for task in planned(options) if wanted(task.scenario.name, options.only)]
     if not tasks:
-        sys.exit("no scenario is called like that; `--list` shows them")
+        sys.exit("there is no such scenario; `--list` shows all")
     if options.list:
         print("\n".join(dict.fromkeys(task.scenario.name for task in tasks)))
         return
@@ -87,13 +87,17 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--smoke", action="store_true", help="tiny sizes; writes no result")
     parser.add_argument("--virtual", action="store_true", help="everything in virtual time")
     parser.add_argument(
-        "--only", action="append", default=[], metavar="PATTERN", help="of names, may be repeated"
+        "--only",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="pattern of names, may be repeated",
     )
-    parser.add_argument("--list", action="store_true", help="the names, and nothing else")
+    parser.add_argument("--list", action="store_true", help="print only the names")
     parser.add_argument("--show", action="store_true", help="print the details as well")
-    parser.add_argument("--seed", type=int, help="only this one")
-    parser.add_argument("--seeds", type=int, help="at most so many, from 0 on")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes at work")
+    parser.add_argument("--seed", type=int, help="run only this seed")
+    parser.add_argument("--seeds", type=int, help="most seeds, from 0 on")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="number of processes")
     options = parser.parse_args()
     options.seeds = options.seeds or (SMOKE_SEEDS if options.smoke else sys.maxsize)
     return options
@@ -115,7 +119,7 @@ def wanted(name: str, patterns: list[str]) -> bool:
 
 
 def run_all(tasks: list[Task], workers: int) -> Iterable[Run]:
-    """Every run, in the order of the tasks: real time first, small quotas beside each other."""
+    """All runs in the order of the tasks: real time first, small quotas in parallel."""
     small = [task for task in tasks if not task.is_virtual and not is_large(task)]
     large = [task for task in tasks if not task.is_virtual and is_large(task)]
     virtual = [task for task in tasks if task.is_virtual]
@@ -133,7 +137,7 @@ def is_large(task: Task) -> bool:
 
 
 def run_one(task: Task) -> Run:
-    random.seed(task.seed)  # the jitter of the service's own waits
+    random.seed(task.seed)  # the jitter of the service's waits
     scenario, seed = task.scenario, task.seed
     if task.is_virtual:
         return run_virtual(in_virtual(scenario, seed))
@@ -178,7 +182,7 @@ class Unscored:
 async def drive(
     judge: JudgeService, scenario: Scenario, seed: int, unscored: Unscored, read: Read
 ) -> Run:
-    """Judges as fast as it may, and reads the judge's counts every second."""
+    """Judges as fast as possible, and reads the judge's counts every second."""
     loop = asyncio.get_running_loop()
     started_s = loop.time()
     numbers = count()
@@ -190,14 +194,14 @@ async def drive(
         readings.append(reading_of(at_s, await read()))
     for task in loads:
         if task.done():
-            raise RuntimeError("the load ended before its time") from task.exception()
+            raise RuntimeError("the load ended too early") from task.exception()
         task.cancel()
     await asyncio.wait(loads)
     return Run(scenario, seed, readings, unscored.count)
 
 
 async def load(judge: JudgeService, scenario: Scenario, lane: Lane, numbers: Iterator[int]) -> None:
-    """Samples without an end."""
+    """Judges endless samples."""
 
     def jobs() -> Iterator[tuple[int, Sample]]:
         for number in numbers:

@@ -1,4 +1,4 @@
-"""Figures of the runs of a scenario, from the judge's counts at every second."""
+"""Computes the figures of a scenario's runs from the judge's counts at every second."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -9,14 +9,14 @@ from msgspec import Struct
 from scenario import SETTLED_S, WARM_UP_S, Scenario
 
 RATE_OVER_S = 3
-"""The rate after a storm is looked at over so many seconds."""
+"""Time over which the rate after a storm is averaged, seconds."""
 
 
 class Reading(Struct, frozen=True, kw_only=True):
-    """What the judge had counted. at_s: seconds since the load began.
+    """The judge's counts at one time. at_s: seconds since the load began.
 
-    sent: calls that arrived. worst_sent: the most of them in any 60 s. accepted: by the quota.
-    answered: well, in the end.
+    sent: calls that arrived. worst_sent: the most of them in any 60 s. accepted: calls that the quota
+    admitted. answered: calls with a good answer.
     """
 
     at_s: float
@@ -34,7 +34,7 @@ class Reading(Struct, frozen=True, kw_only=True):
 
 
 class Run(Struct, frozen=True):
-    """A scenario that was run with a seed and read every second. unscored: samples without a score."""
+    """A run of a scenario with one seed, read every second. unscored: samples without a score."""
 
     scenario: Scenario
     seed: int
@@ -51,20 +51,20 @@ class Run(Struct, frozen=True):
         return self.readings[-1]
 
     def used_percent(self, count: str, begin_s: float, end_s: float | None = None) -> float:
-        """Of the quota that others left, between two seconds. count: a field of `Reading`."""
+        """Percent of the quota that others left, between two times. count: a field of `Reading`."""
         begin, end = self.at(begin_s), self.last if end_s is None else self.at(end_s)
         left = self.scenario.left_s(begin.at_s, end.at_s) * self.scenario.per_minute / 60
         return 100 * (getattr(end, count) - getattr(begin, count)) / left if left else 0.0
 
     def refused_percent(self, begin_s: float) -> float:
-        """Of what was sent from this second on."""
+        """Percent of the calls sent from this second on."""
         begin = self.at(begin_s)
         sent = self.last.sent - begin.sent
         return 100 * (self.last.refused - begin.refused) / sent if sent else 100.0
 
 
 class Figure(Struct, frozen=True):
-    """What is asked of every run of a scenario. is_least: `False` for at most."""
+    """A target for every run of a scenario. is_least: `False` for an upper target."""
 
     what: str
     of: Callable[[Run], float]
@@ -98,7 +98,7 @@ def asked_of(scenario: Scenario) -> tuple[Figure, ...]:
 
 
 def figures_of(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """What is asked of a scenario, of its worst run each. Says how to replay a run that failed."""
+    """The figures of a scenario, each of its worst run. Prints how to replay a run that misses a target."""
     name, found = runs[0].scenario.name, []
     for figure in asked_of(runs[0].scenario):
         worst = (min if figure.is_least else max)(runs, key=figure.of)
@@ -112,7 +112,7 @@ def figures_of(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def goodput_percent(run: Run) -> float:
-    """Good answers from the sixth second on, of the quota less the share that is refused at random."""
+    """Good answers from the sixth second on, as a percentage of the quota without random refusals."""
     return run.used_percent("answered", WARM_UP_S) / (1 - run.scenario.refused_share)
 
 
@@ -125,7 +125,7 @@ def refused_percent(run: Run) -> float:
 
 
 def refused_by_quota_percent(run: Run) -> float:
-    """What a client can avoid, of what was sent from the sixth second on."""
+    """Percent of the calls from the sixth second on that the quota refused, which a client can avoid."""
     begin = run.at(WARM_UP_S)
     refused = run.last.refused_by_quota - begin.refused_by_quota
     return 100 * refused / max(run.last.sent - begin.sent, 1)
@@ -150,7 +150,7 @@ def sent_in_storm_per_s(run: Run) -> float:
 
 
 def recovery_s(run: Run) -> float:
-    """Seconds after the storm from which on 90 % of the quota are used over `RATE_OVER_S` seconds."""
+    """Seconds after the storm until 90 % of the quota is used over `RATE_OVER_S` seconds."""
     end_s = storm_end_s(run)
     for second in range(int(run.last.at_s - end_s - RATE_OVER_S)):
         begin_s = end_s + second
@@ -164,7 +164,7 @@ def used_after_storm(run: Run) -> float:
 
 
 def details_of(runs: Sequence[Run]) -> dict[str, Any]:
-    """The same of every kind of scenario, least, middle and greatest of its runs."""
+    """Details that all scenarios have: minimum, median and maximum of the runs."""
     measured: dict[str, Callable[[Run], float]] = {
         "per_minute": lambda run: run.scenario.per_minute,
         "answered_percent": lambda run: run.used_percent("answered", WARM_UP_S),

@@ -1,4 +1,4 @@
-"""A judge for virtual time that does what the simulator would do: its quota, chance, spells and counts."""
+"""A judge for virtual time that behaves like the simulator: its quota, random draws, spells and counts."""
 
 import asyncio
 import math
@@ -17,13 +17,13 @@ from judge_service.simulator.spells import Spells
 from judge_service.values import Completion, Prompt, Usage
 
 REFUSED = {"throttle": Throttled, "daily_quota": QuotaExhausted}
-"""Faults that refuse a call at once and cost nothing."""
+"""Faults that refuse a call at once, without a charge."""
 
 
 class WorldJudge(InstantJudge):
     """The simulator without sockets: the same draws, quota and statistics.
 
-    Knows the faults `throttle`, `daily_quota`, `error_5xx` and its two kinds, `reset` and `garbage`.
+    It supports the faults `throttle`, `daily_quota`, `error_5xx` and its two kinds, `reset` and `garbage`.
     """
 
     def __init__(self, config: SimulatorConfig) -> None:
@@ -35,7 +35,7 @@ class WorldJudge(InstantJudge):
         self._call_log = CallLog(config)
 
     def read(self) -> Statistics:
-        """What `GET /simulator/statistics` would answer."""
+        """The same statistics as `GET /simulator/statistics`."""
         return self._call_log.statistics(0, {self.model: self._quota.statistics()})
 
     async def __call__(self, request: Request[Prompt]) -> Completion:

@@ -1,4 +1,4 @@
-"""What every test gets: no real network, no blocking of the loop, no settings from the outside."""
+"""Fixtures of all tests: no real network, no blocking of the loop, no settings from the environment."""
 
 import ipaddress
 import os

@@ -1,4 +1,4 @@
-"""Threads under virtual time: what is handed to a pool runs at once, on the loop."""
+"""Runs functions for thread pools at once on the loop, for tests in virtual time."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor

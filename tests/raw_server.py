@@ -1,4 +1,4 @@
-"""A raw server on the loopback: what comes in is kept, what goes out is up to the test."""
+"""A raw server on the loopback that records requests; a test chooses the bytes of its replies."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What the settings become: targets, failover, and refusals of settings that make no sense."""
+"""Assembly from settings: targets, failover, and errors for settings that contradict each other."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The guards of conftest.py work: what is forbidden in tests is impossible, not just unwanted."""
+"""The guards of conftest.py work: tests cannot use the network or block the loop."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""Waiting for what others hand out: nothing is lost, nothing goes to a caller that has gone."""
+"""The waiting primitive: no value is lost, and none goes to a caller that has gone."""
 
 import asyncio
 

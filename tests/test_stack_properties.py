@@ -1,4 +1,4 @@
-"""What holds for the assembled service whatever happens, measured by what is sent to the judge.
+"""Properties of the assembled service in random worlds, measured by the calls sent to the judge.
 
 STACK_SEED=123 pytest tests/test_stack_properties.py     one world again
 STACK_SEEDS=2000 pytest tests/test_stack_properties.py   many worlds

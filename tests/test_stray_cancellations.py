@@ -1,4 +1,4 @@
-"""A cancellation from below, which nobody asked for, is a failure to judge: it neither hangs nor escapes."""
+"""A stray cancellation in a backend is a failure to judge: it neither hangs `stream` nor escapes `score`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

@@ -1,4 +1,4 @@
-"""What rate a quota allows, and which setting is used up first."""
+"""The rate that a quota allows, and the setting that limits it."""
 
 import pytest
 

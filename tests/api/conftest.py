@@ -1,4 +1,4 @@
-"""The service in this process: over ASGI for what it says, on a real socket for how it says it."""
+"""Fixtures that run the service in this process: over ASGI for replies, on a real socket for the protocol."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

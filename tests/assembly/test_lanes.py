@@ -1,4 +1,4 @@
-"""What a lane is worth on the assembled stack, in virtual time."""
+"""Lanes on the assembled stack, in virtual time: interactive calls pass bulk calls."""
 
 import asyncio
 

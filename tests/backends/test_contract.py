@@ -1,4 +1,4 @@
-"""What every judge keeps, whoever answers: the contract of `backends.Backend`."""
+"""All backends keep the contract of `backends.Backend`."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Every sentence on the page about errors is really produced, and every one of Bedrock's is on it."""
+"""Every sentence of docs/errors.md is produced by the code, and the page has all sentences about Bedrock."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The judge without a model, as the service sees it."""
+"""The scripted judge through the service."""
 
 import pytest
 

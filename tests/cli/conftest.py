@@ -1,4 +1,4 @@
-"""A judge whose answers a test chooses, with the service's contract and nothing behind it."""
+"""A double of the service whose answers a test chooses."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The commands beside `score`, and what all of them share."""
+"""The commands other than `score`, and the options of all commands."""
 
 import argparse
 import json

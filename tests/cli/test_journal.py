@@ -1,4 +1,4 @@
-"""The journal: what it acknowledged is there, and nobody else's results are taken for ours."""
+"""The journal keeps acknowledged results, and refuses those of another judge."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`judge score` through outages: rows are judged later, and the run says what it waits for."""
+"""`judge score` during outages: rows are judged later, and the run tells the reason of its wait."""
 
 import asyncio
 import json

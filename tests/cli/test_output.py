@@ -1,4 +1,4 @@
-"""The output: what the reply policy would say if it saw the whole file, and never half of it."""
+"""The output file: substitutes are those of the whole file as one batch, and the file is never incomplete."""
 
 from pathlib import Path
 from typing import Any

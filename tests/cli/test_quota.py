@@ -1,4 +1,4 @@
-"""What `judge score` says of the quota and of a judge that refuses."""
+"""`judge score` reports the used quota and the calls that the judge refused."""
 
 import msgspec
 import pytest

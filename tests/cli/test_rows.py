@@ -1,4 +1,4 @@
-"""What counts as a row, and where a row that cannot be read is said to be."""
+"""Rows of the input, and the places of unreadable rows in errors."""
 
 import json
 from collections.abc import Callable, Iterator

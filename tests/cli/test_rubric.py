@@ -1,4 +1,4 @@
-"""`judge rubric`: what it writes, says and shows."""
+"""The actions of `judge rubric`: new, check, render, schema."""
 
 import json
 from pathlib import Path

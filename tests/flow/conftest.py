@@ -1,4 +1,4 @@
-"""A real redis-server for the tests that need one: their own, on a port of its own."""
+"""A fixture with a real redis-server on a free port."""
 
 import os
 import shutil

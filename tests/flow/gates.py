@@ -1,4 +1,4 @@
-"""Gates for tests, built of the parts that the service uses."""
+"""Builds gates for tests from the same parts as the service."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Against a real server for what Redis does, and under virtual time for what is done when it fails."""
+"""The Redis cache: with a real server, and in virtual time with a server that fails."""
 
 import asyncio
 import signal

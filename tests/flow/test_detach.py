@@ -1,4 +1,4 @@
-"""Calls whose caller has gone, as `Coalesce` and `Hedge` hand them over."""
+"""Calls whose caller has gone, after `Coalesce` and `Hedge` have detached them."""
 
 import asyncio
 import gc

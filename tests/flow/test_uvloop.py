@@ -1,4 +1,4 @@
-"""The layers' timers on uvloop, whose handles for a time that has passed are of another kind."""
+"""The layers' timers on uvloop, which has another type of handle for a time in the past."""
 
 import ast
 import asyncio

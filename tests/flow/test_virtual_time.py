@@ -1,4 +1,4 @@
-"""The clock and the sink that every other flow test stands on."""
+"""The virtual clock and the recording sink, which all other flow tests use."""
 
 import asyncio
 import time

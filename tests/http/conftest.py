@@ -1,4 +1,4 @@
-"""A raw server on the loopback, for whoever sends requests."""
+"""A fixture with a raw server on the loopback."""
 
 from tests.raw_server import answer, server
 

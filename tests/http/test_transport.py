@@ -1,4 +1,4 @@
-"""What the HTTP client does on a bad day, and that each day has its error. Real sockets on the loopback."""
+"""The HTTP client under faults: every fault has its error. Real sockets on the loopback."""
 
 import asyncio
 import gzip

@@ -1,4 +1,4 @@
-"""What the transport holds: descriptors, sockets and tasks, also when its callers leave or it sleeps."""
+"""The transport leaks no descriptors, sockets or tasks, also if callers leave or the process is frozen."""
 
 import asyncio
 import gc

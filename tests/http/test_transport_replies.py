@@ -1,4 +1,4 @@
-"""How replies are framed, which connections live on, and what is never sent. Real sockets."""
+"""Framing of replies, reuse of connections, and values that are never sent. Real sockets."""
 
 import asyncio
 import ssl

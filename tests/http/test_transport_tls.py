@@ -1,4 +1,4 @@
-"""Whom the transport trusts and goes through: a real TLS server, a real proxy, on the loopback."""
+"""Certificates and proxies of the transport, with a real TLS server and a real proxy on the loopback."""
 
 import asyncio
 import ssl

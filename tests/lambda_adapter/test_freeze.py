@@ -1,4 +1,4 @@
-"""What a function must survive between two invocations: a freeze, and a snapshot."""
+"""The function after a freeze or a snapshot between two invocations."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The SAM template: valid, least privilege, and in step with what the code says and reads."""
+"""The SAM template is valid, has least privilege, and matches the code."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Modules of `loadtest/`, which is no package: they find each other by name."""
+"""Loads modules of `loadtest/`, which is not a package: they import each other by name."""
 
 import importlib
 import sys

@@ -1,4 +1,4 @@
-"""What `cpu.py` compares: that its clients ask the same, and that its quick judge can be asked again."""
+"""The clients of `cpu.py` send the same messages, and its fast judge answers repeated requests."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What every benchmark says of itself: a figure is met or it is not."""
+"""Results of benchmarks: figures that meet or miss their target."""
 
 import importlib.util
 import json

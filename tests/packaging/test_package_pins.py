@@ -1,4 +1,4 @@
-"""Which packages go in, and that they are the ones that were pinned."""
+"""The zip contains the right packages in their pinned versions."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""What lies where in a package."""
+"""The layout of a package's files."""
 
 import platform
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A client of bytes: what it sends and gets is not smoothed over by any library."""
+"""A client that sends and receives raw bytes, without an HTTP library."""
 
 import asyncio
 import json

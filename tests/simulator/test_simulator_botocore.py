@@ -1,4 +1,4 @@
-"""What botocore, AWS's own client, makes of the simulator: its parser holds the wire format."""
+"""botocore, AWS's client, with the simulator: its parser checks the wire format."""
 
 import time
 from collections.abc import AsyncIterator

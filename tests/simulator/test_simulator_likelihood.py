@@ -1,4 +1,4 @@
-"""How sure the pretended model says it is."""
+"""Token probabilities of the simulated model."""
 
 from math import exp
 from typing import Any

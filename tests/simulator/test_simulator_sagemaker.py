@@ -1,4 +1,4 @@
-"""InvokeEndpoint: what botocore's own model of SageMaker makes of the simulator."""
+"""InvokeEndpoint of the simulator, checked with botocore's model of SageMaker."""
 
 import json
 from collections.abc import AsyncIterator

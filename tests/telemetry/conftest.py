@@ -1,4 +1,4 @@
-"""Lines that go to a list, and rewards to put into them."""
+"""Fixtures with log lines in a list, and rewards for them."""
 
 import json
 from typing import Any

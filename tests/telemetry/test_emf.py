@@ -1,4 +1,4 @@
-"""CloudWatch's rules for embedded metric format, re-stated, and what the objects must add up to."""
+"""Embedded metric format: CloudWatch's rules, and the sums of the objects."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What docs/trainers.md tells to paste, called as its trainer calls it, on a real socket."""
+"""The examples of docs/trainers.md, called like their trainers do, on a real socket."""
 
 import importlib.util
 from collections.abc import AsyncIterator

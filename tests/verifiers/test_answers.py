@@ -1,4 +1,4 @@
-"""What holds for every verifier of a stated answer."""
+"""Properties of all verifiers of a stated answer."""
 
 import pytest
 

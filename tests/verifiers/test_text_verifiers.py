@@ -1,4 +1,4 @@
-"""What holds for every verifier of text, on texts nobody would write."""
+"""Properties of all verifiers of text, on generated texts."""
 
 import math
 from itertools import product

@@ -1,4 +1,4 @@
-"""The short way of plain rows gives what the long way gives, or stands aside."""
+"""The fast path for plain rows gives the same result as the general one, or is not used."""
 
 import json
 from typing import Any

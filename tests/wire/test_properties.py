@@ -1,4 +1,4 @@
-"""Whatever comes in: one item per row, in order, ids unchanged, or one error that names a field."""
+"""Any input gives one item per row, in order, with unchanged ids, or one error that names a field."""
 
 import base64
 import json

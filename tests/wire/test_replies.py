@@ -1,4 +1,4 @@
-"""What a trainer reads."""
+"""Replies to trainers."""
 
 import json
 from typing import Any

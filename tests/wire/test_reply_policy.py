@@ -1,4 +1,4 @@
-"""The policy: who gets which number for a row that was not judged, and when the batch fails."""
+"""The reply policy: substitutes for rows that were not judged, and failures of batches."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""What one row becomes, where the dialect tables do not say it."""
+"""Rows that the dialect tables do not cover."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The size of an event that was parsed by somebody else."""
+"""The size of an event that was already parsed."""
 
 import json
 from typing import Any

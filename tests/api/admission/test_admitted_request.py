@@ -1,4 +1,4 @@
-"""What happens to admitted work when nobody waits for it any more. Virtual time, no sockets."""
+"""Admitted work is cancelled when its caller leaves or the service stops. Virtual time, no sockets."""
 
 import asyncio
 import json

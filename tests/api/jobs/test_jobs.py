@@ -1,4 +1,4 @@
-"""`/v1/jobs` in one process: taken in whole or not at all, judged once, seen by its tenant only."""
+"""`/v1/jobs` in one process: accepted completely or not at all, judged once, visible only to its tenant."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The directory of jobs: what is kept, what is forgotten, who may work on what."""
+"""The job store: which jobs are kept or deleted, and which worker may run them."""
 
 import sqlite3
 import stat

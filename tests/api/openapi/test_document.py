@@ -1,4 +1,4 @@
-"""The document says what is there: examples that work, every error, every status."""
+"""The OpenAPI document matches the service: working examples, all errors, all statuses."""
 
 import json
 from typing import Any

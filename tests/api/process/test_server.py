@@ -1,4 +1,4 @@
-"""What uvicorn and our bounds do on a real socket."""
+"""uvicorn with our protocol on a real socket: limits, stopping, callers that leave."""
 
 import asyncio
 import json

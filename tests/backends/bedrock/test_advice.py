@@ -1,4 +1,4 @@
-"""What a person reads when Bedrock refuses: what is wrong, where, and what to do about it."""
+"""Sentences about refusals of Bedrock name what is wrong, where, and what to do."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""Converse over real sockets: what is sent, what is read, and what is mended."""
+"""Converse over real sockets: requests, replies, and corrections after errors."""
 
 import asyncio
 import json

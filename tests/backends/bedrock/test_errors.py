@@ -1,4 +1,4 @@
-"""Every Bedrock error, over a real socket, by both transports, has the attributes the flow acts on."""
+"""Every Bedrock error has the attributes that the flow needs, over real sockets with both transports."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The direct path and the reference path are one judge: same request out, same completion in."""
+"""The direct transport and the reference transport send the same request and read the same completion."""
 
 import asyncio
 import functools

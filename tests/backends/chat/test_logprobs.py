@@ -1,4 +1,4 @@
-"""Scores as expectations, through the whole service, and what becomes of them without probabilities."""
+"""Expected scores through the whole service, with and without token probabilities."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Completions that come in pieces although nobody asked for a stream."""
+"""Completions that a server sends as a stream although no stream was requested."""
 
 import json
 from typing import Any

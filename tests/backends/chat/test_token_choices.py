@@ -1,4 +1,4 @@
-"""From the log probabilities on the wire to how sure the judge was of each number."""
+"""Log probabilities of a reply become the probabilities of each number's alternatives."""
 
 from math import log
 from typing import Any

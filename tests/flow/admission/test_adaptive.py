@@ -1,4 +1,4 @@
-"""The limit that follows the judge's latency, and what a gate without a quota makes of it and of refusals."""
+"""The adaptive limit that follows the judge's latency, and a gate without a quota under refusals."""
 
 import asyncio
 import random

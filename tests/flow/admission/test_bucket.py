@@ -1,4 +1,4 @@
-"""Numbers in, numbers out."""
+"""The arithmetic of a token bucket."""
 
 from math import inf
 

@@ -1,4 +1,4 @@
-"""All resources or none."""
+"""Several token buckets: a call takes from all of them or from none."""
 
 from math import inf
 

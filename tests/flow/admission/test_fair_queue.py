@@ -1,4 +1,4 @@
-"""Who goes next, with sizes and without a clock."""
+"""The order of calls in the fair queue, with sizes and without a clock."""
 
 import asyncio
 from collections import Counter

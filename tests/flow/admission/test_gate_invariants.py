@@ -1,4 +1,4 @@
-"""What must hold whatever comes: the quota, the order, and that nothing leaks."""
+"""Properties of the gate under random load: the quota, the order, and no leaks."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Any sequence of events, held to a model that a child could check."""
+"""Any sequence of events at the gate has the same result as in a simple model."""
 
 import asyncio
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""A supply from outside: what a lease of a shared quota needs."""
+"""A gate whose tokens come from outside, as from a lease of a shared quota."""
 
 import asyncio
 from collections.abc import Mapping

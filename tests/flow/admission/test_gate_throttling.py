@@ -1,4 +1,4 @@
-"""What refusals do to the rate of a gate, against judges that keep a quota of their own."""
+"""The rate of a gate under refusals, with judges that enforce a quota."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""The example and the page about graders of one's own do what they say."""
+"""The example and the documentation of custom graders are right."""
 
 import asyncio
 import re

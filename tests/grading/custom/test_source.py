@@ -1,4 +1,4 @@
-"""What is wrong with a named grader is one sentence of a SettingsError, when the service opens."""
+"""A mistake in a custom grader is one sentence of a SettingsError when the service opens."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""Responses of a group side by side, in virtual time, with a judge that can be told what to say of whom."""
+"""Responses of a group judged side by side, in virtual time, with a judge whose answers a test chooses."""
 
 import asyncio
 import itertools

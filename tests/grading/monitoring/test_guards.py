@@ -1,4 +1,4 @@
-"""What each guard fires on, and what it must let pass."""
+"""The responses on which each guard acts, and those that it must accept."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a judge meant, by the probabilities it gave to the levels; and all that must not move it."""
+"""Expected levels from token probabilities, and everything that must not change them."""
 
 import json
 from typing import Any

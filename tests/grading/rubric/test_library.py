@@ -1,4 +1,4 @@
-"""The rubrics of examples/rubrics: each gives its dozen rollouts the order that is written beside them."""
+"""The rubrics of examples/rubrics give their rollouts the expected order."""
 
 import json
 import re

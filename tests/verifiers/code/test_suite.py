@@ -1,4 +1,4 @@
-"""How tests become steps for two rooms: nothing of what is expected goes to the room of the code."""
+"""Tests are split for two interpreters: no expected value goes to the interpreter of the code."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A worker that speaks the real protocol and does what the text says, without the library."""
+"""A worker with the real protocol that follows a script instead of using the library."""
 
 import os
 import signal

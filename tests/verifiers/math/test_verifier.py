@@ -1,4 +1,4 @@
-"""Mathematical equivalence: what needs no algebra, and the library in its worker."""
+"""Mathematical equivalence: texts that need no algebra, and the library in its worker."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Attempts to get out of each sandbox. If one succeeded, its answer would be the expected one."""
+"""Attacks on each sandbox. A successful attack would find the expected answer."""
 
 import asyncio
 import os
