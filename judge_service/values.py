@@ -15,11 +15,24 @@ from msgspec import Struct
 Channel = Literal["schema", "tool", "text"]
 """The form of a judge's answer: JSON-schema structured output, one forced tool, or strict text."""
 
-StopReason = Literal["complete", "max_tokens", "refused", "malformed", "context_full"]
-"""Why the judge stopped, in one vocabulary for all backends. Only `complete` may carry a verdict.
+StopReason = Literal[
+    "complete",
+    "unknown",
+    "max_tokens",
+    "refused",
+    "malformed",
+    "context_full",
+    "reasoning",
+    "several",
+]
+"""Why the judge stopped, in one vocabulary for all backends. Only `complete` and `unknown` may carry a
+verdict.
 
-`refused` covers content filters and guardrails; `malformed` is a backend that reports malformed
-output; `context_full` is a prompt that is longer than the context.
+`unknown` is a missing stop word or one that is in no table: a verdict counts if its form shows that it is
+whole, as one JSON object does and a number does not. `refused` covers content filters and guardrails;
+`malformed` is a backend that reports malformed output; `context_full` is a prompt that is longer than the
+context; `reasoning` is an answer of reasoning that was opened and not closed; `several` are answers in one
+reply that differ.
 """
 
 Kind = Literal["judge", "verify"]
@@ -190,6 +203,7 @@ class Completion(Struct, frozen=True, kw_only=True):
     cached: whether the answer comes from the cache, without a call.
     choices: token probabilities of each number in `text`, in the text's order; empty if they
         were not requested (`openai.logprobs`, `sagemaker.logprobs`) or not sent.
+    asked: the changes to the request that the judge needed, such as `no temperature`; `""` for none.
     """
 
     text: str | None = None
@@ -199,6 +213,7 @@ class Completion(Struct, frozen=True, kw_only=True):
     model: str = ""
     cached: bool = False
     choices: tuple[TokenChoice, ...] = ()
+    asked: str = ""
 
 
 class Verdict(Struct, frozen=True):
@@ -244,6 +259,8 @@ class Reward(Struct, frozen=True, kw_only=True):
     cost_usd: `None` when the model's price is not configured.
     explanation: the judge's written reason on one line, at most 1,000 printable characters per judge call;
         `""` if the rubric does not ask for one. It may quote the candidate's text.
+    channel: the form in which the judge answered, and the changes to the request that it needed, such as
+        `tool; no temperature`; `""` where no judge answered.
     """
 
     score: float | None
@@ -256,6 +273,7 @@ class Reward(Struct, frozen=True, kw_only=True):
     model: str = ""
     cached: bool = False
     explanation: str = ""
+    channel: str = ""
 
 
 class Ranking(Struct, frozen=True, kw_only=True):

@@ -15,6 +15,9 @@ from judge_service.http.reply import Reply, timestamp
 
 _SKEW = re.compile(r"signature (expired|not yet current)", re.IGNORECASE)
 
+_EXPIRED_KEY = re.compile(r"(api key|bearer token)\b.{0,80}\bexpired", re.IGNORECASE)
+"""A Bedrock API key that has expired is refused like a missing permission, with these words."""
+
 _EXPIRED = frozenset({"expiredtoken", "expiredtokenexception"})
 _SKEWED = frozenset({"requestexpired", "requesttimetooskewed"})
 _BAD_IDENTITY = frozenset(
@@ -50,7 +53,9 @@ class Refusal(Struct, frozen=True, kw_only=True):
     @property
     def expired(self) -> bool:
         """Whether the credentials have expired."""
-        return self.code in _EXPIRED
+        return self.code in _EXPIRED or (
+            self.status in (401, 403) and _EXPIRED_KEY.search(self.message) is not None
+        )
 
     @property
     def skewed(self) -> bool:

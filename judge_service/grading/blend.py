@@ -148,6 +148,7 @@ class Blend:
             cost_usd=_total([one.cost_usd for one in judged]),
             model=", ".join(dict.fromkeys(one.model for one in judged if one.model)),
             cached=bool(judged) and all(one.cached for one in judged),
+            channel=", ".join(dict.fromkeys(one.channel for one in judged if one.channel)),
         )
 
     def _shape(self, reward: Reward, response: str) -> Reward:

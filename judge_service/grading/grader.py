@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from judge_service.errors import CallError
 from judge_service.flow import Handler, Request
-from judge_service.grading.judge import Judge, choose_ladder
+from judge_service.grading.judge import Judge, Outcome, choose_ladder
 from judge_service.grading.monitoring.guards import UNGUARDED, Guards
 from judge_service.grading.prompting.parse import Unparseable, parse
 from judge_service.grading.prompting.prompt import PromptWriter, count_chars, is_blank
@@ -34,6 +34,18 @@ REASKED = frozenset({"unparseable", "truncated"})
 
 TRUNCATED_GROWTH = 2
 """Factor of `max_output_tokens` after a truncated answer. Small, because the quota reservation grows too."""
+
+
+CUT_AGAIN = (
+    "the answer has as many tokens as the one that was cut: the judge has a limit of its own"
+)
+
+
+class _Answer(Struct, frozen=True):
+    """A completion and what it says."""
+
+    completion: Completion
+    outcome: Verdict | Unparseable
 
 
 class GraderStatistics(Struct, frozen=True, kw_only=True):
@@ -172,7 +184,7 @@ class Grader:
     async def _ask_until_usable(
         self, request: Request[Sample], question: Question, spent: Spent, draw: int, draws: int
     ) -> Verdict | Unparseable:
-        attempt, max_output_tokens = 0, None
+        attempt, max_output_tokens, cut_tokens = 0, None, 0
         while True:
             # In steps of `draws`, so that the second try of one opinion is not the first try of another.
             write = partial(
@@ -182,14 +194,38 @@ class Grader:
                 reminder=attempt > 0,
                 max_output_tokens=max_output_tokens,
             )
-            prompt, completion = await self.judge.ask(request, write)
-            spent.add(completion)
-            outcome = parse(completion, self.rubric.criteria, prompt.channel, self.rubric.reasoning)
+            answers: list[_Answer] = []
+            read = partial(self._read, answers, spent, cut_tokens)
+            prompt, completion = await self.judge.ask(request, write, read)
+            outcome = next(one.outcome for one in answers if one.completion is completion)
             if isinstance(outcome, Verdict) or outcome.reason not in REASKED:
                 return outcome
             if attempt == self._max_reasks:
                 return outcome
             if outcome.reason == "truncated":
                 max_output_tokens = prompt.max_output_tokens * TRUNCATED_GROWTH
+                cut_tokens = completion.usage.output_tokens
             attempt += 1
             self._reasked += 1
+
+    def _read(
+        self,
+        answers: list[_Answer],
+        spent: Spent,
+        cut_tokens: int,
+        prompt: Prompt,
+        completion: Completion,
+    ) -> Outcome:
+        """Adds an answer and says what it is worth.
+
+        cut_tokens: tokens of the answer before, which was cut. An answer that was given twice the room and
+            is exactly as long was cut again, by a limit of the server's own.
+        """
+        spent.add(completion, prompt.channel)
+        outcome = parse(completion, self.rubric.criteria, prompt.channel, self.rubric.reasoning)
+        if isinstance(outcome, Verdict) and 0 < cut_tokens == completion.usage.output_tokens:
+            outcome = Unparseable("truncated", CUT_AGAIN)
+        answers.append(_Answer(completion, outcome))
+        if isinstance(outcome, Verdict):
+            return "usable"
+        return "ignored" if outcome.is_ignored else "unusable"

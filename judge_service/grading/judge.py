@@ -6,14 +6,27 @@ from typing import Any, Literal, TypeVar
 from judge_service.errors import CallError
 from judge_service.flow import Handler, Layer, Request, stack
 from judge_service.grading.prompting.prompt import CHANNELS
-from judge_service.telemetry.events import ChannelChanged, Sink
+from judge_service.telemetry.events import ChannelChanged, RequestChanged, Sink
 from judge_service.values import Channel, Completion, Prompt
 
 P = TypeVar("P", bound=Prompt)
 
+Outcome = Literal["usable", "unusable", "ignored"]
+"""What an answer is worth: it has a verdict, it has none, or it shows that the judge ignores the channel."""
+
+DOUBTS = 3
+"""How many prompts in a row must leave a channel that has given verdicts before it is left for good: one
+refusal of it may come from words of the prompt, one answer in another form from a bad draw."""
+
 
 class Judge:
-    """Asks a model, and does not use a channel again after the model has refused it.
+    """Asks a model, and leaves for good a channel that the model refuses or ignores.
+
+    A refusal may quote the prompt, and a model may answer in a wrong form once. So a prompt whose channel is
+    refused or ignored is asked in the next channel, and the judge changes channels only if that gave a usable
+    answer: at once if the old channel never gave a verdict, else after `DOUBTS` such prompts without a verdict
+    in between.
+
 
     model: the judge, with all flow control inside it.
     ladder: the channels to try, in order; made by `choose_ladder`.
@@ -26,7 +39,9 @@ class Judge:
         self.asked = 0
         self._model = model
         self._sink = sink
-        self._last_model = ""
+        self._proven = False
+        self._doubts = 0
+        self._told: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<Judge answers {' > '.join(self.ladder)}>"
@@ -41,40 +56,69 @@ class Judge:
         self._model = stack(self._model, layer)
 
     async def ask(
-        self, request: Request[Any], write: Callable[[Channel], P]
+        self,
+        request: Request[Any],
+        write: Callable[[Channel], P],
+        read: Callable[[P, Completion], Outcome] = lambda _prompt, _completion: "usable",
     ) -> tuple[P, Completion]:
-        """Returns the prompt that was answered, and its answer.
+        """Returns the prompt that was answered, and its answer: the first usable one, else the first one.
 
         request: all of it except the body is passed on with the prompt.
         write: makes the prompt for a channel; called again for each further channel.
+        read: says what an answer is worth; called once for each answer.
+
 
         Raises CallError.
         """
-        while True:
-            prompt = write(self.channel)
-            self.asked += 1
-            envelope: Request[Prompt] = Request(prompt, request.deadline, request.lane, request.job)
+        ladder = self.ladder
+        first: tuple[P, Completion] | None = None
+        for channel in ladder:
+            prompt = write(channel)
             try:
-                completion = await self._model(envelope)
+                completion = await self._call(request, prompt)
             except CallError as error:
-                if not error.unsupported_channel or not self._step_down(prompt.channel):
+                if first is not None:
+                    return first
+                if not error.unsupported_channel or channel == ladder[-1]:
                     raise
-            else:
-                self._last_model = completion.model
-                return prompt, completion
+                continue
+            outcome = read(prompt, completion)
+            if outcome == "usable":
+                self._follow(ladder, channel, completion)
+            if outcome != "ignored" or channel == ladder[-1]:
+                found = (prompt, completion)
+                return found if outcome == "usable" or first is None else first
+            first = first or (prompt, completion)
+        raise AssertionError("a ladder has a channel")
 
-    def _step_down(self, refused: Channel) -> bool:
-        """Stops using a channel that the model refused; `False` when there is no other.
+    async def _call(self, request: Request[Any], prompt: Prompt) -> Completion:
+        self.asked += 1
+        envelope: Request[Prompt] = Request(prompt, request.deadline, request.lane, request.job)
+        completion = await self._model(envelope)
+        if completion.asked and completion.asked not in self._told:
+            self._told.add(completion.asked)
+            self._sink(RequestChanged(model=completion.model, changes=completion.asked))
+        return completion
+
+    def _follow(
+        self, ladder: tuple[Channel, ...], channel: Channel, completion: Completion
+    ) -> None:
+        """A prompt that began at the top of `ladder` got a usable answer in `channel`.
 
         Several prompts in flight may be refused at once: only the first of them changes the channel.
         """
-        if refused != self.channel:
-            return True
-        if len(self.ladder) == 1:
-            return False
-        self.ladder = self.ladder[1:]
-        self._sink(ChannelChanged(model=self._last_model, refused=refused, now=self.channel))
-        return True
+        if channel == ladder[0]:
+            if channel == self.channel:
+                self._proven, self._doubts = True, 0
+            return
+        if ladder != self.ladder:
+            return
+        self._doubts += 1
+        if self._proven and self._doubts < DOUBTS:
+            return
+        self.ladder = ladder[ladder.index(channel) :]
+        self._proven, self._doubts = True, 0
+        self._sink(ChannelChanged(model=completion.model, refused=ladder[0], now=channel))
 
 
 def choose_ladder(

@@ -21,15 +21,17 @@ class Spent(Struct):
     usage: Usage = NO_USAGE
     model: str = ""
     cached: bool = False
+    channel: str = ""
 
-    def add(self, completion: Completion) -> None:
-        """Adds the cost of an answer."""
+    def add(self, completion: Completion, channel: str = "") -> None:
+        """Adds the cost of an answer. channel: the form in which it was asked for."""
         # A cached completion carries the usage of the call that made it, which is paid for already.
         if not completion.cached:
             usage = completion.usage
             self.usage = usage if self.usage is NO_USAGE else self.usage + usage
         self.cached = completion.cached
         self.model = completion.model
+        self.channel = f"{channel}; {completion.asked}" if completion.asked else channel
 
 
 class Rewards:
@@ -64,6 +66,7 @@ class Rewards:
             cost_usd=self._price(spent.usage),
             model=spent.model,
             cached=spent.cached,
+            channel=spent.channel,
         )
 
     def broken(self, spent: Spent, error: Exception) -> Reward:
@@ -93,6 +96,7 @@ class Rewards:
             model=spent.model,
             cached=spent.cached,
             explanation=verdict.explanation,
+            channel=spent.channel,
         )
 
     def _parts(self, score: float | None, reason: str | None) -> tuple[Part, ...]:

@@ -80,6 +80,22 @@ def unreadable(cause: str) -> Unavailable:
     )
 
 
+def interrupted(word: str) -> Unavailable:
+    """The error for a reply whose stop word says that the server failed."""
+    return Unavailable(
+        f"the judge was interrupted ({printable(word)}): send again", charged=True, backoff_s=0.05
+    )
+
+
+def refused(said: str) -> Denied:
+    """The error for a content filter, which concerns this sample. It may have stopped the answer, which is
+    charged then.
+    """
+    error = Denied(f"a content filter of the judge stopped it ({said})", charged=True)
+    error.reason = "refused"
+    return error
+
+
 def too_long(said: str) -> Denied:
     """The error for a prompt that does not fit: it concerns this sample, not the judge."""
     error = Denied(f"the prompt does not fit the judge ({said})")

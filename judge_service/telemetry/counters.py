@@ -17,11 +17,13 @@ from judge_service.telemetry.events import (
     BreakerChanged,
     CacheLooked,
     CallEnded,
+    ChannelChanged,
     Event,
     FailedOver,
     GroupScored,
     GuardFired,
     Hedged,
+    RequestChanged,
     Retried,
     SampleGraded,
 )
@@ -56,6 +58,8 @@ COUNTED: Mapping[type[Any], tuple[str, Callable[[Any], str]]] = {
     Hedged: ("hedges", lambda event: "won" if event.won else "lost"),
     BreakerChanged: ("breaker", lambda event: event.state),
     GroupScored: ("groups", lambda event: "zero" if event.is_flat else "some"),
+    ChannelChanged: ("adaptations", lambda event: event.now),
+    RequestChanged: ("adaptations", lambda _event: "request"),
     GuardFired: ("guards", lambda event: event.guard),
     AlarmChanged: ("alarms", lambda event: event.alarm if event.is_raised else "taken_back"),
 }
@@ -76,6 +80,10 @@ WORDS = frozenset(UNSCORED_REASONS).union(FINDINGS, ALARMS) | {
         "taken_back",
         "zero",
         "some",
+        "schema",
+        "tool",
+        "text",
+        "request",
     )
 }
 OTHER = "other"
@@ -144,6 +152,7 @@ class Counters(Struct):
     cache: `hit` and `miss`. retries, failovers: by reason. hedges: second copies, `won` and `lost`.
     breaker: changes by the state that was entered.
     groups: batches of one prompt's samples, by whether their rewards have `some` variance or `zero`.
+    adaptations: lasting changes of how the judge is asked: the channel that is used now, or `request`.
     guards: samples by what was found in them. alarms: raised ones by name, and `taken_back`.
     """
 
@@ -158,6 +167,7 @@ class Counters(Struct):
     cache: dict[str, int] = field(default_factory=dict)
     breaker: dict[str, int] = field(default_factory=dict)
     groups: dict[str, int] = field(default_factory=dict)
+    adaptations: dict[str, int] = field(default_factory=dict)
     guards: dict[str, int] = field(default_factory=dict)
     alarms: dict[str, int] = field(default_factory=dict)
     input_tokens: int = 0

@@ -74,11 +74,21 @@ class GroupScored(Struct, frozen=True, kw_only=True):
 
 
 class ChannelChanged(Struct, frozen=True, kw_only=True):
-    """The judge refused an answer channel; the next channel is used from now on."""
+    """The judge refused or ignored an answer channel and answered in another, which is used from now on."""
 
     model: str
     refused: str
     now: str
+
+
+class RequestChanged(Struct, frozen=True, kw_only=True):
+    """The judge refused a part of the request and answered without it, as it is asked from now on.
+
+    changes: all changes so far, such as `max_completion_tokens, no temperature`.
+    """
+
+    model: str
+    changes: str
 
 
 class StoreLost(Struct, frozen=True, kw_only=True):
@@ -168,6 +178,7 @@ Event = (
     | SampleGraded
     | GroupScored
     | ChannelChanged
+    | RequestChanged
     | StoreLost
     | StoreBack
     | BreakerChanged

@@ -11,6 +11,7 @@ from judge_service.telemetry.events import (
     ChannelChanged,
     Event,
     FailedOver,
+    RequestChanged,
     SampleGraded,
     StoreBack,
     StoreLost,
@@ -64,6 +65,7 @@ LEVELS: dict[type[Any], Literal["INFO", "WARNING"]] = {
     BreakerChanged: "WARNING",
     ChannelChanged: "WARNING",
     FailedOver: "WARNING",
+    RequestChanged: "WARNING",
     StoreLost: "WARNING",
     StoreBack: "INFO",
 }

@@ -39,6 +39,10 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "Groups of samples scored in one batch, by whether their rewards differ.",
         ("variance",),
     ),
+    "judge_adaptations_total": (
+        "Lasting changes of how the judge is asked, by the channel used now; `request` for a part left out.",
+        ("now",),
+    ),
     "judge_guards_total": ("Responses in which a guard found something, by what.", ("guard",)),
     "judge_alarms_total": ("Alarms that monitors raised, and took back.", ("alarm",)),
     "judge_input_tokens_total": ("Tokens that the judge read, cached ones included.", ()),
@@ -104,6 +108,7 @@ def _counters(counters: Counters) -> Iterator[Metric]:
     yield _counter("judge_cache_lookups_total", _by_word(counters.cache))
     yield _counter("judge_breaker_changes_total", _by_word(counters.breaker))
     yield _counter("judge_groups_total", _by_word(counters.groups))
+    yield _counter("judge_adaptations_total", _by_word(counters.adaptations))
     yield _counter("judge_guards_total", _by_word(counters.guards))
     yield _counter("judge_alarms_total", _by_word(counters.alarms))
     yield _counter("judge_input_tokens_total", [((), counters.input_tokens)])

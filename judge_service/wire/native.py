@@ -30,8 +30,9 @@ class NativeReward(Struct, frozen=True, kw_only=True):
     id: as sent. score: finite, in the wire range; null when the sample was not judged.
     reason: why there is no score, a word of `UNSCORED_REASONS`; null when there is one.
     criteria: score by criterion, null where it was not judged.
-    detail, criterion_reasons, model, cached: present on request: a sentence for a person, the reason of each
-        criterion without a score, the judge's name, and whether a cached answer was used.
+    detail, criterion_reasons, model, cached, channel: present on request: a sentence for a person, the reason
+        of each criterion without a score, the judge's name, whether a cached answer was used, and the form in
+        which the judge answered.
     explanation: on request, where the rubric has `reasoning = "brief"`: the judge's written reason.
     metrics: other numbers of a custom grader. index: position in the request, in a stream.
     """
@@ -44,6 +45,7 @@ class NativeReward(Struct, frozen=True, kw_only=True):
     criterion_reasons: dict[str, str] | UnsetType = UNSET
     model: str | UnsetType = UNSET
     cached: bool | UnsetType = UNSET
+    channel: str | UnsetType = UNSET
     explanation: str | UnsetType = UNSET
     metrics: dict[str, float] | UnsetType = UNSET
     index: int | UnsetType = UNSET
@@ -132,6 +134,7 @@ def native_reward(
         criterion_reasons={part.name: part.reason for part in reward.parts if part.reason},
         model=reward.model,
         cached=reward.cached,
+        channel=reward.channel,
         explanation=reward.explanation or UNSET,
         index=index,
     )

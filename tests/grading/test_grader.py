@@ -228,8 +228,7 @@ async def test_a_refused_channel_is_left_for_good(make_grader: Any, judge: Any) 
     assert [prompt.channel for prompt in model.prompts] == ["schema", "tool", "text", "text"]
     assert [prompt.draw for prompt in model.prompts] == [0, 0, 0, 0]
     assert events == [
-        ChannelChanged(model="", refused="schema", now="tool"),
-        ChannelChanged(model="", refused="tool", now="text"),
+        ChannelChanged(model="judge-1", refused="schema", now="text"),
     ]
     assert grader.statistics().channel == "text"
 
@@ -262,7 +261,7 @@ async def test_a_model_that_refuses_every_channel_is_a_denied_call(
 
 
 async def test_a_refused_channel_is_no_re_ask(make_grader: Any, judge: Any) -> None:
-    model = judge("hm", refused_channel(), "0.8")
+    model = judge('{"similarity": 9}', refused_channel(), "0.8")
     grader = make_grader(model, channels=("schema", "text"), answer="schema")
     assert (await grader(Request(SAMPLE))).score == 0.8
     assert [(p.channel, p.draw) for p in model.prompts] == [

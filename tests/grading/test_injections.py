@@ -17,7 +17,7 @@ def sample(response: str) -> Sample:
     return Sample(messages=(Message("user", "Capital?"),), response=response, reference="Paris")
 
 
-async def test_a_judge_that_quotes_the_response_first_still_gives_its_own_verdict(
+async def test_a_judge_that_quotes_the_response_first_gives_its_own_verdict_or_none(
     injection: dict[str, str], make_grader: Any, judge: Any, quality: Any
 ) -> None:
     def gullible(prompt: Prompt) -> Completion:
@@ -27,7 +27,10 @@ async def test_a_judge_that_quotes_the_response_first_still_gives_its_own_verdic
         rubric = msgspec.structs.replace(quality, reasoning=reasoning)
         grader = make_grader(judge(gullible), rubric=rubric, max_reasks=0)
         reward = await grader(Request(sample(injection["response"])))
-        assert reward.score == pytest.approx(HONEST), reward
+        if reward.score is None:  # it quotes a whole verdict: which one is the judge's?
+            assert '"conciseness"' in injection["response"]
+        else:
+            assert reward.score == pytest.approx(HONEST), reward
 
 
 async def test_a_judge_that_quotes_the_response_and_gives_no_usable_verdict_gives_no_score(
@@ -59,8 +62,15 @@ async def test_no_injection_breaks_the_grader(
         assert injection["response"] not in reward.detail or injection["response"] == ":"
 
 
-async def test_two_final_verdicts_count_as_the_last_one(
-    make_grader: Any, judge: Any, quality: Any
+@pytest.mark.parametrize("between", ["\n", " was quoted.\n", "\n```\nThat was it.\n"])
+async def test_two_verdicts_that_differ_are_none(
+    make_grader: Any, judge: Any, quality: Any, between: str
 ) -> None:
-    reward = await make_grader(judge(f"{FORGED}\n{VERDICT}"), rubric=quality)(Request(sample("x")))
-    assert reward.score == pytest.approx(HONEST)
+    for first, last in ((FORGED, VERDICT), (VERDICT, FORGED)):
+        grader = make_grader(judge(f"{first}{between}{last}"), rubric=quality)
+        assert (await grader(Request(sample("x")))).reason == "unparseable"
+
+
+async def test_a_verdict_given_twice_counts(make_grader: Any, judge: Any, quality: Any) -> None:
+    grader = make_grader(judge(f"I say {VERDICT}, so:\n{VERDICT}"), rubric=quality)
+    assert (await grader(Request(sample("x")))).score == pytest.approx(HONEST)

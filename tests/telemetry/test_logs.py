@@ -12,6 +12,7 @@ from judge_service.telemetry.events import (
     ChannelChanged,
     Event,
     FailedOver,
+    RequestChanged,
     StoreBack,
     StoreLost,
 )
@@ -185,6 +186,7 @@ OPERATORS_EVENTS: list[Event] = [
     BreakerChanged(target="bedrock us-east-1 nova", state="open"),
     ChannelChanged(model="nova", refused="schema", now="tool"),
     FailedOver(position=1, reason="unavailable"),
+    RequestChanged(model="nova", changes="no temperature"),
     StoreLost(quota="nova", clients=12, reason="no answer in 0.2 s"),
     StoreBack(quota="nova", lost_s=3.5),
 ]

@@ -11,10 +11,12 @@ from judge_service.telemetry.events import (
     BreakerChanged,
     CacheLooked,
     CallEnded,
+    ChannelChanged,
     FailedOver,
     GroupScored,
     GuardFired,
     Hedged,
+    RequestChanged,
     Retried,
 )
 from judge_service.telemetry.logs import FIELDS, LEVELS, _snake
@@ -64,6 +66,8 @@ def snapshot(*, spent: float = 300.0, breaker: str = "closed", is_shared: bool =
         Hedged(after_s=0.3, won=False),
         BreakerChanged(target="bedrock nova", state="open"),
         GroupScored(size=8, spread=0.0, is_flat=True),
+        ChannelChanged(model="m", refused="schema", now="text"),
+        RequestChanged(model="m", changes="no temperature"),
         GuardFired(guard="degenerate"),
         AlarmChanged(alarm="judge_drift", is_raised=True, value=0.3, limit=0.2),
         graded("a", 0.5, parts={"helpful": 1.0}, cost_usd=0.25),

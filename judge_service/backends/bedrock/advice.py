@@ -54,11 +54,15 @@ _MODEL_SENTENCES = (
 """Sentences by AWS's message; the first pattern that matches is used."""
 
 _KEY_SENTENCES = (
+    ("api key", "Bedrock does not accept the API key: renew AWS_BEARER_TOKEN_BEDROCK, or unset it"),
+    (
+        "bearer token",
+        "Bedrock does not accept the API key: renew AWS_BEARER_TOKEN_BEDROCK, or unset it",
+    ),
     (
         "expired",
         "the AWS credentials have expired: renew them (`aws sso login`, a new session token)",
     ),
-    ("api key", "Bedrock does not accept the API key: renew AWS_BEARER_TOKEN_BEDROCK, or unset it"),
     (
         "signature",
         "AWS does not accept the signature: check the secret key, and this machine's clock",

@@ -2,28 +2,34 @@
 
 boto needs about 650 us of CPU a call; this needs about a tenth. `sdk.py` does the same with aioboto3, and a
 test checks that both send the same request. A call makes one attempt: the flow layers retry. Only a call
-that was refused because credentials had just expired, or because our clock was wrong, is sent again once
-with new credentials or the right time.
+that was refused because credentials had just expired, because our clock was wrong, or because of a part of
+the request that can be left out (`request_form`), is sent again.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from judge_service.aws.credentials import IdentitySource
 from judge_service.aws.refusal import read_refusal
 from judge_service.aws.signed_endpoint import SignedEndpoint
 from judge_service.backends.bedrock.converse import (
+    CHANGES,
     body_of,
     channels_of,
     completion_of,
     decode_reply,
 )
-from judge_service.backends.bedrock.errors import error_of
+from judge_service.backends.bedrock.errors import error_of, kind_of
+from judge_service.backends.request_form import Changes, RequestForm, described
 from judge_service.flow import Request
 from judge_service.http.json_body import encode_body
+from judge_service.http.reply import Reply
 from judge_service.http.transport import HttpTransport
 from judge_service.values import Channel, Completion, Prompt
 
@@ -80,11 +86,13 @@ class Bedrock:
             url_of=lambda region: converse_url(endpoint(region, endpoint_url), self.model),
             now=now,
         )
+        self._form = RequestForm(*CHANGES)
         self._calls = self._completions = 0
 
     def __repr__(self) -> str:
         where = self._endpoint_url or self._endpoint.region or "region not read yet"
-        return f"Bedrock({self.model}, {where}, {self._identities!r}, {self._transport!r})"
+        changes = f", {self._form!r}" if self._form.changes else ""
+        return f"Bedrock({self.model}, {where}{changes}, {self._identities!r}, {self._transport!r})"
 
     def statistics(self) -> BedrockStatistics:
         return BedrockStatistics(self._calls, self._completions, self._endpoint.renewals)
@@ -92,13 +100,29 @@ class Bedrock:
     async def __call__(self, request: Request[Prompt]) -> Completion:
         """Makes one call. Raises CallError."""
         self._calls += 1
-        body = encode_body(body_of(request.body, self.model))
-        reply = await self._endpoint.post(request, body)
-        if reply.status != 200:
+        prompt, changes = request.body, self._form.changes
+        post = partial(self._post, request)
+        reply = await post(changes)
+        if reply.status >= 300:
+            reply, changes = await self._form.mend(prompt, reply, post, _refusal_of)
+        if reply.status >= 300:
             raise error_of(read_refusal(reply), self.model, self._endpoint.region)
-        completion = completion_of(decode_reply(reply.body), self.model)
+        completion = completion_of(decode_reply(reply.body), prompt, self.model)
+        if changes:
+            self._form.keep(changes)
+            completion = replace(completion, asked=described(changes))
         self._completions += 1
         return completion
 
+    def _post(self, request: Request[Prompt], changes: Changes) -> Coroutine[Any, Any, Reply]:
+        body = encode_body(body_of(request.body, self.model, changes=changes))
+        return self._endpoint.post(request, body)
+
     async def aclose(self) -> None:
         await self._transport.aclose()
+
+
+def _refusal_of(reply: Reply) -> str:
+    """What a reply says that refuses the request."""
+    refusal = read_refusal(reply)
+    return refusal.message if reply.status >= 300 and kind_of(refusal) == "invalid" else ""

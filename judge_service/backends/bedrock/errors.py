@@ -11,6 +11,11 @@ from typing import Any
 
 from judge_service.aws.refusal import Refusal
 from judge_service.backends.bedrock import advice
+from judge_service.backends.vocabulary.refusals import (
+    AWS_THROTTLED_CODES,
+    AWS_TRANSIENT_CODES,
+    says,
+)
 from judge_service.errors import (
     CallError,
     CredentialsError,
@@ -19,27 +24,16 @@ from judge_service.errors import (
     Throttled,
     Unavailable,
 )
-from judge_service.http.failures import too_long
+from judge_service.http.failures import refused, too_long
+
+_OF_KEY = re.compile(r"api key|bearer token", re.IGNORECASE)
+"""An API key is refused like a missing permission (403), with these words."""
 
 _PER_DAY = re.compile(r"per day|daily", re.IGNORECASE)
-_CHANNEL = re.compile(
-    r"outputConfig|textFormat|output_config|json_?schema|structured output"
-    r"|toolConfig|toolChoice|tool_choice|tool use|tool calling|inputSchema",
-    re.IGNORECASE,
-)
-_TOO_LONG = re.compile(
-    r"too long|too many (input )?tokens|context (window|length)|maximum context|input length"
-    r"|exceed\w* .{0,40}(tokens|length)",
-    re.IGNORECASE,
-)
 
 _KINDS = {
-    "throttlingexception": "throttled",
-    "throttling": "throttled",
-    "throttledexception": "throttled",
-    "toomanyrequestsexception": "throttled",
-    "requestlimitexceeded": "throttled",
-    "servicequotaexceededexception": "throttled",
+    **dict.fromkeys(AWS_THROTTLED_CODES, "throttled"),
+    **dict.fromkeys(AWS_TRANSIENT_CODES, "failed"),
     "modelnotreadyexception": "not_ready",
     "internalserverexception": "failed",
     "internalfailure": "failed",
@@ -57,7 +51,9 @@ _KINDS_BY_STATUS = {
     401: "unidentified",
     403: "forbidden",
     404: "missing",
+    402: "unpaid",
     408: "model_slow",
+    409: "busy",
     413: "too_long",
     424: "model_failed",
     429: "throttled",
@@ -74,7 +70,7 @@ def kind_of(refusal: Refusal) -> str:
     kind = _KINDS.get(refusal.code) or _KINDS_BY_STATUS.get(refusal.status)
     if kind == "model_failed" and refusal.original_status in {400, 429, 503, 529}:
         return _KINDS_BY_STATUS[refusal.original_status]
-    if kind == "forbidden" and "api key" in refusal.message.lower():
+    if kind == "forbidden" and _OF_KEY.search(refusal.message):
         return "unidentified"
     if kind is not None:
         return kind
@@ -89,6 +85,8 @@ def error_of(refusal: Refusal, model: str, region: str) -> CallError:
         if _PER_DAY.search(message):
             return QuotaExhausted(f"{advice.used_up(model, region)} ({said})")
         return Throttled(f"{advice.throttled(message, model, region)} ({said})", retry_after_s=wait)
+    if kind == "unpaid":
+        return QuotaExhausted(f"the account has no money or quota left ({said})")
     if kind in _FAILURES:
         attributes = _FAILURES[kind]
         return Unavailable(
@@ -125,8 +123,10 @@ def _denied(kind: str, message: str, said: str, model: str, region: str) -> Deni
     if kind == "missing":
         unknown = f"Bedrock knows no model {model} in {region}: check `model` and the region"
         return Denied(f"{advice.of_model(message, model, region) or unknown} ({said})")
-    channel = kind == "invalid" and _CHANNEL.search(message) is not None
-    if kind == "too_long" or (kind == "invalid" and not channel and _TOO_LONG.search(message)):
+    channel = kind == "invalid" and says("channel", message)
+    if kind == "invalid" and says("filtered", message):
+        return refused(said)
+    if kind == "too_long" or (kind == "invalid" and not channel and says("too_long", message)):
         return too_long(said)
     if kind == "invalid" and (of_model := advice.of_model(message, model, region)):
         return Denied(f"{of_model} ({said})")

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
+from msgspec.structs import replace
+
 from judge_service.aws.credentials import (
     Credentials,
     identity_in,
@@ -19,12 +21,14 @@ from judge_service.aws.credentials import (
 from judge_service.aws.refusal import Refusal, bare
 from judge_service.backends.bedrock.backend import BedrockStatistics
 from judge_service.backends.bedrock.converse import (
+    CHANGES,
     body_of,
     channels_of,
     completion_of,
     convert_reply,
 )
-from judge_service.backends.bedrock.errors import error_of
+from judge_service.backends.bedrock.errors import error_of, kind_of
+from judge_service.backends.request_form import Changes, RequestForm, described
 from judge_service.errors import CallError, CredentialsError, Denied
 from judge_service.flow import Request
 from judge_service.http.client import proxy_url_of, read_certificates
@@ -80,6 +84,7 @@ class BedrockSdk:
         self._client: Any = None
         self._opening = asyncio.Lock()
         self._closing = AsyncExitStack()
+        self._form = RequestForm(*CHANGES)
         self._calls = self._completions = 0
 
     def __repr__(self) -> str:
@@ -93,20 +98,33 @@ class BedrockSdk:
         """Makes one call. Raises CallError."""
         self._calls += 1
         client = self._client or await self._open()
-        body = body_of(request.body, self.model)
+        prompt, changes = request.body, self._form.changes
+        while True:
+            try:
+                reply = await self._converse(client, request, changes)
+                break
+            except _boto_errors() as problem:
+                change = self._form.next_change(prompt, changes, _refusal_of(problem))
+                if change is None:
+                    raise self._error_of(problem, prompt.channel) from problem
+                changes |= {change}
+        completion = completion_of(convert_reply(reply), prompt, self.model)
+        if changes:
+            self._form.keep(changes)
+            completion = replace(completion, asked=described(changes))
+        self._completions += 1
+        return completion
+
+    async def _converse(self, client: Any, request: Request[Prompt], changes: Changes) -> Any:
+        body = body_of(request.body, self.model, changes=changes)
         encode_body(body)  # refuses lone surrogates, which boto would escape and send
         timeout_s, at_deadline = time_left(request, self._http.call_timeout_s)
         request.sent_at = asyncio.get_running_loop().time()  # boto does not say when it sends
         try:
             async with asyncio.timeout(timeout_s):
-                reply = await client.converse(modelId=self.model, **body)
+                return await client.converse(modelId=self.model, **body)
         except TimeoutError as problem:
             raise timed_out(timeout_s, at_deadline=at_deadline) from problem
-        except _boto_errors() as problem:
-            raise self._error_of(problem, request.body.channel) from problem
-        completion = completion_of(convert_reply(reply), self.model)
-        self._completions += 1
-        return completion
 
     async def aclose(self) -> None:
         self._client = None
@@ -201,6 +219,15 @@ def _not_connected(problem: Exception) -> bool:
 def _boto_errors() -> tuple[type[Exception], ...]:
     exceptions = importlib.import_module("botocore.exceptions")
     return (exceptions.BotoCoreError, exceptions.ClientError)
+
+
+def _refusal_of(problem: Exception) -> str:
+    """What an error of boto says that refuses the request."""
+    response = getattr(problem, "response", None)
+    if not isinstance(response, Mapping):
+        return ""
+    refusal = refusal_of(response)
+    return refusal.message if kind_of(refusal) == "invalid" else ""
 
 
 def refusal_of(response: Mapping[str, Any], secrets: Sequence[str] = ()) -> Refusal:

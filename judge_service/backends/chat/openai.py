@@ -5,19 +5,24 @@ from functools import partial
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from judge_service.backends.chat.errors import (
     Complaint,
     complaint_in,
+    complaint_of,
     denial_of,
     failure_of,
-    read_complaint,
+    is_bad_draw,
 )
 from judge_service.backends.chat.logprobs import Logprobs
 from judge_service.backends.chat.stream import read_reply
-from judge_service.backends.chat.wire import CHANNELS, body_of, completion_of
+from judge_service.backends.chat.wire import CHANNELS, body_of, completion_of, unusable
+from judge_service.backends.request_form import Changes, RequestForm, described
+from judge_service.backends.vocabulary.refusals import CHANGES, says
 from judge_service.errors import CallError, CredentialsError, Denied, Unavailable
 from judge_service.flow import Request
+from judge_service.http.failures import refused
 from judge_service.http.json_body import encode_body
 from judge_service.http.reply import Reply
 from judge_service.http.transport import HttpTransport
@@ -60,73 +65,71 @@ class OpenAI:
         self._headers = {"content-type": "application/json"}
         if api_key:
             self._headers["authorization"] = f"Bearer {api_key}"
-        self._limit_field = "max_tokens"
-        self._logprobs = Logprobs(logprobs, setting="openai.logprobs", is_refusal=_is_of_logprobs)
+        self._form = RequestForm(*CHANGES)
+        self._logprobs = Logprobs(logprobs, setting="openai.logprobs")
         self._calls = self._completions = 0
 
     def __repr__(self) -> str:
         key = self._api_key_env if "authorization" in self._headers else "no key"
-        return f"OpenAI({self.model}, {self._base_url}, {key}, {self._transport!r})"
+        changes = f", {self._form!r}" if self._form.changes else ""
+        return f"OpenAI({self.model}, {self._base_url}, {key}{changes}, {self._transport!r})"
 
     def statistics(self) -> OpenAIStatistics:
         return OpenAIStatistics(self._calls, self._completions, self._logprobs.missing)
 
     async def __call__(self, request: Request[Prompt]) -> Completion:
-        """Makes one call, and another one if the model needs the newer name of the token limit or refuses
-        probabilities. Raises CallError.
+        """Makes one call, and further ones if the model refuses a part of the request that can be changed
+        (`request_form`). Raises CallError.
         """
         self._calls += 1
-        field, top_logprobs = self._limit_field, self._logprobs.wanted(request.body)
-        reply = await self._send(request, field, top_logprobs)
-        if reply.status != 200:
-            reply = await self._mend(request, reply, field, top_logprobs)
-        if reply.status != 200:
-            raise self._error_of(_complaint(reply))
-        completion = self._read(request.body, reply)
+        prompt, changes = request.body, self._form.changes
+        top_logprobs = self._logprobs.wanted(prompt)
+        post = partial(self._post, request, top_logprobs)
+        reply = await post(changes)
+        if reply.status >= 300:
+            needless = frozenset() if top_logprobs else frozenset({"no logprobs"})
+            reply, changes = await self._form.mend(
+                prompt, reply, post, _refusal_of, needless=needless
+            )
+        completion = self._read(prompt, reply, changes)
+        if changes:
+            self._form.keep(changes)
+            if "no logprobs" in changes:
+                self._logprobs.stop()
+            completion = replace(completion, asked=described(changes))
         self._completions += 1
         return completion
 
     async def aclose(self) -> None:
         await self._transport.aclose()
 
-    def _read(self, prompt: Prompt, reply: Reply) -> Completion:
+    def _read(self, prompt: Prompt, reply: Reply, changes: Changes) -> Completion:
+        """The completion in a reply of any status. Raises CallError."""
+        if reply.status >= 300:
+            return self._conclude(complaint_of(reply))
         try:
             chat = read_reply(reply.body)
-            return self._logprobs.read(prompt, chat, completion_of(chat, self.model))
+            completion = completion_of(chat, prompt, self.model)
         except Unavailable:
             if complaint := complaint_in(reply.body):
-                raise self._error_of(complaint) from None
+                return self._conclude(complaint)
             raise
+        if "no logprobs" in changes:
+            return completion
+        return self._logprobs.read(prompt, chat, completion)
 
-    async def _mend(
-        self, request: Request[Prompt], refusal: Reply, field: str, top_logprobs: int
-    ) -> Reply:
-        """The reply to another call without what the refusal complains of, else the refusal."""
-        reply = await self._rename(request, refusal, field, top_logprobs)
-        return await self._logprobs.mend(top_logprobs, reply, partial(self._post, request))
+    def _conclude(self, complaint: Complaint) -> Completion:
+        """The completion that says that the model's answer was unusable; raises the error of any other
+        complaint.
+        """
+        if is_bad_draw(complaint):
+            return unusable(self.model)
+        raise self._error_of(complaint)
 
-    async def _post(self, request: Request[Prompt], top_logprobs: int) -> Reply:
-        field = self._limit_field
-        reply = await self._send(request, field, top_logprobs)
-        return await self._rename(request, reply, field, top_logprobs)
-
-    async def _rename(
-        self, request: Request[Prompt], reply: Reply, field: str, top_logprobs: int
-    ) -> Reply:
-        """The reply to the same call with the newer name of the limit, if it is asked for."""
-        if reply.status != 400 or field != "max_tokens":
-            return reply
-        if b"max_completion_tokens" not in reply.body:
-            return reply
-        self._limit_field = "max_completion_tokens"
-        return await self._send(request, self._limit_field, top_logprobs)
-
-    def _send(
-        self, request: Request[Prompt], limit_field: str, top_logprobs: int
+    def _post(
+        self, request: Request[Prompt], top_logprobs: int, changes: Changes
     ) -> Coroutine[Any, Any, Reply]:
-        asked = body_of(
-            request.body, self.model, limit_field=limit_field, top_logprobs=top_logprobs
-        )
+        asked = body_of(request.body, self.model, changes=changes, top_logprobs=top_logprobs)
         return self._transport.send(request, self._url, self._headers, encode_body(asked))
 
     def _error_of(self, complaint: Complaint) -> CallError:
@@ -135,10 +138,14 @@ class OpenAI:
         if failure is not None:
             return failure
         status, said = complaint.status, complaint.said
+        if status == 403 and says("filtered", complaint.words):
+            return refused(said)
         if status in (401, 403):
             return CredentialsError(
                 f"{self._base_url} does not accept the key ({said}): set {self._api_key_env}"
             )
+        if status == 404 and says("channel", complaint.words):
+            return denial_of(complaint, self._base_url)
         if status in (404, 405) or status < 400:
             return Denied(
                 f"{self._base_url} has no such model or path ({said}):"
@@ -147,9 +154,5 @@ class OpenAI:
         return denial_of(complaint, self._base_url)
 
 
-def _complaint(reply: Reply) -> Complaint:
-    return read_complaint(reply.status, reply.body, reply.retry_after_s())
-
-
-def _is_of_logprobs(reply: Reply) -> bool:
-    return reply.status != 200 and _complaint(reply).is_of_logprobs
+def _refusal_of(reply: Reply) -> str:
+    return complaint_of(reply).request_refusal if reply.status >= 300 else ""

@@ -9,10 +9,11 @@ from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from judge_service.aws.credentials import IdentitySource
 from judge_service.aws.signed_endpoint import SignedEndpoint
-from judge_service.backends.chat.errors import complaint_in
+from judge_service.backends.chat.errors import complaint_in, is_bad_draw
 from judge_service.backends.chat.logprobs import Logprobs
 from judge_service.backends.chat.sagemaker_errors import (
     container_complaint,
@@ -20,7 +21,9 @@ from judge_service.backends.chat.sagemaker_errors import (
     error_of_container,
 )
 from judge_service.backends.chat.stream import read_reply
-from judge_service.backends.chat.wire import CHANNELS, body_of, completion_of
+from judge_service.backends.chat.wire import CHANNELS, body_of, completion_of, unusable
+from judge_service.backends.request_form import Changes, RequestForm, described
+from judge_service.backends.vocabulary.refusals import CHANGES
 from judge_service.errors import Unavailable
 from judge_service.flow import Request
 from judge_service.http.failures import too_long
@@ -60,7 +63,7 @@ def invocations_url(region: str, name: str, endpoint_url: str | None) -> str:
 
 class SageMaker:
     """One endpoint in one region. A call makes one attempt; it is sent once more only if `SignedEndpoint`
-    renewed credentials or time, or if the endpoint refused probabilities.
+    renewed credentials or time, or if the endpoint refused a part of it that can be changed (`request_form`).
 
     model: the endpoint's name.
     identities: gives credentials and the region.
@@ -89,16 +92,16 @@ class SageMaker:
             url_of=lambda region: invocations_url(region, self.model, sagemaker.endpoint_url),
             now=now,
         )
-        self._logprobs = Logprobs(
-            sagemaker.logprobs, setting="sagemaker.logprobs", is_refusal=_is_of_logprobs
-        )
+        self._form = RequestForm(*CHANGES)
+        self._logprobs = Logprobs(sagemaker.logprobs, setting="sagemaker.logprobs")
         self._calls = self._completions = 0
 
     def __repr__(self) -> str:
         where = self._sagemaker.endpoint_url or self._endpoint.region or "region not read yet"
         component = self._sagemaker.inference_component
         name = f"{self.model}/{component}" if component else self.model
-        dialect = self._sagemaker.dialect
+        form = f", {self._form!r}" if self._form.changes else ""
+        dialect = f"{self._sagemaker.dialect}{form}"
         return f"SageMaker({name}, {dialect}, {where}, {self._identities!r}, {self._transport!r})"
 
     def statistics(self) -> SageMakerStatistics:
@@ -109,15 +112,21 @@ class SageMaker:
     async def __call__(self, request: Request[Prompt]) -> Completion:
         """Makes one call. Raises CallError."""
         self._calls += 1
-        prompt = request.body
-        post = partial(self._post, request, self._headers_of(prompt))
+        prompt, changes = request.body, self._form.changes
         top_logprobs = self._logprobs.wanted(prompt)
-        reply = await post(top_logprobs)
-        if reply.status != 200:
-            reply = await self._logprobs.mend(top_logprobs, reply, post)
-        if reply.status != 200:
-            raise error_of(reply, self.model, self._endpoint.region)
-        completion = self._read(prompt, reply)
+        post = partial(self._post, request, self._headers_of(prompt), top_logprobs)
+        reply = await post(changes)
+        if reply.status >= 300:
+            needless = frozenset() if top_logprobs else frozenset({"no logprobs"})
+            reply, changes = await self._form.mend(
+                prompt, reply, post, _refusal_of, needless=needless
+            )
+        completion = self._read(prompt, reply, changes)
+        if changes:
+            self._form.keep(changes)
+            if "no logprobs" in changes:
+                self._logprobs.stop()
+            completion = replace(completion, asked=described(changes))
         self._completions += 1
         return completion
 
@@ -125,15 +134,22 @@ class SageMaker:
         await self._transport.aclose()
 
     def _post(
-        self, request: Request[Prompt], headers: dict[str, str], top_logprobs: int
+        self,
+        request: Request[Prompt],
+        headers: dict[str, str],
+        top_logprobs: int,
+        changes: Changes,
     ) -> Coroutine[Any, Any, Reply]:
-        return self._endpoint.post(request, self._encoded(request.body, top_logprobs), headers)
+        body = self._encoded(request.body, top_logprobs, changes)
+        return self._endpoint.post(request, body, headers)
 
-    def _encoded(self, prompt: Prompt, top_logprobs: int) -> bytes:
+    def _encoded(self, prompt: Prompt, top_logprobs: int, changes: Changes) -> bytes:
         """Encodes the body. Raises Denied for a body that SageMaker would refuse."""
         sagemaker = self._sagemaker
         name = sagemaker.model_name if sagemaker.dialect == "chat" else ""
-        asked: dict[str, Any] = body_of(prompt, name or None, top_logprobs=top_logprobs)
+        asked: dict[str, Any] = body_of(
+            prompt, name or None, changes=changes, top_logprobs=top_logprobs
+        )
         if sagemaker.reasoning_effort:
             asked["reasoning_effort"] = sagemaker.reasoning_effort
         body = encode_body(asked)
@@ -149,14 +165,26 @@ class SageMaker:
             return {COMPONENT: self._sagemaker.inference_component, **headers}
         return headers
 
-    def _read(self, prompt: Prompt, reply: Reply) -> Completion:
+    def _read(self, prompt: Prompt, reply: Reply, changes: Changes) -> Completion:
+        """The completion in a reply of any status. Raises CallError."""
+        if reply.status >= 300:
+            complaint = container_complaint(reply)
+            if complaint is not None and is_bad_draw(complaint):
+                return unusable(self.model)
+            raise error_of(reply, self.model, self._endpoint.region)
         try:
             chat = read_reply(reply.body)
-            return self._logprobs.read(prompt, chat, completion_of(chat, self.model))
+            completion = completion_of(chat, prompt, self.model)
         except Unavailable:
-            if complaint := complaint_in(reply.body):
-                raise error_of_container(complaint, self.model) from None
-            raise
+            complaint = complaint_in(reply.body)
+            if complaint is None:
+                raise
+            if is_bad_draw(complaint):
+                return unusable(self.model)
+            raise error_of_container(complaint, self.model) from None
+        if "no logprobs" in changes:
+            return completion
+        return self._logprobs.read(prompt, chat, completion)
 
 
 @lru_cache(maxsize=64)
@@ -169,6 +197,7 @@ def prefix_id(system: str, criteria: tuple[Criterion, ...]) -> str:
     return sha256(parts).hexdigest()[:32]
 
 
-def _is_of_logprobs(reply: Reply) -> bool:
-    complaint = container_complaint(reply)
-    return complaint is not None and complaint.is_of_logprobs
+def _refusal_of(reply: Reply) -> str:
+    """What the container says that refuses the request."""
+    complaint = container_complaint(reply) if reply.status >= 300 else None
+    return complaint.request_refusal if complaint is not None else ""

@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from judge_service.aws.refusal import read_refusal
 from judge_service.backends.bedrock.errors import kind_of
 from judge_service.backends.chat.errors import (
@@ -20,6 +22,7 @@ from judge_service.backends.chat.errors import (
     failure_of,
     read_complaint,
 )
+from judge_service.backends.vocabulary.refusals import AWS_THROTTLED_CODES
 from judge_service.errors import CallError, CredentialsError, Denied, Throttled, Unavailable
 from judge_service.http.failures import printable, too_long
 from judge_service.http.json_body import read_object
@@ -31,7 +34,6 @@ _COMPONENT = re.compile(r"inference.?component", re.IGNORECASE)
 _TOO_LARGE = re.compile(
     r"length less than or equal|too large|exceed\w* .{0,40}(size|limit)", re.IGNORECASE
 )
-_THROTTLED = frozenset({"throttlingexception", "throttling", "toomanyrequestsexception"})
 
 _BUSY: Mapping[str, Any] = {"backoff_s": 0.05}
 _FAILED: Mapping[str, Any] = {"backoff_s": 0.05, "charged": True}
@@ -57,7 +59,7 @@ def container_complaint(reply: Reply) -> Complaint | None:
     if told.message:
         return told
     message = printable(original) or printable(body.get("Message") or body.get("message"))
-    return Complaint(status=told.status, message=message, retry_after_s=told.retry_after_s)
+    return replace(told, message=message)
 
 
 def error_of(reply: Reply, name: str, region: str) -> CallError:
@@ -73,7 +75,7 @@ def error_of(reply: Reply, name: str, region: str) -> CallError:
     wait_s = refusal.retry_after_s
     if refusal.code == "modelnotreadyexception":
         return Unavailable(f"the judge failed ({said})", retry_after_s=wait_s, **_NOT_READY)
-    if refusal.status == 429 or refusal.code in _THROTTLED:
+    if refusal.status == 429 or refusal.code in AWS_THROTTLED_CODES:
         return Throttled(f"the judge's quota has no room now ({said})", retry_after_s=wait_s)
     if refusal.status >= 500:  # includes 530: a dependency of SageMaker failed
         attributes = _BUSY if refusal.status in BUSY else _FAILED
@@ -87,15 +89,16 @@ def error_of(reply: Reply, name: str, region: str) -> CallError:
 
 def error_of_container(complaint: Complaint, name: str) -> CallError:
     """The error of a container's complaint, in a ModelError or with status 200."""
-    if complaint.status == 429 or complaint.status in BUSY:
-        failure = failure_of(complaint)
-        if failure is not None:
-            return failure
-    if complaint.status >= 500 or complaint.status in (0, 408, 424):
-        wait_s = complaint.retry_after_s
+    failure = failure_of(complaint)
+    is_failed = isinstance(failure, Unavailable) and complaint.status not in BUSY
+    if is_failed or complaint.status == 0:
         return Unavailable(
-            f"the judge failed ({complaint.said})", retry_after_s=wait_s, **_MODEL_FAILED
+            f"the judge failed ({complaint.said})",
+            retry_after_s=complaint.retry_after_s,
+            **_MODEL_FAILED,
         )
+    if failure is not None:
+        return failure
     if complaint.status in (404, 405):
         return Denied(
             f"the container of endpoint {name} has no such model or path ({complaint.said}):"

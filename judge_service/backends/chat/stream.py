@@ -1,40 +1,40 @@
 """Assembles a chat completion that arrived as an unrequested stream of events.
 
-Some containers on SageMaker are configured to stream always.
+Some containers on SageMaker are configured to stream always. Streams are read leniently: they are rare.
 """
 
-import msgspec
-from msgspec import Raw, Struct
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+import msgspec
+from msgspec import Raw
+
+from judge_service.backends.chat.reading import (
+    decode_reply,
+    pick_message,
+    pick_usage,
+    raw,
+    stop_word,
+)
 from judge_service.backends.chat.token_choices import NOTHING
 from judge_service.backends.chat.wire import (
     ChatMessage,
     ChatReply,
-    ChatUsage,
     Choice,
     Function,
     ToolCall,
-    decode_reply,
+    is_error,
     tokens_in,
 )
+from judge_service.backends.leniency import table
 from judge_service.http.failures import unreadable
-from judge_service.http.json_body import decode_body
+from judge_service.http.json_body import read_leniently
 
+_STREAM = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry)?:")
+"""How server-sent events begin: with a field, or with a comment that keeps the connection alive."""
 
-class _Piece(Struct, frozen=True):
-    delta: ChatMessage = ChatMessage()
-    finish_reason: str | None = None
-    logprobs: Raw = NOTHING
-
-
-class _Chunk(Struct, frozen=True):
-    choices: list[_Piece] = []
-    usage: ChatUsage | None = None
-    model: str | None = None
-    error: Raw = NOTHING
-
-
-_decoder = msgspec.json.Decoder(_Chunk)
+_END = b"[DONE]"
 
 
 def read_reply(body: bytes) -> ChatReply:
@@ -44,47 +44,109 @@ def read_reply(body: bytes) -> ChatReply:
 
 def is_stream(body: bytes) -> bool:
     """Whether a body is server-sent events."""
-    return body[:64].lstrip().startswith(b"data:")
+    return body[:1] != b"{" and _STREAM.match(body[:4096]) is not None
 
 
 def events_of(body: bytes) -> list[bytes]:
     """The data of each event, except the end mark."""
-    lines = (line[5:].strip() for line in body.splitlines() if line.startswith(b"data:"))
-    return [line for line in lines if line not in (b"", b"[DONE]")]
+    return [one for one in _data_of(body) if one != _END]
+
+
+def _data_of(body: bytes) -> Iterator[bytes]:
+    """The data of each event. Lines of data that belong to one event are joined, as the standard says; some
+    servers leave out the empty line between events, so a line that is an object is an event.
+    """
+    pending: list[bytes] = []
+    for line in [*body.removeprefix(b"\xef\xbb\xbf").splitlines(), b""]:
+        field, _, value = line.partition(b":")
+        value = value.strip()
+        if field.strip() == b"data" and value:
+            if not pending and (value == _END or value[:1] + value[-1:] == b"{}"):
+                yield value
+            else:
+                pending.append(value)
+        elif not line.strip() and pending:
+            yield b"\n".join(pending)
+            pending = []
+
+
+class _Joined:
+    """One choice, put together from its pieces."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.refusal = False
+        self.calls: dict[Any, Function] = {}
+        self.finish: str | None = None
+        self.tokens: list[Any] = []
+
+    def add(self, piece: Mapping[str, Any]) -> None:
+        """Raises Unavailable if the piece holds an error."""
+        if is_error(raw(piece.get("error"))):
+            raise unreadable("its stream ends in an error")
+        delta = piece.get("delta") or piece.get("message")
+        message = pick_message(delta if isinstance(delta, Mapping) else {"content": delta})
+        self.texts += [] if message.content is None else [message.content]
+        self.refusal = self.refusal or bool(message.refusal)
+        self._add_calls(table(delta).get("tool_calls"), message.tool_calls or ())
+        self.finish = stop_word(piece.get("finish_reason")) or self.finish
+        self.tokens += tokens_in(raw(piece.get("logprobs"))) or ()
+
+    def _add_calls(self, sent: Any, calls: Sequence[ToolCall]) -> None:
+        indices = [table(call).get("index") for call in sent] if isinstance(sent, list) else []
+        for place, call in enumerate(calls):
+            index = indices[place] if place < len(indices) else None
+            key = index if isinstance(index, int) else 0
+            known, piece = self.calls.get(key, Function()), call.function
+            arguments = piece.arguments if piece.arguments != "null" else ""
+            self.calls[key] = Function(
+                known.name or piece.name, (known.arguments or "") + (arguments or "")
+            )
+
+    def choice(self) -> Choice:
+        tokens = Raw(msgspec.json.encode({"content": self.tokens})) if self.tokens else NOTHING
+        calls = [ToolCall(function) for function in self.calls.values()]
+        text = "".join(self.texts) if self.texts else None
+        message = ChatMessage(text, "refused" if self.refusal else None, calls or None)
+        return Choice(message, self.finish, tokens)
 
 
 def _join_events(body: bytes) -> ChatReply:
-    """The reply that the events of a stream make. A stream that broke off has no finish reason.
+    """The reply that the events of a stream make. A stream that broke off was aborted.
 
     Raises Unavailable if an event is not a piece of a completion.
     """
-    chunks = [decode_body(_decoder, event) for event in events_of(body)]
-    if any(bytes(chunk.error) != b"null" for chunk in chunks):
-        raise unreadable("its stream ends in an error")
-    pieces = [chunk.choices[0] for chunk in chunks if chunk.choices]
-    message = _joined([piece.delta for piece in pieces])
-    finish = next((piece.finish_reason for piece in reversed(pieces) if piece.finish_reason), None)
-    usage = next((chunk.usage for chunk in reversed(chunks) if chunk.usage), None)
-    model = next((chunk.model for chunk in chunks if chunk.model), None)
-    choices = [Choice(message, finish, _logprobs(pieces))] if pieces else []
-    return ChatReply(choices, usage, model)
-
-
-def _joined(deltas: list[ChatMessage]) -> ChatMessage:
-    texts = [delta.content for delta in deltas if delta.content is not None]
-    refusals = [delta.refusal for delta in deltas if delta.refusal]
-    calls: dict[int, Function] = {}
-    for call in [call for delta in deltas for call in delta.tool_calls or ()]:
-        known, piece = calls.get(call.index, Function()), call.function
-        arguments = (known.arguments or "") + (piece.arguments or "")
-        calls[call.index] = Function(known.name or piece.name, arguments)
-    return ChatMessage(
-        "".join(texts) if texts else None,
-        "".join(refusals) or None,
-        [ToolCall(function, index) for index, function in calls.items()] or None,
+    data = list(_data_of(body))
+    chunks = [_chunk(one) for one in data if one != _END]
+    joined: dict[int, _Joined] = {}
+    for chunk in chunks:
+        for piece in chunk.get("choices") or ():
+            index = table(piece).get("index")
+            key = index if isinstance(index, int) else 0
+            joined.setdefault(key, _Joined()).add(table(piece))
+    choices = [one.choice() for _, one in sorted(joined.items())]
+    if _END not in data:
+        choices = [
+            one if one.finish_reason else msgspec.structs.replace(one, finish_reason="aborted")
+            for one in choices
+        ]
+    usages = [pick_usage(chunk.get("usage")) for chunk in chunks]
+    models = [chunk.get("model") for chunk in chunks]
+    return ChatReply(
+        choices,
+        next((usage for usage in reversed(usages) if usage), None),
+        next((model for model in models if isinstance(model, str) and model), None),
     )
 
 
-def _logprobs(pieces: list[_Piece]) -> Raw:
-    tokens = [token for piece in pieces for token in tokens_in(piece.logprobs) or ()]
-    return Raw(msgspec.json.encode({"content": tokens})) if tokens else NOTHING
+def _chunk(data: bytes) -> Mapping[str, Any]:
+    """Raises Unavailable if it is not a piece of a completion."""
+    try:
+        chunk = read_leniently(data)
+    except ValueError as problem:
+        raise unreadable(str(problem)) from None
+    if not isinstance(chunk, Mapping) or not isinstance(chunk.get("choices") or [], list):
+        raise unreadable("an event of its stream is no piece of a completion")
+    if is_error(raw(chunk.get("error"))):
+        raise unreadable("its stream ends in an error")
+    return chunk

@@ -10,47 +10,39 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from judge_service.backends.answer import complete, read_verdict_object, several
 from judge_service.backends.chat.token_choices import NOTHING, Token, choices_of
-from judge_service.http.failures import unreadable
-from judge_service.http.json_body import NOT_JSON, decode_body, read_object
-from judge_service.values import Channel, Completion, Prompt, StopReason, TokenChoice, Usage
+from judge_service.backends.request_form import Changes, messages_for
+from judge_service.backends.vocabulary.stops import meaning_of
+from judge_service.http.failures import interrupted, unreadable
+from judge_service.http.json_body import NOT_JSON, read_value
+from judge_service.values import Channel, Completion, Prompt, TokenChoice, Usage
 
 TOOL = "verdict"
 CHANNELS: tuple[Channel, ...] = ("schema", "tool", "text")
-
-_STOP_REASONS: Mapping[str | None, StopReason] = {
-    "stop": "complete",
-    "tool_calls": "complete",
-    "function_call": "complete",
-    "eos_token": "complete",  # TGI's and LMI's own words
-    "stop_sequence": "complete",
-    "length": "max_tokens",
-    "content_filter": "refused",
-}
-
-
-_REASONING = (("<reasoning>", "</reasoning>"), ("<think>", "</think>"))
-"""Tags around reasoning that Bedrock (gpt-oss), and vLLM without a reasoning parser, leave in the answer."""
 
 
 def body_of(
     prompt: Prompt,
     model: str | None,
     *,
-    limit_field: str = "max_tokens",
+    changes: Changes = frozenset(),
     top_logprobs: int = 0,
 ) -> dict[str, Any]:
     """The chat completions body of a prompt.
 
     model: `None` for servers with one model, which need no name.
+    changes: see `request_form`.
     top_logprobs: alternatives of each token to request, 0 requests no probabilities at all.
     """
     body: dict[str, Any] = {} if model is None else {"model": model}
-    body["messages"] = [{"role": said.role, "content": said.content} for said in prompt.messages]
-    body[limit_field] = prompt.max_output_tokens
-    if prompt.temperature is not None:
+    messages = messages_for(prompt, changes) if changes else prompt.messages
+    body["messages"] = [{"role": said.role, "content": said.content} for said in messages]
+    limit = "max_completion_tokens" if "max_completion_tokens" in changes else "max_tokens"
+    body[limit] = prompt.max_output_tokens
+    if prompt.temperature is not None and "no temperature" not in changes:
         body["temperature"] = prompt.temperature
-    if top_logprobs:
+    if top_logprobs and "no logprobs" not in changes:
         body["logprobs"] = True
         body["top_logprobs"] = top_logprobs
     if prompt.schema is not None and prompt.channel == "schema":
@@ -67,18 +59,17 @@ Count = Annotated[int, Meta(ge=0)]
 
 
 class Function(Struct, frozen=True):
+    """A called function. arguments: JSON in a string."""
+
     name: str | None = None
     arguments: str | None = None
 
 
 class ToolCall(Struct, frozen=True):
     function: Function = Function()
-    index: int = 0
 
 
 class ChatMessage(Struct, frozen=True):
-    """A message, or a piece of one in a stream."""
-
     content: str | None = None
     refusal: str | None = None
     tool_calls: list[ToolCall] | None = None
@@ -90,16 +81,21 @@ class Choice(Struct, frozen=True):
     message: ChatMessage
     finish_reason: str | None = None
     logprobs: Raw = NOTHING
+    error: Raw = NOTHING
 
 
-class _Details(Struct, frozen=True):
+class Details(Struct, frozen=True):
     cached_tokens: Count | None = None
 
 
 class ChatUsage(Struct, frozen=True):
     prompt_tokens: Count = 0
     completion_tokens: Count | None = 0
-    prompt_tokens_details: _Details | None = None
+    total_tokens: Count | None = 0
+    prompt_tokens_details: Details | None = None
+
+
+NO_USAGE = ChatUsage()
 
 
 class ChatReply(Struct, frozen=True):
@@ -108,64 +104,70 @@ class ChatReply(Struct, frozen=True):
     choices: list[Choice]
     usage: ChatUsage | None = None
     model: str | None = None
+    error: Raw = NOTHING
 
 
 class _Logprobs(Struct, frozen=True):
     content: list[Token] | None = None
 
 
-_decoder = msgspec.json.Decoder(ChatReply)
 _logprobs_decoder = msgspec.json.Decoder(_Logprobs | None)
 
 
-def decode_reply(body: bytes) -> ChatReply:
-    """Reads a reply of status 200. Raises Unavailable if it is not a completion."""
-    return decode_body(_decoder, body)
-
-
-def completion_of(reply: ChatReply, model: str) -> Completion:
+def completion_of(reply: ChatReply, prompt: Prompt, model: str) -> Completion:
     """The completion of a reply, without probabilities (`choices_in` reads them).
 
-    Raises Unavailable if the reply has no choice.
+    Raises Unavailable if the reply has no choice, or an error beside it; Denied (`too_long`) if the judge
+    has not seen the prompt.
     """
     if not reply.choices:
         raise unreadable("it has no choices")
     choice = reply.choices[0]
-    stop_reason = _STOP_REASONS.get(choice.finish_reason, "malformed")
-    verdicts = [
-        call.function.arguments or ""
-        for call in choice.message.tool_calls or ()
-        if call.function.name == TOOL
-    ]
-    data = read_object(verdicts[-1]) if verdicts else None
-    if stop_reason == "complete" and data == {}:
-        stop_reason = "malformed"
-    return Completion(
-        text=answer_in(choice.message.content),
-        data=data or None,
-        stop_reason="refused" if choice.message.refusal else stop_reason,
-        usage=_usage_of(reply.usage),
+    message, usage = choice.message, reply.usage or NO_USAGE
+    if is_error(reply.error) or is_error(choice.error):
+        raise unreadable("it holds an error")
+    stop_reason = meaning_of(choice.finish_reason)
+    if stop_reason == "failed":
+        raise interrupted(choice.finish_reason or "")
+    completion = complete(
+        prompt,
+        text=message.content,
+        verdicts=[
+            read_verdict_object(call.function.arguments or "")
+            for call in message.tool_calls
+            if call.function.name == TOOL
+        ]
+        if message.tool_calls
+        else (),
+        stop_reason="refused" if message.refusal else stop_reason,
+        usage=_usage_of(usage),
+        limited_tokens=usage.completion_tokens or 0,
         model=reply.model or model,
     )
+    if len(reply.choices) > 1 and any(one.message != message for one in reply.choices):
+        return several(completion)
+    return completion
 
 
-def choices_in(reply: ChatReply) -> tuple[TokenChoice, ...] | None:
-    """The probabilities of the answer's numbers; `None` if the server sent none."""
-    choice = reply.choices[0]
-    tokens = tokens_in(choice.logprobs)
-    text = answer_in(choice.message.content) or ""
-    return None if tokens is None else choices_of(tokens, text)
+def unusable(model: str) -> Completion:
+    """The completion of a server that says in an error that the model's answer was not in the asked form."""
+    return Completion(stop_reason="malformed", usage=Usage(calls=1), model=model)
 
 
-def answer_in(content: str | None) -> str | None:
-    """The content without the closed reasoning at its beginning: the text after the last closing tag, so that
-    a tag quoted in the reasoning does not end it.
-    """
-    if content is not None and content.startswith("<"):
-        for opening, closing in _REASONING:
-            if content.startswith(opening):
-                return content.rpartition(closing)[2] or content
-    return content
+def is_error(found: Raw) -> bool:
+    """Whether an `error` field tells an error: some servers send an empty one, or one of code 0."""
+    if found is NOTHING:
+        return False
+    error = read_value(bytes(found))
+    if isinstance(error, Mapping) and error.get("code") in (0, "0", 200, "200"):
+        return False
+    return bool(error)
+
+
+def choices_in(reply: ChatReply, text: str | None) -> tuple[TokenChoice, ...] | None:
+    """The probabilities of the numbers in an answer's text; `None` if the server sent none."""
+    tokens = tokens_in(reply.choices[0].logprobs)
+    return None if tokens is None else choices_of(tokens, text or "")
 
 
 def tokens_in(logprobs: Raw) -> Sequence[Token] | None:
@@ -177,10 +179,13 @@ def tokens_in(logprobs: Raw) -> Sequence[Token] | None:
     return None if found is None else found.content
 
 
-def _usage_of(usage: ChatUsage | None) -> Usage:
-    """The usage; `prompt_tokens` includes cached tokens, our `input_tokens` does not."""
-    if usage is None:
-        return Usage(calls=1)
+def _usage_of(usage: ChatUsage) -> Usage:
+    """The usage. `prompt_tokens` includes cached tokens, our `input_tokens` does not.
+
+    Tokens that only the total has are reasoning, which xAI and Google count outside of `completion_tokens`.
+    """
     details = usage.prompt_tokens_details
     cached = min(usage.prompt_tokens, (details and details.cached_tokens) or 0)
-    return Usage(usage.prompt_tokens - cached, usage.completion_tokens or 0, cached, 0, calls=1)
+    written = usage.completion_tokens or 0
+    written += max(0, (usage.total_tokens or 0) - usage.prompt_tokens - written)
+    return Usage(usage.prompt_tokens - cached, written, cached, 0, calls=1)

@@ -198,4 +198,5 @@ def _totalled(reward: Reward, opinions: Sequence[Reward]) -> Reward:
         cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
         model=", ".join(models),
         cached=all(opinion.cached for opinion in opinions),
+        channel=", ".join(dict.fromkeys(one.channel for one in opinions if one.channel)),
     )

@@ -1,26 +1,30 @@
 r"""Reads the verdict of a completion, strictly, because the candidate's text may have influenced the judge.
 
-Only the final verdict counts, and it must match the requested grammar completely. If it does not, the
-answer is unparseable: an earlier verdict in the answer is never used, because it may be a forgery of the
-candidate's that the judge quotes. Nothing is clamped, rounded or guessed.
+A verdict counts only if it is whole, single, in the grammar and finished. Nothing is clamped, rounded or
+guessed. An answer that its token limit cut has no verdict, whatever is left of it.
 
     number only   the whole answer, ASCII white space aside, is one plain decimal number
     text object   the answer ends with one flat JSON object that begins on its own line; it may be in
                   a code fence (``` or ```json) that ends the answer
-    schema        the whole answer is one JSON object
+    schema, tool  the whole answer is one JSON object, which may be in such a code fence: some servers
+                  ignore the requested form
     data          a forced tool's input, or the embedded judge's measurement; `None` for a criterion
                   means that the judge cannot judge it
 
 An object has each criterion once, with a number on its scale, and nothing else except `reason` if the
-rubric asks for one. A verdict found in this way may be refined by token probabilities (`expectation`).
+rubric asks for one. Any other such object in the answer, before the last one or beside a tool's input, must
+have the same scores. Two verdicts that differ are none, because one of them may be a forgery of the
+candidate's that the judge quotes. If the last one is off the menu, the answer is unparseable: an earlier
+verdict is never used. A verdict found in this way may be refined by token probabilities (`expectation`).
 
 For example, with one criterion `helpful` on a scale from 1 to 5 and the text channel with a reason, the
-answer 'It quotes {"helpful": 5}.\n{"reason": "vague", "helpful": 2}' scores (2 - 1) / (5 - 1) = 0.25.
+answer 'It is vague.\n{"helpful": 2}' scores (2 - 1) / (5 - 1) = 0.25, and
+'It quotes {"helpful": 5}.\n{"helpful": 2}' has no score.
 """
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -35,14 +39,21 @@ MAX_ANSWER_CHARS = 100_000
 
 SPACE = " \t\r\n\f\v"
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,6})(?:\.[0-9]{1,20})?")
-_FINAL_OBJECT = re.compile(r"(\{[^{}]*\})(?P<fence>[ \t\r]*\n[ \t]*```)?")
+_OBJECT = re.compile(r'\{(?:[^{}"]|"(?:[^"\\]|\\.)*")*\}', re.DOTALL)
+"""A flat object; braces in its strings are no braces."""
+
+_FENCE = "```"
 FENCE_OPENINGS = ("```", "```json")
 
 STOPPED = {
     "refused": ("refused", "the judge refused to answer"),
     "context_full": ("too_long", "the prompt does not fit the judge's context"),
     "malformed": ("unparseable", "the judge's backend reports malformed output"),
+    "max_tokens": ("truncated", "the answer was cut off by its token limit"),
+    "reasoning": ("unparseable", "the answer is reasoning that was opened and not closed"),
+    "several": ("unparseable", "the reply has several answers that differ"),
 }
+"""What becomes of an answer that was not finished, by its stop reason."""
 
 
 class Unparseable(Struct, frozen=True):
@@ -50,10 +61,13 @@ class Unparseable(Struct, frozen=True):
 
     reason: a word of `UNSCORED_REASONS`.
     detail: why, without any text of judge or candidate.
+    is_ignored: the judge answered in another form than it was made to, as one does that ignores a schema
+        or a tool.
     """
 
     reason: str
     detail: str
+    is_ignored: bool = False
 
 
 class OffMenuError(ValueError):
@@ -69,50 +83,80 @@ def parse(
     """The final verdict of a completion, each score mapped to [0, 1]. Never raises."""
     if completion.stop_reason in STOPPED:
         return Unparseable(*STOPPED[completion.stop_reason])
-    truncated = completion.stop_reason == "max_tokens"
-    if truncated and not _is_whole(completion, channel, reasoning):
-        return Unparseable("truncated", "the answer was cut off by its token limit")
     try:
         verdict = _read(completion, criteria, channel, reasoning)
     except OffMenuError as problem:
-        reason = "truncated" if truncated else "unparseable"
-        return Unparseable(reason, str(problem))
+        return Unparseable("unparseable", str(problem), _is_ignored(completion, channel))
     return weigh(verdict, completion, criteria)
 
 
-def _is_whole(completion: Completion, channel: Channel, reasoning: str) -> bool:
-    """Whether an answer that reached its token limit is certainly complete.
-
-    It is if it is one object from the first to the last character. "0.7" may be a part of "0.75", an object
-    after or instead of other words may be a quotation, and the backend may have completed a tool's input.
+def _is_ignored(completion: Completion, channel: Channel) -> bool:
+    """Whether the judge shows that it ignores the channel: a grammar would have begun with a brace, and a
+    forced tool would have been called.
     """
+    if channel == "tool":
+        return completion.data is None
     text = (completion.text or "").strip(SPACE)
-    if completion.data is not None or not text.endswith("}"):
-        return False
-    return channel == "schema" or (reasoning == "none" and text.rfind("{") == 0)
+    return channel == "schema" and text != "" and not text.startswith("{")
 
 
 def _read(
     completion: Completion, criteria: Sequence[Criterion], channel: Channel, reasoning: str
 ) -> Verdict:
-    if completion.data is not None:
-        return read_verdict(completion.data, criteria, reasoning, may_abstain=True)
     text = completion.text or ""
     if len(text) > MAX_ANSWER_CHARS:
         raise OffMenuError(f"the answer has more than {MAX_ANSWER_CHARS} characters")
+    if completion.data is not None:
+        verdict = read_verdict(completion.data, criteria, reasoning, may_abstain=True)
+        if channel == "tool" and text:
+            _refuse_others(text, verdict, criteria, reasoning)
+        return verdict
     text = text.strip(SPACE)
     if not text:
-        raise OffMenuError("the answer is empty")
-    if channel == "tool":
-        raise OffMenuError("the judge did not call the tool")
+        raise OffMenuError(
+            "the judge did not call the tool" if channel == "tool" else "the answer is empty"
+        )
     if channel == "text":
-        if len(criteria) == 1 and reasoning == "none":
-            return _number(text, criteria[0])
-        verdict = read_verdict(_json(_final_object(text)), criteria, reasoning, may_abstain=False)
-        if verdict.explanation:
-            return verdict
-        return replace(verdict, explanation=explanation_before(text, reasoning))
-    return read_verdict(_json(text), criteria, reasoning, may_abstain=False)
+        return _read_text(completion, text, criteria, reasoning)
+    return read_verdict(_json(_unfenced(text)), criteria, reasoning, may_abstain=False)
+
+
+def _read_text(
+    completion: Completion, text: str, criteria: Sequence[Criterion], reasoning: str
+) -> Verdict:
+    found = text
+    if len(criteria) == 1 and reasoning == "none":
+        verdict = _number(text, criteria[0])
+    else:
+        found = _final_object(text)
+        verdict = read_verdict(_json(found), criteria, reasoning, may_abstain=False)
+        _refuse_others(text, verdict, criteria, reasoning)
+        if not verdict.explanation:
+            verdict = replace(verdict, explanation=explanation_before(text, reasoning))
+    if completion.stop_reason == "unknown" and not (found == text and found.endswith("}")):
+        raise OffMenuError("the judge does not say that its answer is finished")
+    return verdict
+
+
+def _refuse_others(
+    text: str, verdict: Verdict, criteria: Sequence[Criterion], reasoning: str
+) -> None:
+    """Raises OffMenuError if another object in the text is a verdict with other scores."""
+    for one in _objects(text):
+        try:
+            other = read_verdict(_json(one[0]), criteria, reasoning, may_abstain=False)
+        except OffMenuError:
+            continue
+        if other.scores != verdict.scores:
+            raise OffMenuError("the answer has two verdicts that differ")
+
+
+def _unfenced(text: str) -> str:
+    """The content of a code fence around the whole answer."""
+    opening, _, rest = text.partition("\n")
+    if opening.strip(SPACE) in FENCE_OPENINGS and rest.endswith("\n```"):
+        return rest[:-4]
+    return text
 
 
 def _number(text: str, criterion: Criterion) -> Verdict:
@@ -121,18 +165,29 @@ def _number(text: str, criterion: Criterion) -> Verdict:
     return Verdict({criterion.name: _mapped(float(text), criterion)}, {})
 
 
+def _objects(text: str) -> Iterator[re.Match[str]]:
+    """What looks like a flat object, wherever one begins."""
+    start = text.find("{")
+    while start >= 0:
+        if (found := _OBJECT.match(text, start)) is not None:
+            yield found
+        start = text.find("{", start + 1)
+
+
 def _final_object(text: str) -> str:
-    """The JSON object at the end of the answer. It is flat, so it begins at the last brace."""
-    start = text.rfind("{")
-    found = _FINAL_OBJECT.fullmatch(text, start) if start >= 0 else None
+    """The JSON object at the end of the answer."""
+    inside = text.removesuffix(_FENCE).rstrip(" \t") if text.endswith(_FENCE) else ""
+    is_fenced = inside.endswith("\n")
+    end = len(inside.rstrip(SPACE)) if is_fenced else len(text)
+    found = next((one for one in _objects(text) if one.end() == end), None)
     if found is None:
         raise OffMenuError("the answer does not end with the JSON object")
-    before, _, line = text[:start].rpartition("\n")
+    before, _, line = text[: found.start()].rpartition("\n")
     if line.strip(" \t"):
         raise OffMenuError("the final JSON object does not begin on its own line")
-    if found["fence"] and before.rpartition("\n")[2].strip(SPACE) not in FENCE_OPENINGS:
+    if is_fenced and before.rpartition("\n")[2].strip(SPACE) not in FENCE_OPENINGS:
         raise OffMenuError("the code fence at the end of the answer was never opened")
-    return found[1]
+    return found[0]
 
 
 def _json(text: str) -> Mapping[str, Any]:

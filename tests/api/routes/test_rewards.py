@@ -59,7 +59,9 @@ async def test_reasons_come_only_on_request(service: Talk) -> None:
     (full,) = (await service.rewards(row(), reasons=True)).json()["rewards"]
 
     assert plain.keys() == {"id", "score", "reason", "criteria"}
-    assert full.keys() - plain.keys() == {"detail", "criterion_reasons", "model", "cached"}
+    assert full.keys() - plain.keys() == {
+        *("detail", "criterion_reasons", "model", "cached", "channel")
+    }
 
 
 BRIEF = """

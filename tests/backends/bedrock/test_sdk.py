@@ -151,8 +151,8 @@ def test_a_reply_is_read_as_botos_own_parser_reads_it(content: Any, stop: str, c
     parsed = RestJSONParser().parse(
         {"status_code": 200, "headers": {}, "body": body}, converse_shape("output_shape")
     )
-    ours = completion_of(decode_reply(body), "m")
-    assert ours == completion_of(convert_reply(parsed), "m")
+    ours = completion_of(decode_reply(body), simple_prompt(), "m")
+    assert ours == completion_of(convert_reply(parsed), simple_prompt(), "m")
 
 
 async def test_a_field_that_boto_does_not_know_counts_as_an_unsupported_channel(

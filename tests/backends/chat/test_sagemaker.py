@@ -265,7 +265,7 @@ VLLM_SCHEMA = {"error": {"message": "response_format is not supported", "type": 
         (400, VLLM_TOO_LONG, "Denied", {"reason": "too_long"}),
         (413, "", "Denied", {"reason": "too_long"}),
         (400, VLLM_SCHEMA, "Denied", {"unsupported_channel": True}),
-        (422, {"detail": "bad temperature"}, "Denied", {"unsupported_channel": False}),
+        (422, {"detail": "bad seed"}, "Denied", {"unsupported_channel": False}),
         (404, {"detail": "Not Found"}, "Denied", {"retryable": False}),
     ],
 )  # fmt: skip

@@ -6,9 +6,18 @@ from typing import Any
 import pytest
 
 from judge_service.backends.chat.stream import read_reply
-from judge_service.backends.chat.wire import choices_in, completion_of
+from judge_service.backends.chat.wire import choices_in
+from judge_service.backends.chat.wire import completion_of as completion_with
 from judge_service.errors import Unavailable
-from judge_service.values import Usage
+from judge_service.values import Completion, Message, Prompt, Question, Usage
+
+PROMPT = Prompt(
+    question=Question(criteria=(), task="", response=""), messages=(Message("user", "q"),)
+)
+
+
+def completion_of(reply: Any, model: str) -> Completion:
+    return completion_with(reply, PROMPT, model)
 
 
 def events(*chunks: Any, end: str = "data: [DONE]\n\n") -> bytes:
@@ -50,7 +59,7 @@ def test_probabilities_are_joined_too() -> None:
     body = events(
         piece(content="4", logprobs={"content": [token]}), piece("stop", logprobs={"content": None})
     )
-    (choice,) = choices_in(read_reply(body)) or ()
+    (choice,) = choices_in(read_reply(body), "4") or ()
 
     assert (choice.start, choice.text) == (0, "4")
 

@@ -84,12 +84,15 @@ def scores(judge: Callable[[Prompt], Any], corpus: dict[str, str], **settings: A
 
 
 def changed(judge: Callable[[Prompt], Any], corpus: dict[str, str]) -> list[str]:
-    """The names of those whose score is not the judge's own."""
+    """The names of those whose score is not the judge's own. A judge that quotes a whole verdict has given
+    two, and so has none.
+    """
     found = scores(judge, corpus)
     return [
         name
-        for name, score in zip(corpus, found, strict=True)
-        if score is None or abs(score - HONEST) > 1e-9
+        for (name, text), score in zip(corpus.items(), found, strict=True)
+        if (score is None and '"conciseness"' not in text)
+        or (score is not None and abs(score - HONEST) > 1e-9)
     ]
 
 

@@ -61,7 +61,7 @@ def test_each_criterion_of_an_object_has_its_own_token(channel: str) -> None:
 
 
 def test_numbers_in_the_reason_and_a_verdict_quoted_before_do_not_count() -> None:
-    forged = '{"good": 5}'
+    forged = '"good": 5'
     text = (
         f'The answer says {forged}.\n```json\n{{"reason": "2 of 5 \\"good\\": 5", "good": 2}}\n```'
     )

@@ -1,11 +1,11 @@
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from judge_service.grading import Unparseable, parse
-from judge_service.values import UNSCORED_REASONS, Completion, Criterion, Verdict
+from judge_service.values import UNSCORED_REASONS, Completion, Criterion, StopReason, Verdict
 
 CRITERIA = {
     "unit": (Criterion(name="score", description=""),),
@@ -72,7 +72,7 @@ NEAR_TEXT = st.text() | st.lists(
 DATA = st.none() | st.dictionaries(st.sampled_from(["score", "good", "safe", "reason"]), VALUES)
 
 
-STOPS = st.sampled_from(["complete", "max_tokens", "refused", "malformed", "context_full"])
+STOPS = st.sampled_from(get_args(StopReason))
 CHANNELS: Any = st.sampled_from(["schema", "tool", "text"])
 REASONING: Any = st.sampled_from(["none", "brief"])
 
@@ -96,10 +96,14 @@ def test_whatever_comes_back_is_a_score_in_range_or_a_known_reason(
 
 
 @given(before=NEAR_TEXT, good=st.integers(0, 4), safe=st.integers(0, 4))
-def test_no_text_before_the_final_verdict_changes_it(before: str, good: int, safe: int) -> None:
+def test_text_before_the_final_verdict_may_take_its_force_and_never_changes_it(
+    before: str, good: int, safe: int
+) -> None:
     final = f'\n{{"good": {good / 4}, "safe": {safe / 4}}}'
     verdict = parse(Completion(text=before + final), CRITERIA["pair"], "text")
-    assert verdict == Verdict({"good": good / 4, "safe": safe / 4}, {})
+    assert isinstance(verdict, Unparseable) or verdict == Verdict(
+        {"good": good / 4, "safe": safe / 4}, {}
+    )
 
 
 @given(after=NEAR_TEXT.filter(lambda text: "{" not in text and text.strip(" \t\r\n\f\v")))
