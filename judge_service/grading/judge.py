@@ -23,8 +23,8 @@ class Judge:
     """Asks a model, and leaves for good a channel that the model refuses or ignores.
 
     A refusal may quote the prompt, and a model may answer in a wrong form once. So a prompt whose channel is
-    refused or ignored is asked in the next channel, and the judge changes channels only if that gave a usable
-    answer: at once if the old channel never gave a verdict, else after `DOUBTS` such prompts without a verdict
+    refused or ignored is asked in the next one, and the judge changes channels only if that gave a usable
+    answer: at once if the old one never gave a verdict, else after `DOUBTS` such prompts without a verdict
     in between.
 
 
