@@ -136,8 +136,8 @@ def test_the_command_line_uses_it(
     (tmp_path / "in.jsonl").write_text(json.dumps(row(1, "1234")) + "\n")
     config = ["--config", str(tmp_path / "judge.toml")]
 
-    assert main(["check", *config]) == 0
-    assert "own_s.py:f can be used" in capsys.readouterr().out
+    assert main(["check", "--sample", str(tmp_path / "in.jsonl"), *config]) == 0
+    assert "own_s.py:f: no judge was called" in capsys.readouterr().out
     out = tmp_path / "out.jsonl"
     assert main(["score", str(tmp_path / "in.jsonl"), "-o", str(out), "--quiet", *config]) == 0
     assert json.loads(out.read_text())["aggregate_reward_score"] == 0.4
