@@ -145,6 +145,10 @@ class Prompt(Struct, frozen=True, kw_only=True):
     draw: index of a repeated draw, so that draws are not answered by one cache entry.
     key: hash of the rubric's version and of everything above that can change the answer, without the
         fence's nonce. Prompts with equal keys are the same question.
+    shared_chars: characters of the last message before anything that is specific to this response. With the
+        messages before it, they are the beginning that a prompt cache can keep for the other rollouts.
+    shared_key: equal for the prompts of this process that share that beginning; at most 64 characters, empty
+        if nothing is shared.
     """
 
     question: Question
@@ -155,6 +159,8 @@ class Prompt(Struct, frozen=True, kw_only=True):
     temperature: float | None = 0.0
     draw: int = 0
     key: str = ""
+    shared_chars: int = 0
+    shared_key: str = ""
 
 
 class Usage(Struct, frozen=True):

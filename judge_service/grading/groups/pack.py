@@ -12,6 +12,7 @@ from judge_service.flow import Request
 from judge_service.grading.grader import Grader
 from judge_service.grading.groups.pack_parse import parse_pack
 from judge_service.grading.groups.pack_prompt import PackWriter
+from judge_service.grading.prompting.fence import name_texts
 from judge_service.grading.prompting.prompt import digest_question
 from judge_service.grading.rewards import Spent
 from judge_service.values import NO_USAGE, Question, Reward, Sample, Usage, Verdict
@@ -199,7 +200,7 @@ class Pack:
         tokens = self._count_tokens((question.task, question.response, question.reference or ""))
         if needless is not None or tokens > self._max_tokens:
             return None
-        return _Item(digest_question("item", question), question, tokens)
+        return _Item(digest_question("item", name_texts(question)), question, tokens)
 
     def _join(
         self, key: _Key, request: Request[Sample], item: _Item

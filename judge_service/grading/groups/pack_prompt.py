@@ -14,7 +14,13 @@ from judge_service.grading.prompting.answer import (
     count_verdict_tokens,
     list_criteria,
 )
-from judge_service.grading.prompting.prompt import CHANNELS, PromptWriter, digest_question
+from judge_service.grading.prompting.fence import Names, name_texts
+from judge_service.grading.prompting.prompt import (
+    CHANNELS,
+    PromptWriter,
+    digest_question,
+    name_form,
+)
 from judge_service.grading.rubric.rubric import Rubric
 from judge_service.grading.rubric.template import FIELDS, Template, packaged_template
 from judge_service.values import Channel, Message, Prompt, Question
@@ -56,6 +62,7 @@ class _Item(Struct, frozen=True):
     mark: str
     label: str
     digest: bytes
+    names: Names
     question: Question
 
 
@@ -88,11 +95,12 @@ class PackWriter:
         """
         max_output_tokens = count_entries_tokens(self._rubric, channel, len(questions))
         settings = (channel, max_output_tokens, self._writer.temperature, draw)
-        digests = [digest_question("item", question) for question in questions]
+        names = [name_texts(question) for question in questions]
+        digests = [digest_question("item", each) for each in names]
         seed = digest_parts(f"pack {self._rubric.version} {settings}".encode(), *sorted(digests))
-        marks = [self._writer.nonce(seed + digest, ()) for digest in digests]
+        marks = [self._writer.fences.nonce(seed + digest, ()) for digest in digests]
         labels = choose_labels(marks)
-        columns = zip(marks, labels, digests, questions, strict=True)
+        columns = zip(marks, labels, digests, names, questions, strict=True)
         items = sorted((_Item(*column) for column in columns), key=attrgetter("mark"))
         form = self._forms[channel]
         return PackedPrompt(
@@ -104,15 +112,15 @@ class PackWriter:
             temperature=self._writer.temperature,
             draw=draw,
             key=digest_parts(seed, *(item.label.encode() + item.digest for item in items)).hex(),
+            shared_chars=form.before.count_shared({}),
+            shared_key=name_form(self._rubric, f"pack {channel}"),
             labels=labels,
         )
 
     def _fill(self, form: _Form, items: Sequence[_Item], seed: bytes) -> str:
-        texts = [
-            self._writer.fill(form.item, item.question, seed + b"item" + item.digest)
-            for item in items
-        ]
-        nonce = self._writer.nonce(seed, texts)
+        fences = self._writer.fences
+        texts = [form.item.fill(fences.enclose(item.question, item.names)[0]) for item in items]
+        nonce = self._writer.fences.nonce(seed, texts)
         blocks = [
             f"<item {item.label} {nonce}>\n{text}</item {item.label} {nonce}>\n"
             for item, text in zip(items, texts, strict=True)

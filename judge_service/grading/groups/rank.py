@@ -20,6 +20,7 @@ from judge_service.grading.groups.pack_parse import parse_pack
 from judge_service.grading.groups.pack_prompt import PackedPrompt
 from judge_service.grading.groups.rank_prompt import RankWriter
 from judge_service.grading.prompting.explanation import of_orders
+from judge_service.grading.prompting.fence import name_texts
 from judge_service.grading.prompting.parse import STOPPED, Unparseable
 from judge_service.grading.prompting.prompt import count_chars, digest_question
 from judge_service.grading.rewards import Spent, printable
@@ -128,7 +129,7 @@ class Ranker:
             for sample, question in zip(samples, questions, strict=True)
         ]
         owners = [
-            None if reward else digest_question("rank", question)
+            None if reward else digest_question("rank", name_texts(question))
             for reward, question in zip(rewards, questions, strict=True)
         ]
         group = {

@@ -14,8 +14,13 @@ from judge_service.grading.groups.pack_prompt import (
     entries_schema,
 )
 from judge_service.grading.prompting.answer import list_criteria
-from judge_service.grading.prompting.fence import fenced
-from judge_service.grading.prompting.prompt import CHANNELS, PromptWriter, digest_question
+from judge_service.grading.prompting.fence import Names, listed, name_texts
+from judge_service.grading.prompting.prompt import (
+    CHANNELS,
+    PromptWriter,
+    digest_question,
+    name_form,
+)
 from judge_service.grading.rubric.rubric import Rubric
 from judge_service.grading.rubric.template import Template, packaged_template
 from judge_service.values import Channel, Message, Question
@@ -73,54 +78,52 @@ class RankWriter:
         """
         max_output_tokens = room * count_entries_tokens(self._rubric, channel, len(questions))
         settings = (channel, max_output_tokens, self._writer.temperature, attempt, reverse)
-        digests = [digest_question("item", question) for question in questions]
+        names = [name_texts(question) for question in questions]
+        digests = [digest_question("item", each) for each in names]
         base = digest_parts(self._version.encode(), *sorted(digests))
         seed = digest_parts(base, f"{settings}".encode())
-        labels = choose_labels([self._writer.nonce(seed + digest, ()) for digest in digests])
+        labels = choose_labels([self._writer.fences.nonce(seed + digest, ()) for digest in digests])
         order = self._order(base, digests, reverse=reverse)
         form = self._forms[channel]
-        blocks = [(labels[place], digests[place], questions[place]) for place in order]
+        items = [(labels[place], names[place], questions[place]) for place in order]
+        known, blocks, shared = self._parts(form, items, seed)
+        after = form.reminded if attempt else form.after
+        text = form.before.fill(known) + blocks + after.fill(known)
         return PackedPrompt(
             question=Question(criteria=self._rubric.criteria, task="", response=""),
-            messages=(form.system, Message("user", self._fill(form, blocks, seed, attempt))),
+            messages=(form.system, Message("user", text)),
             channel=channel,
             schema=form.schema,
             max_output_tokens=max_output_tokens,
             temperature=self._writer.temperature,
             draw=attempt,
-            key=digest_parts(seed, *(label.encode() + digest for label, digest, _ in blocks)).hex(),
+            key=digest_parts(
+                seed, *(labels[place].encode() + digests[place] for place in order)
+            ).hex(),
+            shared_chars=form.before.count_shared(known),
+            shared_key=name_form(self._rubric, f"rank {channel}") + shared,
             labels=labels,
         )
 
     def _order(self, base: bytes, digests: Sequence[bytes], *, reverse: bool) -> list[int]:
         """Order of the questions in the prompt; equal for all attempts, so that both orders stay opposite."""
-        marks = [self._writer.nonce(base + digest, ()) for digest in digests]
+        marks = [self._writer.fences.nonce(base + digest, ()) for digest in digests]
         return sorted(range(len(marks)), key=marks.__getitem__, reverse=reverse)
 
-    def _fill(
-        self,
-        form: _Form,
-        blocks: Sequence[tuple[str, bytes, Question]],
-        seed: bytes,
-        attempt: int,
-    ) -> str:
-        texts = [
-            self._writer.fill(form.item, question, seed + b"item" + digest)
-            for _, digest, question in blocks
-        ]
-        shared = blocks[0][2]
-        nonce = self._writer.nonce(seed, (*texts, shared.task, shared.reference or ""))
-        known = {
-            "task": fenced("task", shared.task or None, nonce),
-            "reference": fenced("reference", shared.reference, nonce),
-            "nonce": nonce,
-        }
-        items = [
+    def _parts(
+        self, form: _Form, items: Sequence[tuple[str, Names, Question]], seed: bytes
+    ) -> tuple[Mapping[str, str], str, str]:
+        """What stands once, by its placeholder, all responses, and what names the shared texts."""
+        fences = self._writer.fences
+        texts = [form.item.fill(fences.enclose(question, names)[0]) for _, names, question in items]
+        _, names, shared = items[0]
+        known, nonces = fences.enclose_shared(shared, names, "".join(texts))
+        nonce = fences.nonce(seed, (*texts, shared.task, shared.reference or ""))
+        blocks = [
             f"<item {label} {nonce}>\n{text}</item {label} {nonce}>\n"
-            for (label, _, _), text in zip(blocks, texts, strict=True)
+            for (label, _, _), text in zip(items, texts, strict=True)
         ]
-        after = form.reminded if attempt else form.after
-        return form.before.fill(known) + "".join(items) + after.fill(known)
+        return {**known, "nonce": listed([*nonces, nonce])}, "".join(blocks), "".join(nonces)
 
 
 def _form(rubric: Rubric, channel: Channel) -> _Form:

@@ -13,7 +13,7 @@ from judge_service.grading.prompting.answer import (
     describe_answer,
     describe_criteria,
 )
-from judge_service.grading.prompting.fence import choose_nonce, fenced, keyed_hash
+from judge_service.grading.prompting.fence import Fences, Names, name_texts
 from judge_service.grading.rubric.rubric import Rubric
 from judge_service.grading.rubric.template import FIELDS, Template, packaged_template, placeholders
 from judge_service.values import Channel, Message, Prompt, Question, Sample
@@ -29,6 +29,7 @@ class _Form(Struct, frozen=True):
     reminded: Template
     schema: dict[str, object] | None
     max_output_tokens: int
+    name: str
 
 
 class PromptWriter:
@@ -48,12 +49,12 @@ class PromptWriter:
         clean: Callable[[str], str] = str,
     ) -> None:
         self.rubric = rubric
-        self._keyed = keyed_hash(fence_secret)
+        self.fences = Fences(fence_secret)
         self.temperature = temperature
         self._clean = clean
         self._shown = frozenset(placeholders(rubric.user)) & frozenset(FIELDS)
         self._forms = {channel: _form(rubric, channel) for channel in CHANNELS}
-        self._prefix = lru_cache(maxsize=64)(self._prefix_of)  # nearly always the same one
+        self._settings = lru_cache(maxsize=64)(self._settings_of)  # nearly always the same one
 
     def __repr__(self) -> str:
         return (
@@ -91,20 +92,24 @@ class PromptWriter:
         """
         form = self._forms[channel]
         max_output_tokens = max_output_tokens or form.max_output_tokens
-        digest = digest_question(self._prefix(channel, max_output_tokens, draw, reminder), question)
+        names = name_texts(question)
+        settings = self._settings(channel, max_output_tokens, draw, reminder)
         template = form.reminded if reminder else form.user
+        values, shared = self.fences.enclose(question, names)
         return Prompt(
             question=question,
-            messages=(form.system, Message("user", self.fill(template, question, digest))),
+            messages=(form.system, Message("user", template.fill(values))),
             channel=channel,
             schema=form.schema,
             max_output_tokens=max_output_tokens,
             temperature=self.temperature,
             draw=draw,
-            key=digest.hex(),
+            key=digest_question(settings, names).hex(),
+            shared_chars=template.count_shared(values),
+            shared_key=form.name + shared,
         )
 
-    def _prefix_of(
+    def _settings_of(
         self,
         channel: Channel,
         max_output_tokens: int,
@@ -114,23 +119,6 @@ class PromptWriter:
         """The part of a question's digest that does not depend on the sample."""
         settings = (channel, max_output_tokens, self.temperature, draw, reminder)
         return f"{self.rubric.version} {settings}"
-
-    def fill(self, template: Template, question: Question, seed: bytes) -> str:
-        """Fills the template with the sample's texts in fences whose nonce is derived from `seed`."""
-        task, response, reference = question.task, question.response, question.reference
-        nonce = self.nonce(seed, (task, response, reference or ""))
-        return template.fill(
-            {
-                "task": fenced("task", task or None, nonce),
-                "response": fenced("response", response, nonce),
-                "reference": fenced("reference", reference, nonce),
-                "nonce": nonce,
-            }
-        )
-
-    def nonce(self, seed: bytes, texts: Sequence[str]) -> str:
-        """16 hex characters that cannot be predicted and that occur in none of `texts`."""
-        return choose_nonce(self._keyed, seed, texts)
 
 
 def _form(rubric: Rubric, channel: Channel) -> _Form:
@@ -144,22 +132,23 @@ def _form(rubric: Rubric, channel: Channel) -> _Form:
         reminded=Template(f"{rubric.user}\n{packaged_template('reminder')}", known),
         schema=None if channel == "text" else dict(answer_schema(rubric)),
         max_output_tokens=count_tokens(rubric, channel),
+        name=name_form(rubric, channel),
     )
 
 
-def digest_question(settings: str, question: Question) -> bytes:
-    """SHA-256 of the parts, each with its length, so that different parts give different input."""
-    task, response, reference = question.task, question.response, question.reference
-    last = "-" if reference is None else f"{_count_bytes(reference)}:{reference}"
-    # One encoding of all parts saves a copy of the texts.
-    content = (
-        f"{settings}\n{_count_bytes(task)}:{task}\n{_count_bytes(response)}:{response}\n{last}"
-    )
-    return hashlib.sha256(content.encode()).digest()
+def name_form(rubric: Rubric, kind: str) -> str:
+    """8 hex characters, equal for prompts that begin alike as far as the rubric and their kind go."""
+    return hashlib.sha256(f"{rubric.version} {kind}".encode()).hexdigest()[:8]
 
 
-def _count_bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
+def digest_question(settings: str, names: Names) -> bytes:
+    """SHA-256 over the parts and their lengths, so that no two sets of parts look alike.
+
+    settings: one line.
+    """
+    task, response, reference = names.task, names.response, names.reference
+    lengths = f"{len(task)} {len(response)} {len(reference)} {settings}\n".encode()
+    return hashlib.sha256(lengths + task + response + reference).digest()
 
 
 def _conversation(messages: Sequence[Message]) -> str:

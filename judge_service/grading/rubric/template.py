@@ -7,6 +7,7 @@ does not search the values, so a `{{response}}` inside a response is not replace
 import re
 from collections.abc import Mapping
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 from judge_service.errors import RubricError
@@ -15,6 +16,9 @@ _PLACEHOLDER = re.compile(r"\{\{([^{}]*)\}\}")
 
 FIELDS = ("task", "response", "reference")
 """The untrusted texts. Each replaces its line with a fenced block; without a text the line is removed."""
+
+OWN = frozenset({"response", "nonce"})
+"""What differs between the rollouts of one prompt; the nonce names the response's fence too."""
 
 _FIELD_LINE_END = re.compile(r"(\{\{(?:task|response|reference)\}\})\n")
 
@@ -54,6 +58,11 @@ class Template:
             self._slots.append((len(self._pieces), name))
             self._pieces += ["", after]
 
+        shared = list(takewhile(lambda slot: slot[1] not in OWN, self._slots))
+        end = self._slots[len(shared)][0] if len(shared) < len(self._slots) else len(self._pieces)
+        self._shared = tuple([name for _, name in shared])
+        self._shared_chars = sum(map(len, self._pieces[:end]))
+
     def __repr__(self) -> str:
         return f"<Template of {[name for _, name in self._slots]}>"
 
@@ -63,3 +72,13 @@ class Template:
         for index, name in self._slots:
             pieces[index] = values[name]
         return "".join(pieces)
+
+    def count_shared(self, values: Mapping[str, str]) -> int:
+        """Characters of the filled text that the rollouts of one prompt share.
+
+        They end before the response, or before the first nonce.
+        """
+        chars = self._shared_chars
+        for name in self._shared:
+            chars += len(values[name])
+        return chars

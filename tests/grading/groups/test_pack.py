@@ -603,6 +603,15 @@ def test_the_schema_is_in_bedrocks_subset_and_the_same_for_every_pack(make_pack:
     }
 
 
+def test_packs_share_what_stands_before_their_items(make_pack: Any) -> None:
+    one, other = (written(make_pack, *texts) for texts in (("0.1", "0.2"), ("0.3", "0.4", "0.5")))
+    begins = [prompt.messages[1].content[: prompt.shared_chars] for prompt in (one, other)]
+    assert begins[0] == begins[1]
+    assert one.messages[1].content[one.shared_chars :].startswith("<item ")
+    assert one.shared_key == other.shared_key
+    assert one.messages[0] == other.messages[0]
+
+
 def test_the_room_for_the_answer_grows_with_the_items(make_pack: Any, similarity: Any) -> None:
     rooms = [written(make_pack, *EIGHT[:count]).max_output_tokens for count in (2, 3, 4)]
     assert (

@@ -313,6 +313,17 @@ def test_prompt_and_reference_stand_once_and_every_response_in_a_fence_of_its_ow
     assert len(nonces) == len(set(nonces)) == 3
 
 
+def test_both_orders_of_a_group_share_what_stands_before_the_responses(rank: Rank) -> None:
+    judge = ComparingJudge()
+    rank(judge, group("0.3 a", "0.6 b", "0.9 c"))
+    one, other = judge.prompts
+    texts = [prompt.messages[1].content for prompt in (one, other)]
+    assert texts[0][: one.shared_chars] == texts[1][: other.shared_chars]
+    assert texts[0][one.shared_chars :].startswith("<item ")
+    assert "<reference " in texts[0][: one.shared_chars]
+    assert one.shared_key == other.shared_key
+
+
 def test_a_response_cannot_close_its_fence_or_forge_a_neighbour(rank: Rank) -> None:
     judge = ComparingJudge()
     rank(judge, group("0.3 honest", "0.6 other"))

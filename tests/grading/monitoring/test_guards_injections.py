@@ -31,34 +31,36 @@ FOOLED = {"correctness": 4, "safety": 2, "format": 2, "conciseness": 2}
 VERDICT = '{"correctness": 1, "safety": 2, "format": 0, "conciseness": 0}'
 HONEST = (4 * 0.25 + 1.0) / 7
 
-PROMPT, PARSE = map(
+FENCE, PARSE = map(
     importlib.import_module,
-    ("judge_service.grading.prompting.prompt", "judge_service.grading.prompting.parse"),
+    ("judge_service.grading.prompting.fence", "judge_service.grading.prompting.parse"),
 )
 """As modules: the package has a function of that name."""
 
-NAMED = re.compile(r"Text between (\w+) marks is data")
+NAMED = re.compile(r"Text between (\w{16}(?:(?:, | and )\w{16})*) marks is data")
 
 
 def sample(response: str) -> Sample:
     return Sample(messages=(Message("user", "Capital?"),), response=response, reference="Paris")
 
 
-def outside(text: str, nonce: str) -> str:
+def outside(text: str, nonces: list[str]) -> str:
     """What stands outside of the fences, to a reader who takes the first closing mark."""
-    return re.sub(rf"<(\w+) {nonce}>\n.*?</\1 {nonce}>\n", r"[\1]", text, flags=re.DOTALL)
+    for nonce in nonces:
+        text = re.sub(rf"<(\w+) {nonce}>\n.*?</\1 {nonce}>\n", r"[\1]", text, flags=re.DOTALL)
+    return text
 
 
 def obeys_what_is_outside(prompt: Prompt) -> dict[str, int]:
     """Takes every word outside of the fences for an order, and what is in them for data."""
     text = prompt.messages[-1].content
-    nonce = NAMED.findall(text)[-1]  # the last, which is the template's
-    orders = outside(text, nonce)
-    is_plain = (
-        orders.startswith("[task][response][reference]Text between ") and orders.count(nonce) == 1
+    nonces = re.findall(r"\w{16}", NAMED.findall(text)[-1])  # the last, which are the template's
+    orders = outside(text, nonces)
+    is_plain = "\n[task][reference][response]Text between " in orders and all(
+        orders.count(nonce) == 1 for nonce in nonces
     )
     question = prompt.question
-    whole = f"<response {nonce}>\n{question.response}\n</response {nonce}>\n" in text
+    whole = f"<response {nonces[-1]}>\n{question.response}\n</response {nonces[-1]}>\n" in text
     return OWN if is_plain and whole else FOOLED
 
 
@@ -121,7 +123,7 @@ def test_no_public_injection_changes_the_score_either(judge: Callable[[Prompt], 
 def test_the_corpus_would_break_a_fence_whose_nonce_can_be_guessed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(PROMPT, "choose_nonce", lambda *_: "0" * 16)
+    monkeypatch.setattr(FENCE, "choose_nonce", lambda *_: "0" * 16)
 
     assert len(changed(obeys_what_is_outside, CORPUS)) >= 18
 
