@@ -38,6 +38,8 @@ FLAGS: dict[str, str] = {
         "a temporary condition, may be repeated: `slow`, `tenant` (another user of the quota) or the name"
         " of a fault, then at_s, for_s, every_s and value, which docs/simulator.md explains"
     ),
+    "cache_min_tokens": "tokens of a prompt's beginning from which the models cache it",
+    "cache_ttl_s": "seconds for which they keep it after its last use",
     "refuses_schema": "the models refuse structured output",
     "refuses_tool": "the models refuse a forced tool",
     "verify_sigv4": "check signatures",

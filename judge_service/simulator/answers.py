@@ -32,6 +32,8 @@ class Question(Struct, frozen=True, kw_only=True, gc=False):
     prompt: all text of the call, system first. tool: name of the forced tool.
     schema: of the answer, or of the tool's input; `None` for a text answer.
     top_logprobs: how many alternatives of each token are wanted, `None` for no probabilities at all.
+    cache_points: characters of the prompt before each cache point; `None` where the server chooses.
+    cache_key: prompts under another key share no cache.
     """
 
     model: str
@@ -41,6 +43,8 @@ class Question(Struct, frozen=True, kw_only=True, gc=False):
     tool: str | None = None
     schema: Mapping[str, Any] | None = None
     top_logprobs: int | None = None
+    cache_points: tuple[int, ...] | None = ()
+    cache_key: str = ""
 
 
 class Answer(Struct, frozen=True, kw_only=True, gc=False):

@@ -14,6 +14,7 @@ class CallLogged(Struct, frozen=True, kw_only=True, gc=False):
 
     started_s: on the simulator's clock. latency_s: as drawn; 0 for a call that was refused at once.
     status: of the reply, 0 when there was no readable reply (`reset`, `hang`).
+    input_tokens: of the whole prompt. cache_read_tokens, cache_write_tokens: parts of it.
     prompt_digest: identity of the prompt (see `answers`), 0 when the request could not be read.
     in_spell: the fault is that of a spell. heard: the client was still connected when the call ended.
     """
@@ -31,6 +32,8 @@ class CallLogged(Struct, frozen=True, kw_only=True, gc=False):
     prompt_digest: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
     max_output_tokens: int | None = None
     heard: bool = True
 
@@ -39,6 +42,7 @@ class Statistics(Struct, frozen=True, kw_only=True):
     """What `GET /simulator/statistics` answers.
 
     calls: calls that arrived. worst_window_calls: the most of them in any 60 s.
+    input_tokens: of whole prompts; what the prompt cache read and wrote are parts of them.
     by_status: ended calls by status; 0 is a call without a readable reply.
     by_fault: faults that were drawn at their rates or scripted. by_spell: faults of spells. Neither counts
         what a quota refused, see `QuotaStatistics`.
@@ -58,6 +62,8 @@ class Statistics(Struct, frozen=True, kw_only=True):
     peak_in_flight: int
     input_tokens: int
     output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
     by_status: Mapping[int, int]
     by_fault: Mapping[str, int]
     by_spell: Mapping[str, int]
@@ -93,6 +99,7 @@ class CallLog:
         self._arrivals = WorstWindow()
         self._answered = self._unheard = self._answered_again = 0
         self._input_tokens = self._output_tokens = 0
+        self._cache_read_tokens = self._cache_write_tokens = 0
         self._peak_in_flight = self._in_flight
         self._by_status: Counter[int] = Counter()
         self._by_fault: Counter[str] = Counter()
@@ -120,6 +127,8 @@ class CallLog:
         self._by_status[event.status] += 1
         self._input_tokens += event.input_tokens
         self._output_tokens += event.output_tokens
+        self._cache_read_tokens += event.cache_read_tokens
+        self._cache_write_tokens += event.cache_write_tokens
         self._unheard += not event.heard
         if event.fault is not None:
             (self._by_spell if event.in_spell else self._by_fault)[event.fault] += 1
@@ -145,6 +154,8 @@ class CallLog:
             peak_in_flight=self._peak_in_flight,
             input_tokens=self._input_tokens,
             output_tokens=self._output_tokens,
+            cache_read_tokens=self._cache_read_tokens,
+            cache_write_tokens=self._cache_write_tokens,
             by_status=dict(sorted(self._by_status.items())),
             by_fault=dict(sorted(self._by_fault.items())),
             by_spell=dict(sorted(self._by_spell.items())),

@@ -21,6 +21,7 @@ from judge_service.simulator.faults import (
     Refusal,
 )
 from judge_service.simulator.judge import Judgement, judge
+from judge_service.simulator.prompt_cache import NOTHING, Lookup, PromptCache, Tokens
 from judge_service.simulator.protocol import Connection, HttpRequest
 from judge_service.simulator.quota import Quota, Reservation
 from judge_service.simulator.spells import Spells
@@ -37,6 +38,19 @@ class Call(Struct, eq=False):
     question: Question
     judgement: Judgement | None = None
     hold: tuple[Quota, Reservation] | None = None
+    cached: Lookup = NOTHING
+
+    def tokens(self, *, is_answered: bool = True) -> Tokens:
+        """What it costs: nothing if it was refused, its input alone if it failed."""
+        if self.judgement is None or self.hold is None:
+            return Tokens(0, 0)
+        read, write, _ = self.cached
+        prompt, output = self.judgement.usage
+        return Tokens(prompt - read - write, output if is_answered else 0, read, write)
+
+    def charged_input(self, tokens: Tokens) -> int:
+        """The tokens of the prompt that count against the quota."""
+        return tokens.prompt - (tokens.cache_read if self.dialect.reads_are_free else 0)
 
 
 class Calls:
@@ -61,6 +75,7 @@ class Calls:
         self._spells = Spells(self._config.spells)
         self.chance = Chance(self._config, self._spells)
         self.quotas: dict[str, Quota] = {}
+        self._caches: dict[str, PromptCache] = {}
         self.call_log.reset()
 
     def begin(
@@ -103,13 +118,23 @@ class Calls:
             raise call.dialect.refuse_tool()
         if question.top_logprobs is not None and config.refuses_logprobs:
             raise refuse_logprobs()
+        if (question.cache_points or question.cache_key) and config.refuses_caching:
+            raise call.dialect.refuse_caching()
         call.judgement = judge(question, fault, config)
         quota = self._quota(question.model)
         max_output_tokens = question.max_output_tokens or config.model_max_output_tokens
-        reserved = quota.admit(call.judgement.usage[0] + max_output_tokens, call.started_s)
+        call.cached = self._cache(question.model).look(question, call.started_s)
+        free = call.cached.read if call.dialect.reads_are_free else 0
+        reserved = quota.admit(call.judgement.usage[0] - free + max_output_tokens, call.started_s)
         if isinstance(reserved, Refusal):
             raise reserved.error()
         call.hold = quota, reserved
+
+    def _cache(self, model: str) -> PromptCache:
+        cache = self._caches.get(model)
+        if cache is None:
+            cache = self._caches[model] = PromptCache(self._config)
+        return cache
 
     def _quota(self, model: str) -> Quota:
         quota = self.quotas.get(model)
@@ -125,23 +150,25 @@ class Calls:
         if judgement is None or fault in AFTER_LATENCY:
             self._fail(call, AFTER_LATENCY[fault or "internal_error"].error())
             return
-        answer, usage = judgement.answer, judgement.usage
-        body = call.dialect.write(answer, call.question, usage, call.number, call.draw.latency_s)
+        self._cache(call.question.model).keep(call.cached, self._clock())
+        tokens = call.tokens()
+        body = call.dialect.write(
+            judgement.answer, call.question, tokens, call.number, call.draw.latency_s
+        )
         if fault is not None and fault in ON_THE_WIRE:
             status = 0 if fault in HEADLESS else 200
-            end = partial(self._end, call, status, usage)
+            end = partial(self._end, call, status, tokens)
             if not holds(fault):
                 end()
             self._delivery(call).send_broken(fault, body, end)
         else:
-            self._end(call, 200, usage)
+            self._end(call, 200, tokens)
             self._delivery(call).send(200, body)
 
     def _fail(self, call: Call, error: ApiError) -> None:
         """Answers with an error: a call refused at once costs nothing, a failed one costs its input."""
         status, headers, body = call.dialect.write_error(error)
-        usage = (call.judgement.usage[0], 0) if call.judgement and call.hold else (0, 0)
-        self._end(call, status, usage, error.code)
+        self._end(call, status, call.tokens(is_answered=False), error.code)
         self._delivery(call, headers).send(status, body)
 
     def _delivery(self, call: Call, headers: str = "") -> Delivery:
@@ -151,11 +178,11 @@ class Calls:
         date_s, slow_byte_s = self._wall_clock(), self._config.slow_byte_s
         return Delivery(call.connection, request_id + headers, date_s, slow_byte_s)
 
-    def _end(self, call: Call, status: int, usage: tuple[int, int], code: str = "") -> None:
+    def _end(self, call: Call, status: int, tokens: Tokens, code: str = "") -> None:
         """Settles the quota and logs the call; once for each call."""
         if call.hold is not None:
             quota, reservation = call.hold
-            charged = usage[0] + usage[1] * self._config.output_burndown
+            charged = call.charged_input(tokens) + tokens.output * self._config.output_burndown
             quota.settle(reservation, charged, self._clock())
             self.call_log.left()
         self.call_log.ended(
@@ -171,8 +198,10 @@ class Calls:
                 in_spell=call.draw.in_spell,
                 channel=call.question.channel,
                 prompt_digest=call.judgement.digest if call.judgement else 0,
-                input_tokens=usage[0],
-                output_tokens=usage[1],
+                input_tokens=tokens.prompt,
+                output_tokens=tokens.output,
+                cache_read_tokens=tokens.cache_read,
+                cache_write_tokens=tokens.cache_write,
                 max_output_tokens=call.question.max_output_tokens,
                 heard=not call.connection.is_gone,
             )

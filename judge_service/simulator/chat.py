@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from judge_service.simulator.answers import Answer, Question
 from judge_service.simulator.faults import ApiError
+from judge_service.simulator.prompt_cache import Tokens
 
 
 class Piece(Struct, frozen=True):
@@ -65,6 +66,7 @@ class ChatCompletion(Struct, frozen=True):
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     stream: bool | None = None
     n: int | None = None
+    prompt_cache_key: str | None = None
 
 
 _decoder = msgspec.json.Decoder(ChatCompletion)
@@ -100,6 +102,8 @@ def read(body: bytes, endpoint: str) -> Question:
         prompt=prompt,
         max_output_tokens=request.max_completion_tokens or request.max_tokens,
         top_logprobs=_top_logprobs(request),
+        cache_points=None,
+        cache_key=request.prompt_cache_key or "",
     )
     wanted = request.response_format
     if wanted is not None and wanted.json_schema is not None:
@@ -151,16 +155,20 @@ def refuse_logprobs() -> ApiError:
     return invalid("This model does not support logprobs.")
 
 
+def refuse_caching() -> ApiError:
+    """The error of a server that takes no `prompt_cache_key`."""
+    return invalid("Unrecognized request argument supplied: prompt_cache_key")
+
+
 def invalid(message: str) -> ApiError:
     """The error of a request that cannot be answered."""
     return ApiError(400, "invalid_request_error", message, by_model=True)
 
 
 def write(
-    answer: Answer, question: Question, usage: tuple[int, int], number: int, _latency_s: float
+    answer: Answer, question: Question, tokens: Tokens, number: int, _latency_s: float
 ) -> bytes:
-    """Writes a reply's body. usage: input and output tokens. number: of the call, for identifiers."""
-    read_tokens, written_tokens = usage
+    """Writes a reply's body. number: of the call, for identifiers."""
     choice = {
         "index": 0,
         "message": _message(answer, number),
@@ -175,12 +183,20 @@ def write(
             "model": question.model,
             "choices": [choice],
             "usage": {
-                "prompt_tokens": read_tokens,
-                "completion_tokens": written_tokens,
-                "total_tokens": read_tokens + written_tokens,
+                "prompt_tokens": tokens.prompt,
+                "completion_tokens": tokens.output,
+                "total_tokens": tokens.prompt + tokens.output,
+                **_details(tokens),
             },
         }
     )
+
+
+def _details(tokens: Tokens) -> dict[str, Any]:
+    """Servers without a cache say nothing of one."""
+    if tokens.cache_read or tokens.cache_write:
+        return {"prompt_tokens_details": {"cached_tokens": tokens.cache_read}}
+    return {}
 
 
 def _message(answer: Answer, number: int) -> dict[str, Any]:

@@ -39,8 +39,12 @@ class SimulatorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     spells: storms, outages, slow spells and other tenants of the quota, each for a time; see `Spell`.
     slow_byte_s: pause between the bytes of a `slow_body`, seconds.
 
-    refuses_schema, refuses_tool, refuses_logprobs: the models refuse structured output, a forced
-        tool or token probabilities, as some real ones do.
+    cache_min_tokens: the fewest tokens of a prompt's beginning that are cached (see `prompt_cache`); `None`
+        caches nothing.
+    cache_ttl_s: how long a beginning is kept after its last use, seconds; 300 as for Bedrock.
+
+    refuses_schema, refuses_tool, refuses_logprobs, refuses_caching: the models refuse structured output, a
+        forced tool, token probabilities, cache points or a `prompt_cache_key`, as some real ones do.
     text_answer: the answer to a call without schema and tool: by default a number (`0.00` to `1.00`) or
         the line of JSON that the prompt asks for (see `requested_form`); a function gets the prompt's text
         and its score in [0, 1).
@@ -110,9 +114,13 @@ class SimulatorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     spells: tuple[Spell, ...] = ()
     slow_byte_s: float = 1.0
 
+    cache_min_tokens: int | None = None
+    cache_ttl_s: float = 300.0
+
     refuses_schema: bool = False
     refuses_tool: bool = False
     refuses_logprobs: bool = False
+    refuses_caching: bool = False
     text_answer: Callable[[str, float], str] | None = None
 
     verify_sigv4: bool = False
@@ -145,6 +153,8 @@ POSITIVE = [
     "chars_per_token",
     "tail_factor",
     "slow_byte_s",
+    "cache_min_tokens",
+    "cache_ttl_s",
     "max_header_bytes",
     "max_body_bytes",
     "idle_timeout_s",

@@ -9,14 +9,22 @@ from msgspec import Meta, Struct
 
 from judge_service.simulator.answers import Answer, Question
 from judge_service.simulator.faults import ApiError
+from judge_service.simulator.prompt_cache import Tokens
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
-class Block(Struct, frozen=True, gc=False):
-    """A content block; only its text is read."""
+class CachePoint(Struct, frozen=True):
+    """Marks the end of what may be cached."""
+
+    type: Literal["default"]
+
+
+class Block(Struct, frozen=True, gc=False, rename="camel"):
+    """A content block: text or a cache point; other kinds are read as empty blocks."""
 
     text: str | None = None
+    cache_point: CachePoint | None = None
 
 
 class Turn(Struct, frozen=True):
@@ -133,16 +141,21 @@ def read(body: bytes, model: str) -> Question:
         request = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise invalid(f"The provided request is not valid: {problem}") from None
-    prompt = _prompt(request)
+    prompt, points = _prompt(request)
     longest = request.inference_config.max_tokens
     text_format = request.output_config.text_format
     if text_format is not None:
         schema = read_schema(text_format.structure.json_schema.schema)
         return Question(
-            model=model, prompt=prompt, max_output_tokens=longest, channel="schema", schema=schema
+            model=model,
+            prompt=prompt,
+            max_output_tokens=longest,
+            channel="schema",
+            schema=schema,
+            cache_points=points,
         )
     if request.tool_config is None or (spec := _forced(request.tool_config)) is None:
-        return Question(model=model, prompt=prompt, max_output_tokens=longest)
+        return Question(model=model, prompt=prompt, max_output_tokens=longest, cache_points=points)
     return Question(
         model=model,
         prompt=prompt,
@@ -150,27 +163,48 @@ def read(body: bytes, model: str) -> Question:
         channel="tool",
         tool=spec.name,
         schema=spec.input_schema.json,
+        cache_points=points,
     )
 
 
-def _prompt(request: Converse) -> str:
+MAX_CACHE_POINTS = 4
+
+
+def _prompt(request: Converse) -> tuple[str, tuple[int, ...]]:
+    """All text, a line for each system block and each turn, and the characters before each cache point."""
     if not request.messages or request.messages[0].role == "assistant":
         raise invalid(
             "A conversation must start with a user message."
             " Try again with a conversation that starts with a user message."
         )
     texts = [block.text for block in request.system if block.text is not None]
+    points = [_chars(texts)] if any(block.cache_point for block in request.system) else []
     for place, turn in enumerate(request.messages):
+        said = ""
         for number, block in enumerate(turn.content):
-            if block.text is None:
-                continue
-            if not block.text or block.text.isspace():
-                raise invalid(
-                    f"The text field in the ContentBlock object at messages.{place}.content.{number}"
-                    " is blank. Add text to the text field, and try again."
-                )
-            texts.append(block.text)
-    return "\n".join(texts)
+            if block.text is not None:
+                _refuse_blank(block.text, place, number)
+                said += block.text
+            elif block.cache_point is not None:
+                points.append(_chars([*texts, said]))
+        texts.append(said)
+    if len(points) > MAX_CACHE_POINTS:
+        raise invalid(
+            f"There are {len(points)} cache points; at most {MAX_CACHE_POINTS} are allowed."
+        )
+    return "\n".join(texts), tuple(points)
+
+
+def _chars(texts: list[str]) -> int:
+    return sum(map(len, texts)) + len(texts) - 1
+
+
+def _refuse_blank(text: str, place: int, number: int) -> None:
+    if not text or text.isspace():
+        raise invalid(
+            f"The text field in the ContentBlock object at messages.{place}.content.{number}"
+            " is blank. Add text to the text field, and try again."
+        )
 
 
 def _forced(config: ToolConfig) -> ToolSpec | None:
@@ -240,26 +274,34 @@ def refuse_tool() -> ApiError:
     return unsupported("toolConfig.toolChoice.tool")
 
 
+def refuse_caching() -> ApiError:
+    """The error of a model without a prompt cache."""
+    return ApiError(
+        403,
+        "AccessDeniedException",
+        "You invoked an unsupported model or your request did not allow prompt caching.",
+    )
+
+
 def invalid(message: str) -> ApiError:
     """A ValidationException."""
     return ApiError(400, "ValidationException", message)
 
 
 def write(
-    answer: Answer, _question: Question, usage: tuple[int, int], number: int, latency_s: float
+    answer: Answer, _question: Question, tokens: Tokens, number: int, latency_s: float
 ) -> bytes:
-    """Writes a reply's body. usage: input and output tokens. number: of the call, for identifiers."""
-    read_tokens, written_tokens = usage
+    """Writes a reply's body. number: of the call, for identifiers."""
     return _encode(
         {
             "output": {"message": {"role": "assistant", "content": _content(answer, number)}},
             "stopReason": answer.stop,
             "usage": {
-                "inputTokens": read_tokens,
-                "outputTokens": written_tokens,
-                "totalTokens": read_tokens + written_tokens,
-                "cacheReadInputTokens": 0,
-                "cacheWriteInputTokens": 0,
+                "inputTokens": tokens.input,
+                "outputTokens": tokens.output,
+                "totalTokens": tokens.prompt + tokens.output,
+                "cacheReadInputTokens": tokens.cache_read,
+                "cacheWriteInputTokens": tokens.cache_write,
             },
             "metrics": {"latencyMs": round(latency_s * 1000)},
         }

@@ -9,6 +9,7 @@ from judge_service.simulator import chat, converse, sagemaker
 from judge_service.simulator.answers import Answer, Question
 from judge_service.simulator.config import SimulatorConfig
 from judge_service.simulator.faults import ApiError
+from judge_service.simulator.prompt_cache import Tokens
 from judge_service.simulator.protocol import HttpRequest
 from judge_service.simulator.signature import authorise, check_bearer
 
@@ -23,15 +24,20 @@ def _authorise_chat(request: HttpRequest, config: SimulatorConfig, _now_s: float
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
-    """A wire format: functions that check, read, answer and refuse a call."""
+    """A wire format: functions that check, read, answer and refuse a call.
+
+    reads_are_free: tokens read from the prompt cache take nothing of the quota.
+    """
 
     name: str
     authorise: Callable[[HttpRequest, SimulatorConfig, float], None]
     read: Callable[[bytes, str], Question]
-    write: Callable[[Answer, Question, tuple[int, int], int, float], bytes]
+    write: Callable[[Answer, Question, Tokens, int, float], bytes]
     write_error: Callable[[ApiError], tuple[int, str, bytes]]
     refuse_schema: Callable[[], ApiError]
     refuse_tool: Callable[[], ApiError]
+    refuse_caching: Callable[[], ApiError]
+    reads_are_free: bool = False
 
 
 CONVERSE = Dialect(
@@ -42,6 +48,8 @@ CONVERSE = Dialect(
     write_error=converse.write_error,
     refuse_schema=converse.refuse_schema,
     refuse_tool=converse.refuse_tool,
+    refuse_caching=converse.refuse_caching,
+    reads_are_free=True,
 )
 CHAT = Dialect(
     name="chat",
@@ -51,6 +59,7 @@ CHAT = Dialect(
     write_error=chat.write_error,
     refuse_schema=chat.refuse_schema,
     refuse_tool=chat.refuse_tool,
+    refuse_caching=chat.refuse_caching,
 )
 SAGEMAKER = Dialect(
     name="sagemaker",
@@ -60,4 +69,5 @@ SAGEMAKER = Dialect(
     write_error=sagemaker.write_error,
     refuse_schema=chat.refuse_schema,
     refuse_tool=chat.refuse_tool,
+    refuse_caching=chat.refuse_caching,
 )
