@@ -22,7 +22,7 @@ WORKER = "judge_service.verifiers.math.worker"
 """The module that workers run."""
 
 START_S = 60.0
-"""How long a worker may take to start. The library's import takes 1 s, 10 s on a busy machine."""
+"""How long a worker may take to start. Import and warm-up take 1 s, 10 s on a busy machine."""
 
 PAUSE_S = 10.0
 """How long tasks are refused at once after a worker that did not start."""

@@ -2,7 +2,8 @@
 
 Texts that need no algebra are compared here. Others go to worker processes (`pool`), because the library runs
 only in a main thread and cannot bound the cost of hostile expressions. An answer that exhausts its CPU time
-or memory scores 0 if the reference alone could be read: an equal answer never needs a tower of powers.
+or memory scores 0 if the reference alone could be read: an equal answer never needs a tower of powers. A
+short and plain answer has no score then (`cannot_judge`), because the reference or the machine is to blame.
 """
 
 import os
@@ -28,6 +29,9 @@ MARKED: Strategies = ("boxed", "hashes", "answer_tag")
 SAID_WHERE = re.compile(r"\\f?boxed|(?<!\\)\$")
 """Marks of mathematics that the library looks for."""
 
+PLAIN = re.compile(r"(?:\\frac|[0-9A-Za-z+/=(),.{}\s-]|\*(?!\*)){0,32}")
+"""An answer that costs a few hundredths of a second by itself: no power, root, function or long product."""
+
 TAIL_CHARS = 4_000
 """Characters of a response's end in which the library looks for an unmarked answer."""
 
@@ -40,6 +44,7 @@ MAX_REFERENCE_CHARS = 20_000
 UNVERIFIED: Mapping[str, str] = {
     "no_reference": "no_reference",
     "reference_exhausts": "cannot_judge",
+    "comparison_exhausts": "cannot_judge",
     "no_worker": "unavailable",
     "crowded": "unavailable",
     "starved": "deadline",
@@ -55,11 +60,16 @@ DETAILS: Mapping[str, str] = {
     "answer_exhausts": "the answer is too large to be compared within the limits of time and memory",
     "no_reference": "there is no mathematics that can be read in the reference",
     "reference_exhausts": "the reference is too large to be read within the limits of time and memory",
+    "comparison_exhausts": "the answer is plain, but comparing it with the reference exceeds the limits:"
+    " raise `timeout_s` or `memory_mb`",
     "no_worker": "no process for mathematics could be started",
     "crowded": "too many answers wait for a process for mathematics",
     "starved": "this machine is too busy to compare the answer in time",
     "closed": "the verifier was closed before the answer was compared",
 }
+
+
+Ended = Outcome | Literal["guesses", "comparison_exhausts"]
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -113,12 +123,12 @@ class Mathematics:
             return self._check("reference_exhausts")
         return self._check(await self._outcome(sample.response, sample.reference))
 
-    async def _outcome(self, response: str, reference: str) -> Outcome | Literal["guesses"]:
+    async def _outcome(self, response: str, reference: str) -> Ended:
         options = self._options
         found, gold = extract(response, options.strategies), _gold(reference)
         if found is None:
             said = _in_unicode(response[-TAIL_CHARS:])
-            return await self._pool.ask(Task(said, _boxed(gold), options.tolerance))
+            return await self._compare(said, said, gold)
         if found.values > options.max_values:
             return "guesses"
         if len(found.text) > MAX_ANSWER_CHARS:
@@ -126,9 +136,16 @@ class Mathematics:
         same = compare(found.text, gold, options.tolerance)
         if same is not None:
             return "equal" if same else "different"
-        return await self._pool.ask(Task(_boxed(found.text), _boxed(gold), options.tolerance))
+        return await self._compare(found.text, _boxed(found.text), gold)
 
-    def _check(self, outcome: Outcome | Literal["guesses"]) -> Check:
+    async def _compare(self, stated: str, said: str, gold: str) -> Ended:
+        """stated: the answer without the marks that the library looks for, which `said` has."""
+        outcome = await self._pool.ask(Task(said, _boxed(gold), self._options.tolerance))
+        if outcome == "answer_exhausts" and PLAIN.fullmatch(stated):
+            return "comparison_exhausts"
+        return outcome
+
+    def _check(self, outcome: Ended) -> Check:
         if reason := UNVERIFIED.get(outcome):
             return Check(score=None, reason=reason, detail=DETAILS[outcome])
         score = {"equal": 1.0, "different": self._options.format_score}.get(outcome, 0.0)

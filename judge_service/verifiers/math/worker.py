@@ -42,7 +42,7 @@ class Task(Struct, frozen=True, array_like=True):
 class Found(Struct, frozen=True, array_like=True):
     """An answer to a task. verdict: `None` means that only the reference has been read so far.
 
-    worn: whether this process has used so much memory that it should be replaced.
+    worn: whether this process has used half of the memory that its start left, and should be replaced.
     """
 
     verdict: Verdict | None
@@ -86,8 +86,12 @@ def serve(
     """Answers tasks until the input ends."""
     decoder = msgspec.msgpack.Decoder(Task)
 
+    mathematics.warm_up()  # its CPU time is not limited
+    resident = _resident_bytes()
+    worn_bytes = resident + (memory_bytes - resident) // 2
+
     def tell(verdict: Verdict | None) -> None:
-        answers.write(frame(Found(verdict, worn=_resident_bytes() > memory_bytes // 2)))
+        answers.write(frame(Found(verdict, worn=_resident_bytes() > worn_bytes)))
         answers.flush()
 
     tell(None)  # ready

@@ -14,10 +14,12 @@ from judge_service.verifiers import Check, open_verifier
 from judge_service.verifiers.extract import extract
 from judge_service.verifiers.math.library import Mathematics as Library
 from judge_service.verifiers.math.plain import compare
+from judge_service.verifiers.math.pool import Worker
 from judge_service.verifiers.math.verifier import (
     DETAILS,
     MARKED,
     MAX_REFERENCE_CHARS,
+    PLAIN,
     UNVERIFIED,
     Mathematics,
     _boxed,
@@ -162,6 +164,57 @@ async def test_hostile_mathematics_ends_at_its_limit_with_the_lowest_score() -> 
     assert verifier.statistics()["idle"] == 1
     await verifier.aclose()
     assert verifier.statistics()["idle"] == 0
+
+
+async def test_a_plain_answer_is_not_blamed_for_what_its_reference_costs() -> None:
+    towering = await check(r"\boxed{7}", r"9^{9^{9^9}}", timeout_s=0.3)
+    hostile = await check(r"\boxed{9^{9^{9^9}}}", "x", timeout_s=0.3)
+
+    assert (towering.score, towering.reason) == (None, "cannot_judge")
+    assert (hostile.score, hostile.detail) == (0.0, DETAILS["answer_exhausts"])
+
+
+@pytest.mark.parametrize(
+    ("text", "is_plain"),
+    [
+        ("1+x", True),
+        (r"\frac{1}{2} + 3*x", True),
+        ("(a+b)(c+d)(e+f)(g+h)(i+j)", True),
+        ("(a+b)(c+d)(e+f)(g+h)(i+j)(k+l)(m+n)", False),
+        ("9^9", False),
+        ("9**9", False),
+        ("9!", False),
+        (r"\sqrt{2}", False),
+    ],
+)
+def test_a_plain_answer_is_short_and_has_no_power_or_function(text: str, is_plain: bool) -> None:
+    assert bool(PLAIN.fullmatch(text)) is is_plain
+
+
+async def test_no_comparison_pays_for_being_the_first_of_its_process() -> None:
+    verifier = opened(timeout_s=60.0)
+    pool = verifier._pool
+
+    async def cpu_s(answer: str, reference: str) -> float:
+        """CPU time of the worker for one comparison."""
+        before_s = worker_cpu_s()
+        assert (await verifier(Sample(response=f"${answer}$", reference=reference))).score == 1.0
+        return worker_cpu_s() - before_s
+
+    def worker_cpu_s() -> float:
+        (worker,) = pool._idle
+        with open(f"/proc/{worker._process.pid}/stat") as stat:  # noqa: PTH123  a pseudo file
+            fields = stat.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    worker = await Worker.spawn(60.0, 512)
+    await worker.ready()
+    pool._idle.append(worker)
+    first_s = await cpu_s("1+x", "x+1")
+    starting_s = worker_cpu_s() - first_s
+    await verifier.aclose()
+
+    assert first_s < starting_s / 5  # 0.02 to 0.05 of it; unwarmed 0.4, whatever the machine
 
 
 async def test_what_is_no_unicode_is_compared_nonetheless() -> None:
