@@ -193,8 +193,11 @@ class Retry:
         now = asyncio.get_running_loop().time
         if error.throttled:
             return True
-        if _was_unsent(error) and not tries.failed:
-            return now() < latest_s
+        if _was_unsent(error):
+            if now() >= latest_s:
+                return False
+            if not tries.failed:
+                return True
         if self._is_last(state):
             await self._until(lambda: self._budget.is_well(now()), latest_s)
         return await self._until(lambda: self._budget.take(now()), latest_s)

@@ -225,6 +225,17 @@ def test_the_last_attempt_waits_until_the_judge_is_well() -> None:
     assert 20 <= run_virtual(scenario()) <= 28
 
 
+@pytest.mark.parametrize("failures", [0, 1])
+def test_a_call_waits_for_an_open_breaker_for_a_minute_also_if_it_failed_before(
+    failures: int,
+) -> None:
+    sent = [Unavailable("1")] * failures
+    script = Script(*sent, *(BreakerOpen("ill", retry_after_s=5) for _ in range(30)))
+    with pytest.raises(BreakerOpen):
+        run(new(), script)
+    assert 50 <= script.asked_s[-1] < 60
+
+
 def test_a_retry_waits_for_the_budget_as_long_as_its_deadline_allows() -> None:
     async def scenario(deadline: float) -> list[float]:
         budget = RetryBudget(ratio=0, per_s=0.1)  # one retry in 10 s
