@@ -1,16 +1,18 @@
 import asyncio
 import json
 import time
+from collections import Counter
 from typing import Any
 
+import httpx
 import pytest
 from msgspec.structs import replace
 
 from judge_service.api import create_app
 from judge_service.backends.scripted import Scripted
 from judge_service.errors import Denied
-from judge_service.settings import WireSettings
-from tests.api.conftest import QUIET, Talk, quiet, row, talking
+from judge_service.settings import LimitSettings, WireSettings
+from tests.api.conftest import QUIET, Talk, quiet, row, running, talking
 
 NDJSON = {"accept": "application/x-ndjson"}
 
@@ -269,6 +271,37 @@ async def test_a_caller_may_want_its_answer_sooner() -> None:
         )
 
     assert answer.json()["rewards"][0]["reason"] == "deadline"
+
+
+@pytest.mark.parametrize("headers", [{}, NDJSON], ids=["json", "ndjson"])
+async def test_all_rows_are_answered_when_the_caller_wants_them(headers: dict[str, str]) -> None:
+    """80 samples at a judge of four at once and 0.1 s: it would take 2 s, and the caller gives it 0.5 s."""
+    judge = Scripted(0.5, latency_s=0.1)
+    settings = replace(QUIET, limits=LimitSettings(max_in_flight=4, adaptive=False))
+    body = {"samples": [row(number, response=f"answer {number}") for number in range(80)]}
+    async with (
+        running(create_app(settings, environ={}, model=judge), settings) as server,
+        httpx.AsyncClient() as client,
+    ):
+        began_s = time.monotonic()
+        answer = await client.post(
+            f"{server.url}/v1/rewards", json=body, headers={"x-judge-timeout-s": "0.5", **headers}
+        )
+        took_s = time.monotonic() - began_s
+
+    if headers:
+        *rewards, last = lines_of(answer)
+        rewards.sort(key=lambda one: one["index"])
+    else:
+        last = answer.json()
+        rewards = last["rewards"]
+    reasons = Counter(one["reason"] for one in rewards)
+    assert took_s < 1.6
+    assert [one["id"] for one in rewards] == list(range(80))
+    assert reasons.keys() == {None, "deadline"}
+    assert reasons[None] <= 20
+    assert len(judge.prompts) <= 24  # nothing is asked that comes too late
+    assert last["totals"]["unscored"] == reasons["deadline"]
 
 
 async def test_a_mistake_of_ours_says_nothing_about_itself(
