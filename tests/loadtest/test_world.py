@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from judge_service.errors import Throttled, Unavailable
 from judge_service.flow import Request
@@ -143,3 +144,31 @@ def test_a_quota_that_binds_is_seen_to_be_used(
     assert least <= run.used_percent("answered", 6) <= most
     assert run.unscored == 0
     assert run.last.worst_sent == run.last.sent
+
+
+SCHEDULES = (
+    "600_a_minute_10_slots_slow_20_s_for_60_s",
+    "600_a_minute_10_slots_slow_2_s_for_20_s",
+    "2000_a_minute_64_slots_slow_10_s_for_30_s",
+    "2000_a_minute_256_slots_slow_15_s_for_30_s",
+    "2000_a_minute_256_slots_slow_30_s_for_30_s",
+)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_what_is_sent_after_a_slow_spell_stays_within_the_quota(script: Script, name: str) -> None:
+    """The schedules at which calls that had taken tokens and waited for slots left all at once."""
+    (found,) = (one for one in script("scenario").slow_spells() if one.name == f"sends_{name}")
+    (spell,) = found.spells
+    ends_s = 5 + spell.for_s + spell.value  # the last slow call
+    shorter = replace(
+        found,
+        spells=(replace(spell, at_s=5),),
+        waiting=found.per_minute,
+        seconds=round(ends_s) + 62,
+    )
+    world = script("world")
+
+    run = world.run_one(world.Task(shorter, 0, is_virtual=True))
+    assert run.last.worst_sent <= 1.01 * found.per_minute
+    assert run.used_percent("sent", ends_s) >= 98
