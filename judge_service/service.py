@@ -7,6 +7,7 @@ async with open_service(settings) as judge:
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -20,6 +21,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, as
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from weakref import WeakSet
 
 from judge_service.assembly import Parts, canaries_beside, explanation, open_parts, patient
 from judge_service.backends import Backend
@@ -38,7 +40,7 @@ if TYPE_CHECKING:  # imported where they are used: a cold start pays for every m
     from judge_service.assembly.trial import Trial
     from judge_service.backends.scripted import Script
     from judge_service.grading import Ranker
-    from judge_service.grading.outage import Tell
+    from judge_service.grading.outage import Outage, Tell
 
 K = TypeVar("K")
 
@@ -56,6 +58,7 @@ class JudgeService:
         self._grader = parts.graders.whole
         self._ranker: Ranker | None = None
         self._groups = self._flat_groups = 0
+        self._runs: WeakSet[Outage] = WeakSet()
         self._at_work = parts.at_work
         self._largest_group = parts.largest_group
         self._assembly = parts.assembly
@@ -161,12 +164,7 @@ class JudgeService:
         work: Handler[Sample, Reward] = self._grade
         if deadline_s is None and deadline is None:
             waiting = patient(
-                self._grader,
-                self._graders.askings,
-                lane=lane,
-                job=job,
-                tell=tell,
-                max_wait_s=max_wait_s,
+                self._graders, self._runs, lane=lane, job=job, tell=tell, max_wait_s=max_wait_s
             )
             work = partial(self._grade, grader=waiting)
 
@@ -297,6 +295,7 @@ class JudgeService:
             targets=tuple([target.state() for target in self._assembly.targets]),
             groups=self._groups,
             flat_groups=self._flat_groups,
+            waiting_runs=Counter(run.waits_for for run in self._runs if run.waits_for),
         )
 
     def watched(self) -> JudgeMonitorStatistics:

@@ -165,6 +165,31 @@ def test_a_run_is_told_that_it_waits_why_and_until_when_and_that_it_goes_on() ->
     assert told[-1].waited_s == pytest.approx(300, abs=70)
 
 
+def test_a_run_that_waits_is_counted_with_its_reason_until_it_goes_on_or_is_cancelled() -> None:
+    async def scenario() -> list[Any]:
+        seen: list[Any] = []
+        async with open_service(SETTINGS, environ={}, model=Judge(down(1, 301))) as judge:
+
+            async def consume(name: str) -> None:
+                jobs = [(n, Sample(id=n, response=f"{name} {n}", reference="x")) for n in range(80)]
+                async for _ in judge.stream(jobs, window=8):
+                    pass
+
+            runs = [asyncio.create_task(consume(name)) for name in ("one", "other")]
+            for at_s in (0.5, 130, 200):
+                await asyncio.sleep(START_S + at_s - asyncio.get_running_loop().time())
+                seen.append(dict(judge.statistics().waiting_runs))
+            runs[0].cancel()
+            await asyncio.wait(runs[:1])
+            seen.append(dict(judge.statistics().waiting_runs))
+            await runs[1]
+            seen.append(dict(judge.statistics().waiting_runs))
+        return seen
+
+    settings = [{}, {"unavailable": 2}, {"unavailable": 2}, {"unavailable": 1}, {}]
+    assert run_virtual(scenario()) == settings
+
+
 def test_a_run_gives_up_after_the_longest_wait_and_keeps_what_it_has() -> None:
     seen = Run()
     with pytest.raises(JudgeOut, match=r"could not be asked for 1\d\d s \(unavailable: "):

@@ -86,7 +86,7 @@ class Outage:
         self._going = asyncio.Event()
         self._going.set()
         self._question: asyncio.Task[Reward] | None = None
-        self._is_led = False
+        self._pause: _Pause | None = None
         self._at_work = self._failed_in_row = 0
         self._begun = self._newest_answer = 0
 
@@ -94,6 +94,11 @@ class Outage:
         return (
             f"<Outage of {self._at_work} rows, {'asking' if self._going.is_set() else 'waiting'}>"
         )
+
+    @property
+    def waits_for(self) -> str:
+        """Why the run waits, the reason that was told last; empty while it does not wait."""
+        return self._pause.reason if self._pause is not None and self._pause.is_told else ""
 
     async def __call__(
         self, request: Request[Sample], call_next: Handler[Sample, Reward]
@@ -143,13 +148,13 @@ class Outage:
         self._failed_in_row += 1
         if self._failed_in_row >= min(ROWS_IN_A_ROW, self._at_work):
             self._going.clear()
-            if not self._is_led:
+            if self._pause is None:
                 await self._lead(reward)
 
     async def _lead(self, found: Reward) -> None:
         """Waits on behalf of all rows of the run. Only one row at a time does so, the one that noticed."""
         pause, wait_s = _Pause(found, self._tell, self._max_wait_s), FIRST_WAIT_S
-        self._is_led = True
+        self._pause = pause
         try:
             while not self._going.is_set():
                 begun = self._begin()
@@ -165,7 +170,7 @@ class Outage:
                         await self._going.wait()
                 wait_s = min(2 * wait_s, _longest(answer))
         finally:
-            self._is_led = False
+            self._pause = None
         await pause.end()
 
     async def _put_question(self, pause: "_Pause") -> Reward | None:
@@ -186,14 +191,22 @@ class Outage:
 
 
 class _Pause:
-    """One wait: its beginning, its reason and the function that is told. found: the reward that began it."""
+    """One wait: its beginning, its reason and the function that is told. found: the reward that began it.
+
+    is_told: whether the function was called. Most waits end before.
+    """
 
     def __init__(self, found: Reward, tell: Tell, max_wait_s: float) -> None:
         self._found = found
         self._tell = tell
         self._max_wait_s = max_wait_s
         self._began_s = _now_s()
-        self._is_told = False
+        self.is_told = False
+
+    @property
+    def reason(self) -> str:
+        """A word of `UNSCORED_REASONS`."""
+        return self._found.reason or "unavailable"
 
     def left_s(self) -> float | None:
         """Seconds until the run gives up; `None` for never."""
@@ -219,7 +232,7 @@ class _Pause:
 
     async def end(self) -> None:
         """Tells the user that the run continues."""
-        if self._is_told:
+        if self.is_told:
             await self._say(is_over=True)
 
     def give_up(self) -> NoReturn:
@@ -231,10 +244,10 @@ class _Pause:
         )
 
     async def _say(self, *, next_s: float = 0.0, is_over: bool = False) -> None:
-        self._is_told = True
+        self.is_told = True
         await self._tell(
             Wait(
-                reason=self._found.reason or "unavailable",
+                reason=self.reason,
                 detail=self._found.detail,
                 waited_s=_now_s() - self._began_s,
                 next_s=next_s,

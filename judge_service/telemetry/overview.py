@@ -1,5 +1,6 @@
 """The dashboard's data, computed from the snapshots of all workers. Pure: no clock, no I/O."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -78,6 +79,7 @@ class Overview(Struct, frozen=True, kw_only=True):
     histograms: by criterion, `reward` for the whole; the first bucket is exactly 0, the others are tenths.
     reward_over_time: histograms of the reward for 20 s each, oldest first, and their means.
     slowest: seconds and id. lowest: score and id.
+    waiting_runs: runs that wait now because the judge cannot be asked, by the reason.
     """
 
     at_s: float
@@ -105,6 +107,7 @@ class Overview(Struct, frozen=True, kw_only=True):
     throttled: int
     calls: int
     targets: list[TargetView]
+    waiting_runs: dict[str, int]
     histograms: dict[str, list[int]]
     reward_over_time: list[list[int]]
     reward_mean_over_time: list[float | None]
@@ -157,6 +160,7 @@ def overview(snapshots: Sequence[Snapshot], *, sees_all: bool) -> Overview:
         throttled=calls.throttled,
         calls=sum(calls.outcomes.values()),
         targets=_target_views(targets),
+        waiting_runs=dict(sum((Counter(s.state.waiting_runs) for s in snapshots), Counter())),
         histograms={
             "reward": counters.rewards.counts,
             **{name: seen.counts for name, seen in counters.criteria.items()},

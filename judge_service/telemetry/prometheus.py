@@ -66,8 +66,15 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("target", "resource"),
     ),
     "judge_breaker_open": ("Workers whose breaker is not closed.", ("target",)),
+    "judge_waiting_runs": (
+        "Jobs and other runs without a deadline that wait until the judge can be asked, by the reason.",
+        ("reason",),
+    ),
     "judge_workers": ("Workers that these numbers are of.", ()),
 }
+
+WAIT_REASONS = ("denied", "quota_exhausted", "throttled", "unavailable")
+"""Why a run may wait (`grading.outage`). Each has a value at all times, so that an alert sees it end."""
 
 
 def exposition(snapshots: Sequence[Snapshot]) -> bytes:
@@ -144,6 +151,7 @@ def _gauges(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
     uses = quota_uses(snapshots)
     yield _gauge("judge_quota_per_minute", [((u.target, u.resource), u.per_minute) for u in uses])
     yield _gauge("judge_quota_used_ratio", [((u.target, u.resource), u.share) for u in uses])
+    yield _gauge("judge_waiting_runs", _waiting_runs(snapshots))
     alive = sum(bool(snapshot.state.targets) for snapshot in snapshots)
     yield _gauge("judge_workers", [((), alive)])
 
@@ -204,6 +212,12 @@ def _throttling(
     levels = [((name,), min(t.throttle_level for t in ts)) for name, ts in by_name.items()]
     yield "judge_refused_ratio", refused
     yield "judge_throttle_level", levels
+
+
+def _waiting_runs(snapshots: Sequence[Snapshot]) -> Values:
+    none = [((reason,), 0) for reason in WAIT_REASONS]
+    states = [snapshot.state for snapshot in snapshots]
+    return none + [((why,), runs) for one in states for why, runs in one.waiting_runs.items()]
 
 
 def _waiting_for_slot(target: TargetState) -> int:

@@ -48,6 +48,7 @@ class ServiceState(Struct, frozen=True, kw_only=True):
     """The state of the service. model, rubric: their names.
 
     groups: groups of two or more samples scored in one batch. flat_groups: those with equal rewards only.
+    waiting_runs: runs without a deadline that wait because the judge cannot be asked, by the reason.
     """
 
     model: str = ""
@@ -55,3 +56,4 @@ class ServiceState(Struct, frozen=True, kw_only=True):
     targets: tuple[TargetState, ...] = ()
     groups: int = 0
     flat_groups: int = 0
+    waiting_runs: Mapping[str, int] = {}

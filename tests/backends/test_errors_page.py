@@ -18,12 +18,13 @@ from judge_service.errors import Denied, JudgeServiceError, QuotaExhausted
 from judge_service.flow import Request
 from judge_service.flow.admission.bucket import Limit
 from judge_service.grading import load_rubric, open_custom_grader
+from judge_service.grading.outage import Outage
 from judge_service.http import failures
 from judge_service.http.reply import Reply
 from judge_service.service import open_service
 from judge_service.settings import load_settings
 from judge_service.testing import run_virtual
-from judge_service.values import Sample
+from judge_service.values import Reward, Sample, Wait
 from lambda_adapter.rollout_queue import answer_queue
 from tests.flow.gates import new_gate
 
@@ -106,6 +107,16 @@ def flow() -> Iterator[str]:
         await gate(Request("q"), answer)
         return await raised(gate(Request("q", loop.time() + 1), answer))
 
+    async def waiting() -> str:
+        async def ask() -> Reward:
+            return Reward(score=None, reason="unavailable", detail="nobody listens")
+
+        async def tell(_wait: Wait) -> None: ...
+
+        outage = Outage(ask=ask, tell=tell, max_wait_s=10.0)
+        return await raised(outage(Request(Sample(response="x")), lambda _: ask()))
+
+    yield run_virtual(waiting())
     yield run_virtual(breaker())
     yield run_virtual(late())
 

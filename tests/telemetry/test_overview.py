@@ -33,7 +33,10 @@ class Worker:
                 QuotaState(resource="tokens", per_minute=1000.0, spent=self.spent * 20),
             ),
         )
-        return ServiceState(model="nova", rubric="helpful@1", targets=(target,))
+        waiting = {"unavailable": 1}
+        return ServiceState(
+            model="nova", rubric="helpful@1", targets=(target,), waiting_runs=waiting
+        )
 
     def snapshot(self) -> Snapshot:
         return msgspec.json.decode(self.window.snapshot(1), type=Snapshot)
@@ -54,6 +57,7 @@ def test_the_rate_is_of_the_last_whole_slots_of_all_workers() -> None:
     assert view.series.evaluations_per_s[-RATE_SLOTS:] == [6.0] * RATE_SLOTS
     assert view.series.evaluations_per_s[:-RATE_SLOTS] == [0.0] * (SLOTS - RATE_SLOTS)
     assert (view.waiting, view.in_flight, view.workers) == (8, 4, 2)
+    assert view.waiting_runs == {"unavailable": 2}
 
 
 def test_the_resource_that_is_used_most_binds() -> None:

@@ -5,6 +5,7 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from judge_service.grading.outage import PASSING
 from judge_service.telemetry.emf import COUNTERS, PREFIX, UNITS
 from judge_service.telemetry.events import (
     AlarmChanged,
@@ -20,7 +21,7 @@ from judge_service.telemetry.events import (
     Retried,
 )
 from judge_service.telemetry.logs import FIELDS, LEVELS, _snake
-from judge_service.telemetry.prometheus import METRICS, exposition
+from judge_service.telemetry.prometheus import METRICS, WAIT_REASONS, exposition
 from judge_service.telemetry.quota_use import quota_uses
 from judge_service.telemetry.state import QuotaState, ServiceState, TargetState
 from judge_service.telemetry.window import Snapshot, Window
@@ -75,7 +76,10 @@ def snapshot(*, spent: float = 300.0, breaker: str = "closed", is_shared: bool =
     ):
         window(event)
     clock[0] += 60
-    states[0] = ServiceState(targets=(target(spent, breaker=breaker, is_shared=is_shared),))
+    states[0] = ServiceState(
+        targets=(target(spent, breaker=breaker, is_shared=is_shared),),
+        waiting_runs={"quota_exhausted": 2},
+    )
     return msgspec.json.decode(window.snapshot(1), type=Snapshot)
 
 
@@ -109,6 +113,8 @@ def test_a_scrape_gives_what_was_counted() -> None:
     assert seen["judge_waiting_calls{'lane': 'training', 'target': 'bedrock nova'}"] == 7
     assert seen["judge_quota_used_ratio{'resource': 'requests', 'target': 'bedrock nova'}"] == 0.5
     assert seen["judge_quota_used_ratio{'resource': 'tokens', 'target': 'bedrock nova'}"] == 0.3
+    assert seen["judge_waiting_runs{'reason': 'quota_exhausted'}"] == 2
+    assert seen["judge_waiting_runs{'reason': 'unavailable'}"] == 0
     assert seen["judge_workers"] == 1
 
 
@@ -120,7 +126,12 @@ def test_workers_with_a_part_of_the_quota_each_add_up_to_one_service() -> None:
     assert seen["judge_quota_per_minute{'resource': 'requests', 'target': 'bedrock nova'}"] == 1200
     assert seen["judge_quota_used_ratio{'resource': 'requests', 'target': 'bedrock nova'}"] == 1.0
     assert seen["judge_breaker_open{'target': 'bedrock nova'}"] == 1
+    assert seen["judge_waiting_runs{'reason': 'quota_exhausted'}"] == 4
     assert seen["judge_workers"] == 2
+
+
+def test_every_reason_for_which_a_run_may_wait_has_a_value_at_all_times() -> None:
+    assert set(WAIT_REASONS) == PASSING | {"denied"}
 
 
 def test_workers_that_share_a_quota_through_a_store_each_see_all_of_it() -> None:
