@@ -1,4 +1,4 @@
-"""Helpers for tests: an event loop with virtual time, and a sink that records events.
+"""Helpers for tests: an event loop with virtual time, threads that run on it, and a sink that records events.
 
 Tests in virtual time are plain functions, without plug-in or marker:
 
@@ -12,12 +12,13 @@ Tests in virtual time are plain functions, without plug-in or marker:
         assert run_virtual(scenario()) == 3600  # takes under a millisecond
 
 The loop's clock does not follow real time, so a scenario must not wait for sockets, subprocesses or
-threads (`asyncio.to_thread`).
+threads. `loop.set_default_executor(InlineThreads())` makes `asyncio.to_thread` run on the loop.
 """
 
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -111,6 +112,19 @@ def run_virtual(scenario: Coroutine[Any, Any, T], *, timeout_s: float | None = N
         messages = "; ".join(f"{one['message']}: {one.get('exception')!r}" for one in unhandled)
         raise UnhandledError(messages) from unhandled[0].get("exception")
     return result
+
+
+class InlineThreads(ThreadPoolExecutor):
+    """A pool without threads: work runs at once, on the loop, and takes no virtual time."""
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """Gives a future that is done. An error of `work` is the future's, as in any pool."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(work(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - see above
+            future.set_exception(error)
+        return future
 
 
 class RecordingSink:

@@ -28,7 +28,7 @@ MAY_BLOCK = {
     },  # reads the rubric and loads the embedded model, once
     "judge_service/aws/credentials.py": {"_open"},  # botocore reads its profiles, once
     "judge_service/backends/bedrock/sdk.py": {"_new_client"},  # and its service model
-    "tests/inline_threads.py": {"submit"},  # in place of a thread
+    "judge_service/testing.py": {"submit"},  # in place of a thread
 }
 """Where a blocking call is meant. The command line, which has its loop to itself, is not watched."""
 

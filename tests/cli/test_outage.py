@@ -17,10 +17,9 @@ from judge_service.cli.score import Work, judge_rows
 from judge_service.cli.summary import RunFacts
 from judge_service.errors import JudgeOut, QuotaExhausted
 from judge_service.service import open_service
-from judge_service.testing import run_virtual
+from judge_service.testing import InlineThreads, run_virtual
 from judge_service.values import Wait
 from tests.cli.conftest import JUDGE, Bench, FakeJudge, read_lines, row, started, write_rows
-from tests.inline_threads import InlineThreads
 from tests.test_service_outage import SETTINGS, Judge, down
 
 ROWS = 1000

@@ -22,10 +22,9 @@ from judge_service.backends.scripted import Scripted
 from judge_service.errors import QuotaExhausted, Unavailable
 from judge_service.service import open_service
 from judge_service.settings import ServiceSettings
-from judge_service.testing import run_virtual
+from judge_service.testing import InlineThreads, run_virtual
 from tests.api.conftest import row
 from tests.api.jobs.test_jobs import keys, lines, office, rows  # noqa: F401 - a fixture
-from tests.inline_threads import InlineThreads
 from tests.test_service_outage import SETTINGS, Judge, down
 
 ROWS = 500
