@@ -95,6 +95,12 @@ def test_a_days_quota_that_is_gone_costs_no_row() -> None:
     assert seen.took_s < 40_000 + 1800
 
 
+def test_calls_that_were_on_the_wire_when_the_days_quota_went_do_not_end_the_wait() -> None:
+    told = run(down(10, 40_000, QuotaExhausted), 2000).told
+
+    assert [wait.is_over for wait in told] == [False] * (len(told) - 1) + [True]
+
+
 def test_while_the_days_quota_is_gone_the_judge_is_asked_every_quarter_of_an_hour() -> None:
     judge = Judge(down(0, 40_000, QuotaExhausted))
     run_virtual(Run().go(judge, 100))

@@ -6,8 +6,10 @@ and judged again. A run is in one of two states:
     asking    Rows are sent to the judge. When `ROWS_IN_A_ROW` rows (or all there are) have failed, and none
               was answered between them, the run waits.
     waiting   No row is sent. A probe question is sent at once, and again after 1, 2, 4 ... 60 s (up to
-              15 min while the day's quota is used up). The first answer, to the probe or to a row that was
-              still in flight, ends the wait; then the failed rows are sent first.
+              15 min while the day's quota is used up). The first answer to the probe ends the wait. So does
+              an answer to a row that was still in flight, if the layers below retry such failures
+              (`unavailable`, `throttled`); otherwise the row was sent before the outage. Then the failed
+              rows are sent first.
 
 A row may itself be the cause of its failure, if the judge fails on it each time. So the failures of a row
 are counted: the first one, and each later one if the judge has answered something that was sent after the
@@ -37,6 +39,9 @@ from judge_service.values import Message, Reward, Sample, Wait
 
 PASSING = frozenset({"unavailable", "throttled", "quota_exhausted"})
 """Reasons that are about the judge and its quota, and pass with time."""
+
+NOT_RETRIED = frozenset({"quota_exhausted", "denied"})
+"""Refusals after which no other attempt is made. A row that is answered later was sent before them."""
 
 ROWS_IN_A_ROW = 3
 MAX_FAILURES = 3
@@ -140,9 +145,10 @@ class Outage:
     def _note_answer(self, begun: int) -> None:
         self._newest_answer = max(self._newest_answer, begun)
         self._failed_in_row = 0
-        self._going.set()
-        if self._question is not None:
-            self._question.cancel()
+        if self._pause is None or self._pause.reason not in NOT_RETRIED:
+            self._going.set()
+            if self._question is not None:
+                self._question.cancel()
 
     async def _note_failure(self, reward: Reward) -> None:
         self._failed_in_row += 1
@@ -162,7 +168,9 @@ class Outage:
                 if answer is None:
                     continue
                 if not self._is_blocked(answer):
-                    self._note_answer(begun)
+                    self._newest_answer = begun
+                    self._failed_in_row = 0
+                    self._going.set()
                     continue
                 await pause.note(answer, wait_s)
                 with suppress(TimeoutError):

@@ -176,6 +176,7 @@ class Breaker:
         if error is not None and _is_ill(error):
             self._open(now_s + OPEN_S, day_is_spent=False)
         elif error is None:
+            self._day_is_spent = False
             self._answered += 1
             if self._answered >= MIN_CALLS:
                 self._change("closed")

@@ -275,6 +275,19 @@ def test_the_days_quota_opens_it_at_once_for_a_quarter_of_an_hour() -> None:
     assert bench(scenario).states == ["open", "half_open", "open", "half_open", "closed"]
 
 
+def test_after_the_first_answer_the_days_quota_is_back_and_others_are_told_to_come_again() -> None:
+    breaker = Breaker(target="here", sink=RecordingSink())
+    breaker.end(breaker.start(), QuotaExhausted("for the day"), 0.0)
+    assert breaker.may_go(900.0)
+    breaker.end(breaker.start(), None, 900.3)
+    for _ in range(2):
+        breaker.start()
+
+    refusal = breaker.refusal(900.3)
+    assert isinstance(refusal, BreakerOpen)
+    assert refusal.retryable
+
+
 def test_its_line_names_the_target() -> None:
     assert repr(Breaker(target="us-east-1/nova", sink=RecordingSink())) == (
         "Breaker(target=us-east-1/nova)"
