@@ -175,6 +175,7 @@ FIGURES: dict[str, Callable[[], str]] = {
             "quota",
             "world",
             "storm",
+            "outage",
             "hedge",
             "inflight",
             "limiter",
