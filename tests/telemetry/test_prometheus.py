@@ -178,7 +178,7 @@ def test_the_page_lists_every_metric_with_its_labels_and_no_other() -> None:
 
 
 def test_the_page_lists_every_field_of_a_line_and_no_other() -> None:
-    section = PAGE.read_text().split("## The line of a sample")[1].split("\n## ")[0]
+    section = PAGE.read_text().split("## The log line of a sample")[1].split("\n## ")[0]
 
     assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(FIELDS)
 
