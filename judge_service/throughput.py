@@ -13,6 +13,7 @@ class Throughput(Struct, frozen=True, kw_only=True):
     calls_each: judge calls of one evaluation.
     input_tokens, output_tokens: tokens of one call; the output is the allowed one, so the real rate is at
         least the computed one.
+    read_tokens: of the input, what the judge reads from its prompt cache and does not count, on the mean.
     by_resource: evaluations a second that each configured resource allows, by the setting's name.
     max_in_flight: most calls on the wire at the same time.
     """
@@ -22,6 +23,7 @@ class Throughput(Struct, frozen=True, kw_only=True):
     output_tokens: int
     by_resource: Mapping[str, float]
     max_in_flight: int
+    read_tokens: int = 0
 
     @property
     def bound_by(self) -> str | None:
@@ -47,6 +49,8 @@ class Throughput(Struct, frozen=True, kw_only=True):
         if not self.calls_each:
             return ["no judge is called, so no quota limits the rate"]
         size = f"{self.calls_each} call(s) of {self.input_tokens:,} + {self.output_tokens:,} tokens"
+        if self.read_tokens:
+            size += f" ({self.read_tokens:,} read from the judge's prompt cache)"
         if self.bound_by is None:
             return [
                 f"{size} each; no quota is set under [limits], so only the judge limits the rate"
@@ -63,14 +67,20 @@ class Throughput(Struct, frozen=True, kw_only=True):
 
 
 def expect(
-    limits: LimitSettings, *, input_tokens: int, output_tokens: int, calls_each: int = 1
+    limits: LimitSettings,
+    *,
+    input_tokens: int,
+    output_tokens: int,
+    calls_each: int = 1,
+    read_tokens: int = 0,
 ) -> Throughput:
     """Computes the throughput of a quota for calls of one size."""
+    counted = input_tokens - read_tokens
     burnt = output_tokens * limits.output_burndown
     units = {
         "requests_per_minute": 1.0,
-        "tokens_per_minute": input_tokens + burnt,
-        "input_tokens_per_minute": float(input_tokens),
+        "tokens_per_minute": counted + burnt,
+        "input_tokens_per_minute": float(counted),
         "output_tokens_per_minute": float(output_tokens),
     }
     quota = {name: getattr(limits, name) for name in units}
@@ -84,4 +94,5 @@ def expect(
             if quota[name] is not None
         },
         max_in_flight=limits.max_in_flight,
+        read_tokens=read_tokens,
     )

@@ -4,13 +4,17 @@ from collections.abc import Sequence
 
 from judge_service.assembly.graders import Asking, Graders
 from judge_service.assembly.stacks import Assembly
-from judge_service.assembly.targets import Target
+from judge_service.assembly.targets import CHAT_BACKENDS, Target
+from judge_service.backends.prompt_cache import min_tokens
 from judge_service.settings import LimitSettings, Settings
 from judge_service.throughput import Throughput, expect
-from judge_service.values import Sample
+from judge_service.values import Prompt, Sample
 
 CHARS_PER_TOKEN = 4
 """Characters of a token in English prose, for estimates; the limiter learns from the judge's counts."""
+
+GROUP = 8
+"""Rollouts of one prompt, for what is expected of a prompt cache; the default of Bedrock's fine-tuning."""
 
 
 def explain(graders: Graders, assembly: Assembly) -> list[tuple[str, list[str]]]:
@@ -54,7 +58,26 @@ def expected(settings: Settings, askings: Sequence[Asking], text_tokens: int) ->
     chars = sum(len(message.content) for prompt in prompts for message in prompt.messages)
     return expect(
         settings.limits,
-        input_tokens=-(-chars // (CHARS_PER_TOKEN * len(prompts))),
+        input_tokens=_tokens(chars, len(prompts)),
         output_tokens=-(-sum(one.max_output_tokens for one in prompts) // len(prompts)),
         calls_each=settings.vote.draws * len(prompts),
+        read_tokens=_read_tokens(settings, prompts),
     )
+
+
+def _tokens(chars: int, calls: int) -> int:
+    """Of one call, on the mean."""
+    return -(-chars // (CHARS_PER_TOKEN * calls))
+
+
+def _read_tokens(settings: Settings, prompts: Sequence[Prompt]) -> int:
+    """What one call of a group of `GROUP` reads for nothing from the judge's prompt cache, on the mean."""
+    fewest = min_tokens(settings)
+    if fewest is None or settings.backend in CHAT_BACKENDS:
+        return 0
+    shared = [
+        prompt.shared_chars + sum(len(message.content) for message in prompt.messages[:-1])
+        for prompt in prompts
+    ]
+    kept = sum(chars for chars in shared if chars >= fewest * CHARS_PER_TOKEN)
+    return _tokens(kept, len(prompts)) * (GROUP - 1) // GROUP

@@ -207,9 +207,17 @@ def _price(prices: PriceSettings) -> Any:
     if per_input is None or per_output is None:
         return _unknown
 
+    per_read, per_write = (
+        per_input if price is None else price
+        for price in (
+            prices.cache_read_usd_per_million_tokens,
+            prices.cache_write_usd_per_million_tokens,
+        )
+    )
+
     def cost_usd(usage: Usage) -> float | None:
-        read = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
-        return (read * per_input + usage.output_tokens * per_output) / 1e6
+        read = usage.cache_read_tokens * per_read + usage.cache_write_tokens * per_write
+        return (read + usage.input_tokens * per_input + usage.output_tokens * per_output) / 1e6
 
     return cost_usd
 

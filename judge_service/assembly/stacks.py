@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from judge_service.assembly.targets import Target, open_target
 from judge_service.backends import Backend, open_backend
+from judge_service.backends.prompt_cache import PromptCaching, min_tokens
 from judge_service.errors import SettingsError
 from judge_service.flow import Handler, stack
 from judge_service.flow.admission.fair_queue import weigh_lane
@@ -77,17 +78,7 @@ def assemble(
     tokens = LearnedRatio()
     variants = [settings] if model else list(_variants(settings))
     targets = tuple(
-        [
-            open_target(
-                variant,
-                model or open_backend(variant, environ),
-                tokens,
-                sink,
-                closing,
-                environ=environ,
-            )
-            for variant in variants
-        ]
+        [_open(variant, environ, tokens, sink, closing, model=model) for variant in variants]
     )
     detached = detached or Detached()
     closing.push_async_callback(detached.aclose, DRAIN_S)
@@ -99,6 +90,21 @@ def assemble(
 
     last = Failover(handlers, sink=sink)
     return Assembly(stack(last, *per_prompt), (*per_prompt, last), targets, tokens, detached)
+
+
+def _open(
+    settings: Settings,
+    environ: Mapping[str, str],
+    tokens: LearnedRatio,
+    sink: Sink,
+    closing: AsyncExitStack,
+    *,
+    model: Backend | None,
+) -> Target:
+    fewest = min_tokens(settings)
+    caching = None if fewest is None else PromptCaching(fewest, count_tokens=tokens.estimate_texts)
+    backend = model or open_backend(settings, environ, caching)
+    return open_target(settings, backend, tokens, sink, closing, environ=environ, caching=caching)
 
 
 def assemble_each(

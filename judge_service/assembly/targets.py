@@ -1,6 +1,6 @@
 """Builds one target of a judge from the settings: backend, gate, and the store that shares its quota."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from judge_service.assembly.token_cost import TokenCost
 from judge_service.backends import Backend
+from judge_service.backends.prompt_cache import PromptCaching
 from judge_service.errors import SettingsError
 from judge_service.flow import Handler, stack
 from judge_service.flow.admission.adaptive import AdaptiveLimit
@@ -17,6 +18,7 @@ from judge_service.flow.admission.slots import Slots
 from judge_service.flow.admission.throttle import Throttle
 from judge_service.flow.admission.tokens import LearnedRatio
 from judge_service.flow.latencies import Latencies
+from judge_service.flow.leader import LeaderFirst
 from judge_service.flow.observe import Observe
 from judge_service.flow.stores import QuotaStore
 from judge_service.http.descriptors import affordable
@@ -80,19 +82,33 @@ def open_target(
     closing: AsyncExitStack,
     *,
     environ: Mapping[str, str],
+    caching: PromptCaching | None = None,
 ) -> Target:
     """Builds a target and starts its background tasks; `closing` ends them.
+
+    caching: what the backend is asked to keep of prompts.
 
     Raises SettingsError.
     """
     closing.push_async_callback(backend.aclose)
     name = " ".join(filter(None, (settings.backend, region_of(settings), backend.model)))
     latencies = Latencies()
-    gate = _gate(settings, name, latencies, tokens, sink)
+    leader = (
+        None if caching is None else _leader(settings, caching, latencies, lambda: gate.waiting > 0)
+    )
+    cost = TokenCost(
+        list(per_minute(settings.limits)),
+        burndown=settings.limits.output_burndown,
+        tokens=tokens,
+        reads_are_free=settings.backend not in CHAT_BACKENDS,
+        has_beginning=None if leader is None else leader.has,
+    )
+    gate = _gate(settings, name, latencies, cost, sink)
     shared = None
     if settings.limits.store != "none":
         shared = _share(settings, name, gate, sink, closing, environ=environ)
-    layers = (Observe(target=name, sink=sink), gate)
+    observe = Observe(target=name, sink=sink)
+    layers = (observe, gate) if leader is None else (observe, leader, gate)
     return Target(backend, name, gate, latencies, per_minute(settings.limits), shared, layers)
 
 
@@ -112,11 +128,10 @@ def per_minute(limits: LimitSettings) -> dict[str, float]:
 
 
 def _gate(
-    settings: Settings, name: str, latencies: Latencies, tokens: LearnedRatio, sink: Sink
+    settings: Settings, name: str, latencies: Latencies, cost: TokenCost, sink: Sink
 ) -> Gate[Prompt, Completion]:
     limits = settings.limits
     quota = per_minute(limits)
-    cost = TokenCost(list(quota), burndown=limits.output_burndown, tokens=tokens)
     slots = _slots(settings)
     return Gate(
         limits={
@@ -130,6 +145,29 @@ def _gate(
         throttle=Throttle() if quota else Throttle(most=slots.limit),
         latencies=latencies,
     )
+
+
+CHAT_BACKENDS = frozenset({"openai", "sagemaker"})
+"""Their quotas count what is read from a cache, and their answers do not tell what was written to it."""
+
+
+def _leader(
+    settings: Settings,
+    caching: PromptCaching,
+    latencies: Latencies,
+    is_busy: Callable[[], bool],
+) -> LeaderFirst[Prompt, Completion]:
+    return LeaderFirst(
+        key=caching.key,
+        tokens=_of_cache,
+        tells_writes=settings.backend not in CHAT_BACKENDS,
+        typical_s=lambda: latencies.quantile_s(0.5),
+        is_busy=is_busy,
+    )
+
+
+def _of_cache(completion: Completion) -> tuple[int, int]:
+    return completion.usage.cache_read_tokens, completion.usage.cache_write_tokens
 
 
 def _slots(settings: Settings) -> Slots:

@@ -1,6 +1,6 @@
 """Computes the cost of a judge call in each quota: reserved before it is sent, charged after the answer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from judge_service.flow.admission.tokens import LearnedRatio, count_chars
 from judge_service.values import Completion, Prompt
@@ -22,16 +22,32 @@ class TokenCost:
 
     resources: names of `RESOURCES`; amounts are in this order.
     burndown: quota tokens that one output token costs.
+    reads_are_free: whether what the judge reads from its prompt cache costs no quota, as at Bedrock.
+    has_beginning: whether the judge probably has the beginning of a prompt in that cache.
     """
 
-    def __init__(self, resources: Sequence[str], *, burndown: float, tokens: LearnedRatio) -> None:
+    def __init__(
+        self,
+        resources: Sequence[str],
+        *,
+        burndown: float,
+        tokens: LearnedRatio,
+        reads_are_free: bool = True,
+        has_beginning: Callable[[Prompt], bool] | None = None,
+    ) -> None:
         self._order = tuple([RESOURCES.index(name) for name in resources])
         self._burndown = burndown
         self._tokens = tokens
+        self._reads_are_free = reads_are_free
+        self._has_beginning = has_beginning if reads_are_free else None
 
     def reserve(self, prompt: Prompt) -> tuple[int, ...]:
-        """The estimated input and the largest allowed output."""
-        estimate = self._tokens.estimate_texts(_texts(prompt))
+        """The estimated input that is not read from the prompt cache, and the largest allowed output."""
+        if self._has_beginning is not None and self._has_beginning(prompt):
+            texts = [prompt.messages[-1].content[prompt.shared_chars :]]
+        else:
+            texts = _texts(prompt)
+        estimate = self._tokens.estimate_texts(texts)
         return self._units(estimate, prompt.max_output_tokens)
 
     def charge(self, prompt: Prompt, completion: Completion) -> tuple[int, ...]:
@@ -42,7 +58,9 @@ class TokenCost:
             return self.reserve(prompt)
         chars, wide = count_chars(_texts(prompt))
         self._tokens.learn(chars, seen, wide=wide)
-        return self._units(usage.input_tokens + usage.cache_write_tokens, usage.output_tokens)
+        return self._units(
+            seen - usage.cache_read_tokens if self._reads_are_free else seen, usage.output_tokens
+        )
 
     def _units(self, input_tokens: int, output_tokens: int) -> tuple[int, ...]:
         burnt = round(output_tokens * self._burndown)

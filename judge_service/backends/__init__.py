@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from judge_service.backends.prompt_cache import PromptCaching
 from judge_service.flow import Request
 from judge_service.settings import Settings
 from judge_service.values import Channel, Completion, Prompt
@@ -28,13 +29,16 @@ class Backend(Protocol):
     def statistics(self) -> Any: ...
 
 
-def open_backend(settings: Settings, environ: Mapping[str, str]) -> Backend:
+def open_backend(
+    settings: Settings, environ: Mapping[str, str], caching: PromptCaching | None = None
+) -> Backend:
     """Makes the backend that the settings name. It opens no connection and reads no credential file yet.
 
     environ: holds credentials, usually `os.environ`.
+    caching: what it asks its judge to keep of prompts, by default nothing.
     """
     if settings.backend == "bedrock":
-        return _open_bedrock(settings, environ)
+        return _open_bedrock(settings, environ, caching)
     if settings.backend == "sagemaker":
         return _open_sagemaker(settings, environ)
     if settings.backend == "openai":
@@ -48,13 +52,16 @@ def open_backend(settings: Settings, environ: Mapping[str, str]) -> Backend:
             api_key=environ.get(settings.openai.api_key_env) or None,
             api_key_env=settings.openai.api_key_env,
             logprobs=settings.openai.logprobs,
+            caching=caching,
         )
     from judge_service.backends.embedded.judge import LocalJudge  # noqa: PLC0415 - heavy
 
     return LocalJudge.load()
 
 
-def _open_bedrock(settings: Settings, environ: Mapping[str, str]) -> Backend:
+def _open_bedrock(
+    settings: Settings, environ: Mapping[str, str], caching: PromptCaching | None
+) -> Backend:
     bedrock = settings.bedrock
     if bedrock.transport == "aioboto3":
         from judge_service.backends.bedrock.sdk import BedrockSdk  # noqa: PLC0415 - only what is used
@@ -75,6 +82,7 @@ def _open_bedrock(settings: Settings, environ: Mapping[str, str]) -> Backend:
         transport=HttpTransport(settings.http, settings.limits.max_in_flight),
         identities=identity_source(environ, profile=bedrock.profile, region=bedrock.region),
         endpoint_url=bedrock.endpoint_url,
+        caching=caching,
     )
 
 

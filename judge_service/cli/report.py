@@ -121,5 +121,9 @@ def _quota(summary: Summary) -> Iterator[str]:
 
 
 def _tokens(summary: Summary) -> str:
-    tokens = f"{summary.input_tokens:,} input + {summary.output_tokens:,} output tokens"
+    cached = ""
+    if summary.cache_read_tokens:
+        share = summary.cache_read_tokens / summary.input_tokens
+        cached = f" ({share:.0%} from the judge's prompt cache)"
+    tokens = f"{summary.input_tokens:,} input{cached} + {summary.output_tokens:,} output tokens"
     return tokens if summary.cost_usd is None else f"{tokens}, {summary.cost_usd:,.4f} US dollars"

@@ -101,6 +101,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     judge_calls: int
     input_tokens: int
     output_tokens: int
+    cache_read_tokens: int
     cost_usd: float | None
     calls_sent: int
     calls_refused: int
@@ -215,6 +216,7 @@ def summarise(journal: Journal, facts: RunFacts, output: Path, settings: Setting
         judge_calls=usage.calls,
         input_tokens=usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens,
         output_tokens=usage.output_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
         cost_usd=counts.cost_usd(),
         calls_sent=facts.calls_sent,
         calls_refused=facts.calls_refused,

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 Rate = Annotated[float, Meta(gt=0, le=1e12)]
+Tokens = Annotated[int, Meta(ge=1, le=1_000_000)]
 Price = Annotated[float, Meta(ge=0, le=1e6)]
 Temperature = Annotated[float, Meta(ge=0, le=2)]
 Logprobs = Annotated[
@@ -308,6 +309,28 @@ class CacheSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     ] = ""
 
 
+class PromptCacheSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The judge's own cache of prompts' beginnings, which the rollouts of one prompt share."""
+
+    enabled: Annotated[
+        bool,
+        Meta(
+            description=(
+                "ask the judge to keep what rollouts of one prompt share, and let the first of them go ahead"
+            )
+        ),
+    ] = True
+    min_tokens: Annotated[
+        Tokens | None,
+        Meta(
+            description=(
+                "fewest tokens of a beginning that the judge keeps; by default what its documentation says,"
+                " and nothing is asked of a Bedrock model without a documented one"
+            ),
+        ),
+    ] = None
+
+
 class UnscoredSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The substitute score of a sample that could not be judged, for callers that need a number."""
 
@@ -356,3 +379,13 @@ class PriceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     input_usd_per_million_tokens: Annotated[Price | None, Meta(description="US dollars")] = None
     output_usd_per_million_tokens: Annotated[Price | None, Meta(description="US dollars")] = None
+    cache_read_usd_per_million_tokens: Annotated[
+        Price | None,
+        Meta(
+            description="US dollars, of input read from the judge's prompt cache; by default all input's"
+        ),
+    ] = None
+    cache_write_usd_per_million_tokens: Annotated[
+        Price | None,
+        Meta(description="US dollars, of input written to that cache; by default all input's"),
+    ] = None

@@ -27,6 +27,7 @@ from judge_service.settings.judging import (
     OpenAISettings,
     PackSettings,
     PriceSettings,
+    PromptCacheSettings,
     RetrySettings,
     SageMakerSettings,
     Temperature,
@@ -121,6 +122,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     guards: GuardSettings = GuardSettings()
     canaries: CanarySettings = CanarySettings()
     cache: CacheSettings = CacheSettings()
+    prompt_cache: PromptCacheSettings = PromptCacheSettings()
     unscored: UnscoredSettings = UnscoredSettings()
     wire: WireSettings = WireSettings()
     prices: PriceSettings = PriceSettings()

@@ -172,6 +172,8 @@ class Counters(Struct):
     alarms: dict[str, int] = field(default_factory=dict)
     input_tokens: int = 0
     output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
     cost_usd: float = 0.0
     priced: int = 0
 
@@ -182,6 +184,8 @@ class Counters(Struct):
         self.duration_s.note(event.duration_s, BOUNDS_S)
         self.input_tokens += usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
         self.output_tokens += usage.output_tokens
+        self.cache_read_tokens += usage.cache_read_tokens
+        self.cache_write_tokens += usage.cache_write_tokens
         if reward.cost_usd is not None:
             self.cost_usd += reward.cost_usd
             self.priced += 1

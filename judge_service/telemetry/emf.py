@@ -34,6 +34,8 @@ UNITS: Mapping[str, str] = {
     "JudgeThrottled": "Count",
     "InputTokens": "Count",
     "OutputTokens": "Count",
+    "CacheReadTokens": "Count",
+    "CacheWriteTokens": "Count",
     "CostUsd": "None",
     "DurationMs": "Milliseconds",
     "QueueMs": "Milliseconds",
@@ -96,6 +98,7 @@ class Emf:
         self._is_empty = True
         self._since_s = 0.0
         self._counts = dict.fromkeys(COUNTERS, 0)
+        self._cache_read = self._cache_write = 0
         self._cost_usd: float | None = None
         self._values: dict[str, list[float]] = {
             name: [] for name in ("Reward", "RewardSquared", "DurationMs", "QueueMs", "BackendMs")
@@ -112,6 +115,8 @@ class Emf:
             usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
         )
         counts["OutputTokens"] += usage.output_tokens
+        self._cache_read += usage.cache_read_tokens
+        self._cache_write += usage.cache_write_tokens
         if reward.cost_usd is not None:
             self._cost_usd = (self._cost_usd or 0.0) + reward.cost_usd
         if reward.score is not None:
@@ -150,6 +155,8 @@ class Emf:
     def _object(self) -> dict[str, Any]:
         values: dict[str, Any] = {name: seen for name, seen in self._values.items() if seen}
         values |= self._counts
+        if self._cache_read or self._cache_write:
+            values |= {"CacheReadTokens": self._cache_read, "CacheWriteTokens": self._cache_write}
         if self._cost_usd is not None:
             values["CostUsd"] = self._cost_usd
         for name, scores in self._criteria.items():

@@ -162,6 +162,9 @@ class Logs:
             usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
         )
         line["output_tokens"] = usage.output_tokens
+        if usage.cache_read_tokens or usage.cache_write_tokens:
+            line["cache_read_tokens"] = usage.cache_read_tokens
+            line["cache_write_tokens"] = usage.cache_write_tokens
         if reward.cost_usd is not None:
             line["cost_usd"] = reward.cost_usd
         line["model"] = plain(reward.model, MAX_WORDS_CHARS)

@@ -47,6 +47,10 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "judge_alarms_total": ("Alarms that monitors raised, and took back.", ("alarm",)),
     "judge_input_tokens_total": ("Tokens that the judge read, cached ones included.", ()),
     "judge_output_tokens_total": ("Tokens that the judge wrote.", ()),
+    "judge_prompt_cache_tokens_total": (
+        "Tokens of the input that the judge read from its prompt cache, and wrote to it.",
+        ("what",),
+    ),
     "judge_cost_usd_total": ("Cost of the samples whose price is known.", ()),
     "judge_waiting_calls": ("Calls that wait for quota.", ("target", "lane")),
     "judge_waiting_for_slot": ("Calls that wait while slots bind, not quota.", ("target",)),
@@ -120,6 +124,8 @@ def _counters(counters: Counters) -> Iterator[Metric]:
     yield _counter("judge_alarms_total", _by_word(counters.alarms))
     yield _counter("judge_input_tokens_total", [((), counters.input_tokens)])
     yield _counter("judge_output_tokens_total", [((), counters.output_tokens)])
+    cached = {"read": counters.cache_read_tokens, "written": counters.cache_write_tokens}
+    yield _counter("judge_prompt_cache_tokens_total", _by_word(cached))
     yield _counter("judge_cost_usd_total", [((), counters.cost_usd)])
 
 

@@ -52,7 +52,11 @@ class NativeReward(Struct, frozen=True, kw_only=True):
 
 
 class NativeTotals(Struct, frozen=True, kw_only=True):
-    """The cost of the batch. cost_usd: null when prices are not configured."""
+    """The cost of the batch. cost_usd: null when prices are not configured.
+
+    cache_read_tokens, cache_write_tokens: of the input, what the judge read from its prompt cache and wrote
+        to it; absent when both are 0.
+    """
 
     rewards: int
     unscored: int
@@ -60,6 +64,8 @@ class NativeTotals(Struct, frozen=True, kw_only=True):
     output_tokens: int
     calls: int
     cost_usd: float | None
+    cache_read_tokens: int | UnsetType = UNSET
+    cache_write_tokens: int | UnsetType = UNSET
 
 
 class NativeReply(Struct, frozen=True, kw_only=True):
@@ -165,6 +171,7 @@ def native_totals(rewards: Iterable[Reward]) -> NativeTotals:
             usage += reward.usage
             known = cost_usd is not None and reward.cost_usd is not None
             cost_usd = cost_usd + reward.cost_usd if known else None  # type: ignore[operator]
+    is_cached = usage.cache_read_tokens or usage.cache_write_tokens
     return NativeTotals(
         rewards=count,
         unscored=unscored,
@@ -172,6 +179,8 @@ def native_totals(rewards: Iterable[Reward]) -> NativeTotals:
         output_tokens=usage.output_tokens,
         calls=usage.calls,
         cost_usd=cost_usd,
+        cache_read_tokens=usage.cache_read_tokens if is_cached else UNSET,
+        cache_write_tokens=usage.cache_write_tokens if is_cached else UNSET,
     )
 
 

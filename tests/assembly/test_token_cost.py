@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,6 +58,32 @@ def test_an_answer_is_charged_as_bedrock_does() -> None:
     charged = cost("tokens", "input_tokens", burndown=5).charge(prompt("x"), completion)
 
     assert charged == (80 + 20 + 5 * 4, 80 + 20)  # cache reads are free
+
+
+def test_where_reads_are_not_free_they_are_charged() -> None:
+    usage = Usage(input_tokens=80, output_tokens=4, cache_read_tokens=50, cache_write_tokens=20)
+    counting = TokenCost(["tokens"], burndown=1, tokens=LearnedRatio(), reads_are_free=False)
+
+    assert counting.charge(prompt("x"), Completion(text="0.5", usage=usage)) == (154,)
+
+
+def test_a_prompt_reserves_nothing_for_a_beginning_that_the_judge_has() -> None:
+    asked = msgspec.structs.replace(prompt("x" * 300 + "y" * 60), shared_chars=300)
+    had = []
+
+    def has_beginning(body: Prompt) -> bool:
+        had.append(body)
+        return True
+
+    def reserved(**options: Any) -> tuple[int, ...]:
+        layer = TokenCost(
+            ["tokens"], burndown=1, tokens=LearnedRatio(), has_beginning=has_beginning, **options
+        )
+        return layer.reserve(asked)
+
+    assert reserved() == (21 + 10,)  # 60 characters at 3 a token, and 5 % more
+    assert had == [asked]
+    assert reserved(reads_are_free=False) == cost("tokens").reserve(asked)
 
 
 def test_an_answer_without_counts_is_charged_what_was_reserved() -> None:

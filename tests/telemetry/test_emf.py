@@ -66,6 +66,8 @@ def test_an_invocation_is_one_object_with_what_happened_in_it(written: Written) 
         "JudgeThrottled": 1,
         "InputTokens": 208,
         "OutputTokens": 12,
+        "CacheReadTokens": 3,
+        "CacheWriteTokens": 4,
         "CostUsd": 0.003,
         "DurationMs": [250.0, 250.0, 250.0],
         "QueueMs": [100.0, 100.0],

@@ -54,6 +54,8 @@ def test_a_sample_has_one_flat_line_with_the_fields_that_the_queries_use(written
             "calls": 2,
             "input_tokens": 100,
             "output_tokens": 5,
+            "cache_read_tokens": 10,
+            "cache_write_tokens": 0,
             "cost_usd": 0.001,
             "model": "nova",
             "cached": False,

@@ -1,4 +1,5 @@
 import pytest
+from msgspec import UNSET
 
 from judge_service.errors import WireError
 from judge_service.values import Part, Reward, Usage
@@ -52,6 +53,8 @@ def test_totals_add_up_what_was_spent() -> None:
 
     assert (totals.rewards, totals.unscored, totals.calls) == (3, 1, 2)
     assert (totals.input_tokens, totals.output_tokens, totals.cost_usd) == (30, 4, 0.75)
+    assert (totals.cache_read_tokens, totals.cache_write_tokens) == (10, 0)
+    assert native_totals([]).cache_read_tokens is UNSET
 
 
 def test_one_call_without_a_price_makes_the_cost_unknown() -> None:

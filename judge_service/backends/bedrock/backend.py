@@ -26,7 +26,9 @@ from judge_service.backends.bedrock.converse import (
     decode_reply,
 )
 from judge_service.backends.bedrock.errors import error_of, kind_of
+from judge_service.backends.prompt_cache import PromptCaching
 from judge_service.backends.request_form import Changes, RequestForm, described
+from judge_service.backends.vocabulary.refusals import NO_CACHE, changes_for
 from judge_service.flow import Request
 from judge_service.http.json_body import encode_body
 from judge_service.http.reply import Reply
@@ -62,6 +64,7 @@ class Bedrock:
     model: model id, inference profile or ARN.
     identities: gives credentials and the region.
     endpoint_url: replaces the region's endpoint.
+    caching: what the model is asked to keep of prompts, by default nothing.
     now: wall clock for signatures, seconds since 1970.
     """
 
@@ -72,6 +75,7 @@ class Bedrock:
         transport: HttpTransport,
         identities: IdentitySource,
         endpoint_url: str | None = None,
+        caching: PromptCaching | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.model = model
@@ -79,6 +83,7 @@ class Bedrock:
         self._transport = transport
         self._identities = identities
         self._endpoint_url = endpoint_url
+        self._caching = caching
         self._endpoint = SignedEndpoint(
             transport,
             identities,
@@ -91,8 +96,12 @@ class Bedrock:
 
     def __repr__(self) -> str:
         where = self._endpoint_url or self._endpoint.region or "region not read yet"
+        caching = "" if self._caching is None else f", {self._caching!r}"
         changes = f", {self._form!r}" if self._form.changes else ""
-        return f"Bedrock({self.model}, {where}{changes}, {self._identities!r}, {self._transport!r})"
+        return (
+            f"Bedrock({self.model}, {where}{caching}{changes}, {self._identities!r},"
+            f" {self._transport!r})"
+        )
 
     def statistics(self) -> BedrockStatistics:
         return BedrockStatistics(self._calls, self._completions, self._endpoint.renewals)
@@ -101,22 +110,30 @@ class Bedrock:
         """Makes one call. Raises CallError."""
         self._calls += 1
         prompt, changes = request.body, self._form.changes
-        post = partial(self._post, request)
+        cached_chars = 0 if self._caching is None else self._caching.chars(prompt)
+        post = partial(self._post, request, cached_chars)
         reply = await post(changes)
         if reply.status >= 300:
-            reply, changes = await self._form.mend(prompt, reply, post, _refusal_of)
+            needless = frozenset() if cached_chars else frozenset({NO_CACHE})
+            reply, changes = await self._form.mend(
+                prompt, reply, post, _refusal_of, needless=needless
+            )
         if reply.status >= 300:
             raise error_of(read_refusal(reply), self.model, self._endpoint.region)
         completion = completion_of(decode_reply(reply.body), prompt, self.model)
         if changes:
             self._form.keep(changes)
+            if NO_CACHE in changes and self._caching is not None:
+                self._caching.refuse()
             completion = replace(completion, asked=described(changes))
         self._completions += 1
         return completion
 
-    def _post(self, request: Request[Prompt], changes: Changes) -> Coroutine[Any, Any, Reply]:
-        body = encode_body(body_of(request.body, self.model, changes=changes))
-        return self._endpoint.post(request, body)
+    def _post(
+        self, request: Request[Prompt], cached_chars: int, changes: Changes
+    ) -> Coroutine[Any, Any, Reply]:
+        body = body_of(request.body, self.model, changes=changes, cached_chars=cached_chars)
+        return self._endpoint.post(request, encode_body(body))
 
     async def aclose(self) -> None:
         await self._transport.aclose()
@@ -125,4 +142,10 @@ class Bedrock:
 def _refusal_of(reply: Reply) -> str:
     """What a reply says that refuses the request."""
     refusal = read_refusal(reply)
-    return refusal.message if reply.status >= 300 and kind_of(refusal) == "invalid" else ""
+    if reply.status < 300:
+        return ""
+    kind, message = kind_of(refusal), refusal.message
+    of_cache = kind == "forbidden" and NO_CACHE in changes_for(
+        message
+    )  # says what it does not allow
+    return message if kind == "invalid" or of_cache else ""

@@ -13,6 +13,7 @@ from msgspec import Meta, Raw, Struct
 from judge_service.backends.answer import complete, read_verdict_object
 from judge_service.backends.leniency import count, table, texts_in, unwrap
 from judge_service.backends.request_form import Changes, messages_for
+from judge_service.backends.vocabulary.refusals import NO_CACHE
 from judge_service.backends.vocabulary.stops import meaning_of
 from judge_service.http.failures import interrupted, unreadable
 from judge_service.http.json_body import (
@@ -57,13 +58,20 @@ def channels_of(model: str) -> tuple[Channel, ...]:
     return ("schema", "text") if family in _UNFORCEABLE else ("schema", "tool", "text")
 
 
-CHANGES = ("no temperature", "no system role")
+CHANGES = ("no temperature", "no system role", NO_CACHE)
 """What can be changed about a request (`request_form`)."""
 
+CACHE_POINT: Mapping[str, Any] = {"cachePoint": {"type": "default"}}
+"""Kept for five minutes after its last use."""
 
-def body_of(prompt: Prompt, model: str, *, changes: Changes = frozenset()) -> dict[str, Any]:
+
+def body_of(
+    prompt: Prompt, model: str, *, changes: Changes = frozenset(), cached_chars: int = 0
+) -> dict[str, Any]:
     """The Converse body of a prompt. It always has `maxTokens`: without it Bedrock reserves the model's
     maximum against the quota.
+
+    cached_chars: where in the last message a cache point is put; 0 puts none.
     """
     limits: dict[str, Any] = {"maxTokens": prompt.max_output_tokens}
     if prompt.temperature is not None and "no temperature" not in changes:
@@ -77,6 +85,11 @@ def body_of(prompt: Prompt, model: str, *, changes: Changes = frozenset()) -> di
         ],
         "inferenceConfig": limits,
     }
+    if cached_chars and NO_CACHE not in changes:
+        content = body["messages"][-1]["content"]
+        [text] = [block["text"] for block in content]
+        end = len(text) - len(prompt.messages[-1].content) + cached_chars
+        content[:] = [{"text": text[:end]}, CACHE_POINT, {"text": text[end:]}]
     if system := [_text(message) for message in messages if message.role == "system"]:
         body["system"] = system
     if prompt.schema is not None and prompt.channel == "schema":

@@ -18,8 +18,9 @@ from judge_service.backends.chat.errors import (
 from judge_service.backends.chat.logprobs import Logprobs
 from judge_service.backends.chat.stream import read_reply
 from judge_service.backends.chat.wire import CHANNELS, body_of, completion_of, unusable
+from judge_service.backends.prompt_cache import PromptCaching
 from judge_service.backends.request_form import Changes, RequestForm, described
-from judge_service.backends.vocabulary.refusals import CHANGES, says
+from judge_service.backends.vocabulary.refusals import CHANGES, NO_CACHE, says
 from judge_service.errors import CallError, CredentialsError, Denied, Unavailable
 from judge_service.flow import Request
 from judge_service.http.failures import refused
@@ -44,6 +45,7 @@ class OpenAI:
     api_key: sent as a bearer token, `None` sends none.
     api_key_env: name of the key's environment variable, for errors.
     logprobs: alternatives of each token to request, so that a score is an expectation; 0 requests none.
+    caching: which prompts get a `prompt_cache_key`, by default none.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class OpenAI:
         api_key: str | None = None,
         api_key_env: str = "OPENAI_API_KEY",
         logprobs: int = 0,
+        caching: PromptCaching | None = None,
     ) -> None:
         self.model = model
         self.channels = CHANNELS
@@ -65,14 +68,18 @@ class OpenAI:
         self._headers = {"content-type": "application/json"}
         if api_key:
             self._headers["authorization"] = f"Bearer {api_key}"
+        self._caching = caching
         self._form = RequestForm(*CHANGES)
         self._logprobs = Logprobs(logprobs, setting="openai.logprobs")
         self._calls = self._completions = 0
 
     def __repr__(self) -> str:
         key = self._api_key_env if "authorization" in self._headers else "no key"
+        caching = "" if self._caching is None else f", {self._caching!r}"
         changes = f", {self._form!r}" if self._form.changes else ""
-        return f"OpenAI({self.model}, {self._base_url}, {key}{changes}, {self._transport!r})"
+        return (
+            f"OpenAI({self.model}, {self._base_url}, {key}{caching}{changes}, {self._transport!r})"
+        )
 
     def statistics(self) -> OpenAIStatistics:
         return OpenAIStatistics(self._calls, self._completions, self._logprobs.missing)
@@ -84,10 +91,12 @@ class OpenAI:
         self._calls += 1
         prompt, changes = request.body, self._form.changes
         top_logprobs = self._logprobs.wanted(prompt)
-        post = partial(self._post, request, top_logprobs)
+        cache_key = "" if self._caching is None else self._caching.key(prompt)
+        post = partial(self._post, request, top_logprobs, cache_key)
         reply = await post(changes)
         if reply.status >= 300:
-            needless = frozenset() if top_logprobs else frozenset({"no logprobs"})
+            asked = {"no logprobs": top_logprobs, NO_CACHE: cache_key}
+            needless = frozenset(change for change, value in asked.items() if not value)
             reply, changes = await self._form.mend(
                 prompt, reply, post, _refusal_of, needless=needless
             )
@@ -96,6 +105,8 @@ class OpenAI:
             self._form.keep(changes)
             if "no logprobs" in changes:
                 self._logprobs.stop()
+            if NO_CACHE in changes and self._caching is not None:
+                self._caching.refuse()
             completion = replace(completion, asked=described(changes))
         self._completions += 1
         return completion
@@ -127,9 +138,15 @@ class OpenAI:
         raise self._error_of(complaint)
 
     def _post(
-        self, request: Request[Prompt], top_logprobs: int, changes: Changes
+        self, request: Request[Prompt], top_logprobs: int, cache_key: str, changes: Changes
     ) -> Coroutine[Any, Any, Reply]:
-        asked = body_of(request.body, self.model, changes=changes, top_logprobs=top_logprobs)
+        asked = body_of(
+            request.body,
+            self.model,
+            changes=changes,
+            top_logprobs=top_logprobs,
+            cache_key=cache_key,
+        )
         return self._transport.send(request, self._url, self._headers, encode_body(asked))
 
     def _error_of(self, complaint: Complaint) -> CallError:

@@ -13,6 +13,7 @@ from msgspec import Meta, Raw, Struct
 from judge_service.backends.answer import complete, read_verdict_object, several
 from judge_service.backends.chat.token_choices import NOTHING, Token, choices_of
 from judge_service.backends.request_form import Changes, messages_for
+from judge_service.backends.vocabulary.refusals import NO_CACHE
 from judge_service.backends.vocabulary.stops import meaning_of
 from judge_service.http.failures import interrupted, unreadable
 from judge_service.http.json_body import NOT_JSON, read_value
@@ -28,12 +29,14 @@ def body_of(
     *,
     changes: Changes = frozenset(),
     top_logprobs: int = 0,
+    cache_key: str = "",
 ) -> dict[str, Any]:
     """The chat completions body of a prompt.
 
     model: `None` for servers with one model, which need no name.
     changes: see `request_form`.
     top_logprobs: alternatives of each token to request, 0 requests no probabilities at all.
+    cache_key: brings prompts with an equal one to where their common beginning is cached; empty sends none.
     """
     body: dict[str, Any] = {} if model is None else {"model": model}
     messages = messages_for(prompt, changes) if changes else prompt.messages
@@ -42,6 +45,8 @@ def body_of(
     body[limit] = prompt.max_output_tokens
     if prompt.temperature is not None and "no temperature" not in changes:
         body["temperature"] = prompt.temperature
+    if cache_key and NO_CACHE not in changes:
+        body["prompt_cache_key"] = cache_key
     if top_logprobs and "no logprobs" not in changes:
         body["logprobs"] = True
         body["top_logprobs"] = top_logprobs

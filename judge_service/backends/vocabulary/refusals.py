@@ -179,7 +179,10 @@ AWS_THROTTLED_CODES = frozenset(
 AWS_TRANSIENT_CODES = frozenset({"requesttimeout", "requesttimeoutexception", "internalerror"})
 """botocore's list of transient codes, whatever the status."""
 
+NO_CACHE = "no prompt cache"
+
 CHANGES: Mapping[str, str] = {
+    NO_CACHE: r"prompt[ _]?cach|cache_?point|cache_?control",  # models and servers without a cache
     "max_completion_tokens": r"max_completion_tokens",  # OpenAI's newer models, o-series
     "no temperature": r"temperature|sampling param",  # reasoning models, Opus from 4.7 on
     "no system role": (
