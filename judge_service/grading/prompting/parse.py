@@ -74,6 +74,10 @@ class OffMenuError(ValueError):
     """An answer does not match the grammar; the text is the detail."""
 
 
+class DoubledKeyError(OffMenuError):
+    """An object of the answer has a key twice, so it gives two values."""
+
+
 def parse(
     completion: Completion,
     criteria: Sequence[Criterion],
@@ -133,7 +137,8 @@ def _read_text(
         _refuse_others(text, verdict, criteria, reasoning)
         if not verdict.explanation:
             verdict = replace(verdict, explanation=explanation_before(text, reasoning))
-    if completion.stop_reason == "unknown" and not (found == text and found.endswith("}")):
+    is_object = found.endswith("}") and _unfenced(text).strip(SPACE) == found
+    if completion.stop_reason == "unknown" and not is_object:
         raise OffMenuError("the judge does not say that its answer is finished")
     return verdict
 
@@ -145,6 +150,8 @@ def _refuse_others(
     for one in _objects(text):
         try:
             other = read_verdict(_json(one[0]), criteria, reasoning, may_abstain=False)
+        except DoubledKeyError:
+            raise
         except OffMenuError:
             continue
         if other.scores != verdict.scores:
@@ -205,7 +212,7 @@ def _json(text: str) -> Mapping[str, Any]:
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise OffMenuError("the answer has a key twice")
+        raise DoubledKeyError("the answer has a key twice")
     return found
 
 
