@@ -20,17 +20,17 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Request(Struct, Generic[B]):
-    """A body with its envelope. The envelope holds what must not change the answer.
+    """A body with its envelope, whose fields must not change the answer.
 
     deadline: absolute, in seconds of the running loop's clock; `inf` for none.
-    lane: which lane of the fair queue it waits in.
-    job: who it belongs to; jobs share a lane fairly.
+    lane: the lane of the fair queue in which it waits.
+    job: name of its job; jobs share a lane fairly.
     arrived_at: loop time at which it first came to the queue, 0 before; kept over attempts, so that
         another attempt is not sent to the end of the queue.
     sent_at: loop time at which bytes of the present attempt may have left for the judge, 0 before; set by
-        the backend. From then on the call costs quota and holds a connection until it ends, whether or
-        not its caller still waits.
-    is_abandoned: its caller has gone while an attempt was on the wire. The attempt goes on to its end, and
+        the backend. From then on the call costs quota and uses a connection until it ends, also if
+        its caller has gone.
+    is_abandoned: its caller has gone while an attempt was on the wire. The attempt continues to its end, and
         no other follows.
     """
 
@@ -43,7 +43,7 @@ class Request(Struct, Generic[B]):
     is_abandoned: bool = False
 
     def again(self) -> "Request[B]":
-        """The same body in an envelope of its own, for a task of its own."""
+        """The same body in a new envelope, for another task."""
         return Request(self.body, self.deadline, self.lane, self.job, self.arrived_at)
 
 

@@ -14,7 +14,7 @@ from judge_service.flow.detach import Detached
 
 
 class CoalesceStatistics(Struct, frozen=True, kw_only=True):
-    """flights: calls that may be joined. waiting: callers that wait for them. joined: calls saved so far."""
+    """flights: calls that can be joined. waiting: callers that wait for them. joined: calls saved so far."""
 
     flights: int
     waiting: int
@@ -22,7 +22,7 @@ class CoalesceStatistics(Struct, frozen=True, kw_only=True):
 
 
 class _Flight(Generic[R]):
-    """One call and those who wait for it."""
+    """A shared call and its callers."""
 
     __slots__ = ("request", "shared", "task", "waiters", "weight")
 
@@ -35,13 +35,13 @@ class _Flight(Generic[R]):
         self.shared = False
 
     def land(self) -> None:
-        """Wakes those who wait; they look at the task after it has ended, in the loop's next turn."""
+        """Wakes the callers; they read the task's result in the loop's next iteration, when it has ended."""
         for waiter in self.waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
     def result(self) -> R:
-        """What came back. Each of several waiters gets an error object of its own to add to."""
+        """The result, or the error. Each of several callers gets its own copy of the error."""
         if self.shared:
             error = None if self.task.cancelled() else self.task.exception()
             if isinstance(error, CallError):
@@ -50,22 +50,22 @@ class _Flight(Generic[R]):
 
 
 class Coalesce(Generic[B, R]):
-    """Lets a request join a call that is under way for an equal body.
+    """Lets requests with equal bodies share a call in flight.
 
-    A request joins only a flight that may last as long as the request may (its deadline is not
-    earlier) and that waits no longer for its turn (its lane is not lighter). Otherwise it starts a
-    flight of its own. Flights that the new one outdoes in both respects are joined no more; the others
-    stay, so that at most one flight a weight is on offer, and a request takes the heaviest that fits
-    it. Example: behind a bulk flight with a deadline in an hour an interactive request with one in 10 s
-    starts a second flight; bulk requests due in an hour still join the first.
+    A request joins only a flight whose deadline is not earlier than its own, and whose lane is not lighter,
+    so that it does not wait longer for its turn. Otherwise it starts another
+    flight. A flight that is worse than the new one in both respects is no longer joined; the others
+    remain, so that there is at most one flight per weight, and a request joins the heaviest possible
+    one. Worked example: a bulk flight has a deadline in an hour. An interactive request with a deadline
+    in 10 s starts a second flight; bulk requests with a deadline in an hour still join the first.
 
-    A flight is a task of its own: it outlives the leader while any caller waits. When the last one
-    leaves, a flight whose call is on the wire goes on in the background, and any other is cancelled
-    (`Detached.leave`). A failed flight gives its error to all.
+    A flight is a separate task, which continues while any caller waits. When the last one
+    leaves, a flight whose call is on the wire continues in the background, and any other is cancelled
+    (`Detached.leave`). All callers of a failed flight get its error.
 
     key: equal for bodies that have the same answer.
-    weight: of a lane's name; a call in a heavier lane is sent earlier.
-    detached: takes the flights that go on.
+    weight: the weight of a lane; a call in a heavier lane is sent earlier.
+    detached: takes the flights that continue in the background.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Coalesce(Generic[B, R]):
         self._key = key
         self._weight = weight
         self._detached = detached
-        self._flights: dict[str, list[_Flight[R]]] = {}  # of each key, the heaviest first
+        self._flights: dict[str, list[_Flight[R]]] = {}  # by key, the heaviest first
         self._waiting = 0
         self._joined = 0
 
@@ -82,7 +82,7 @@ class Coalesce(Generic[B, R]):
         return "Coalesce()"
 
     def statistics(self) -> CoalesceStatistics:
-        """What is under way now and what happened so far."""
+        """The flights now, and the counts so far."""
         flights = sum(map(len, self._flights.values()))
         return CoalesceStatistics(flights=flights, waiting=self._waiting, joined=self._joined)
 
@@ -122,7 +122,7 @@ class Coalesce(Generic[B, R]):
         return flight
 
     async def _fly(self, key: str, flight: _Flight[R], call_next: Handler[B, R]) -> R:
-        """Says by itself that it has landed: callbacks of the task would cost turns of the loop."""
+        """Runs a flight, and wakes its callers itself: a callback of the task would cost loop iterations."""
         try:
             return await call_next(flight.request)
         finally:
@@ -130,20 +130,20 @@ class Coalesce(Generic[B, R]):
             flight.land()
 
     async def _give_up(self, key: str, flight: _Flight[R]) -> None:
-        self._forget(key, flight)  # first, so that nobody joins a call that is ending
+        self._forget(key, flight)  # first, so that no request joins a call that is ending
         if self._detached.leave(flight.task, flight.request):
             await asyncio.wait((flight.task,))
 
     def _forget(self, key: str, flight: _Flight[R]) -> None:
         flights = self._flights.get(key, [])
-        if flight in flights:  # a later one may have taken its place
+        if flight in flights:  # a later one may have replaced it
             flights.remove(flight)
             if not flights:
                 del self._flights[key]
 
 
 def _on_offer(flight: _Flight[R], others: Sequence[_Flight[R]]) -> list[_Flight[R]]:
-    """A new flight and those it does not outdo, the heaviest first."""
+    """A new flight and those that are better than it in one respect, the heaviest first."""
     not_outdone = [
         other
         for other in others

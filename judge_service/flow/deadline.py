@@ -9,15 +9,15 @@ from judge_service.errors import DeadlineExceeded
 from judge_service.flow import B, Handler, R, Request
 
 STALLED_S = 0.01
-"""A timer that is late by so many seconds shows that the loop stood still; normally it is microseconds."""
+"""A timer that is late by this, seconds, means that the loop was stalled; usually it is microseconds."""
 
 GRACE_S = 0.02
-"""After a stall, what arrived during it gets this long to come through: it takes a few turns of the
-loop, which a busy loop makes in milliseconds."""
+"""Time after a stall in which answers that arrived during it can be delivered, seconds. That needs a few
+iterations of the loop, which take milliseconds in a busy loop."""
 
 
 class DeadlineStatistics(Struct, frozen=True, kw_only=True):
-    """refused: came when their deadline was past. cut_off: were still at work when it came."""
+    """refused: requests whose deadline had passed. cut_off: requests in work at their deadline."""
 
     refused: int
     cut_off: int
@@ -26,10 +26,9 @@ class DeadlineStatistics(Struct, frozen=True, kw_only=True):
 class Deadline:
     """Ends a request at its deadline, and does not begin one that has passed it.
 
-    An answer that had arrived while the loop stood still is preferred to the deadline that passed
-    meanwhile.
+    If the loop was stalled past the deadline, an answer that arrived during the stall is returned.
 
-    A deadline of `inf` costs nothing. A cancellation from outside stays a cancellation, also when
+    A deadline of `inf` costs nothing. A cancellation from outside remains a cancellation, also if
     it comes together with the deadline.
 
     Raises DeadlineExceeded.
@@ -43,7 +42,7 @@ class Deadline:
         return "Deadline()"
 
     def statistics(self) -> DeadlineStatistics:
-        """What happened so far."""
+        """The counts so far."""
         return DeadlineStatistics(refused=self._refused, cut_off=self._cut_off)
 
     async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
@@ -66,9 +65,9 @@ class Deadline:
 
 
 class _Bell:
-    """Cancels the task it was made in at a time, or a little after it when the loop stood still.
+    """Cancels the task in which it was made at a time, or a little later if the loop was stalled.
 
-    What `asyncio.timeout_at` does, in fewer steps: every sample passes here.
+    It does the same as `asyncio.timeout_at` in fewer steps, because every sample needs it.
     """
 
     __slots__ = ("_before", "_handle", "_has_rung", "_loop", "_task")
@@ -84,7 +83,7 @@ class _Bell:
         self._handle = self._loop.call_at(when, self._ring, when)
 
     def answers_for_it(self) -> bool:
-        """Whether the cancellation is this bell's and nobody else's; takes it back then."""
+        """Whether the cancellation came only from this bell; if so, withdraws it."""
         if not self._has_rung:
             return False
         self._has_rung = False

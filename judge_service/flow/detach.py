@@ -1,8 +1,8 @@
-"""Calls whose caller has gone: what was sent is accounted for until it ends.
+"""Keeps calls whose caller has gone until they end, so that the gate counts them.
 
-A judge bills a call whose connection is closed all the same, and counts it against the quota. If the call
-ended with its caller, the gate would believe in room that is not there. So a task whose call is on the
-wire goes on in the background, and a task that waits for something else is cancelled.
+A judge charges a call also if its connection is closed, and counts it against the quota. If the call
+ended with its caller, the gate would count free quota that does not exist. So a task whose call is on the
+wire continues in the background, and any other task is cancelled.
 """
 
 import asyncio
@@ -14,13 +14,13 @@ from judge_service.flow import Request
 
 
 class DetachedStatistics(Struct, frozen=True, kw_only=True):
-    """abandoned: tasks under way whose caller has gone."""
+    """abandoned: running tasks whose caller has gone."""
 
     abandoned: int
 
 
 class Detached:
-    """The tasks whose caller has gone. Shared by all layers that run a call in a task of its own."""
+    """The tasks whose caller has gone. Shared by all layers that run a call in a separate task."""
 
     def __init__(self) -> None:
         self._abandoned: set[asyncio.Task[Any]] = set()
@@ -29,15 +29,15 @@ class Detached:
         return f"Detached({len(self._abandoned)} under way)"
 
     def statistics(self) -> DetachedStatistics:
-        """What is under way now."""
+        """The running tasks now."""
         return DetachedStatistics(abandoned=len(self._abandoned))
 
     def leave(self, task: asyncio.Task[Any], request: Request[Any]) -> bool:
-        """The last caller of a task goes. Returns whether the caller has to wait for the task's end.
+        """Handles that the last caller of a task leaves. Returns whether it must wait for the task's end.
 
-        A task whose call is on the wire (`request.sent_at`) goes on, and its request is marked so that no
+        A task whose call is on the wire (`request.sent_at`) continues, and its request is marked so that no
         other attempt follows. Any other task is cancelled; the caller waits for its end, so that its
-        tokens and its slot are back when the caller goes.
+        tokens and its slot are free when the caller continues.
         """
         task.add_done_callback(self._forget)
         if task.done():
@@ -60,7 +60,7 @@ class Detached:
         await self.abandon()
 
     async def abandon(self) -> None:
-        """Cancels the tasks and waits for their end; what was sent stays charged."""
+        """Cancels the tasks and waits for their end; sent calls stay charged."""
         for task in self._abandoned:
             task.cancel()
         if self._abandoned:
@@ -69,4 +69,4 @@ class Detached:
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._abandoned.discard(task)
         if not task.cancelled():
-            task.exception()  # taken here: nobody waits for it, and asyncio would report it as lost
+            task.exception()  # retrieved here, because asyncio would report it as never retrieved

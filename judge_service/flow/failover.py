@@ -1,4 +1,4 @@
-"""Failover: asks the next target where the first one could not answer."""
+"""Failover: asks the next target if the first one could not answer."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,23 +12,23 @@ from judge_service.telemetry.events import FailedOver, Sink
 
 
 class FailoverStatistics(Struct, frozen=True, kw_only=True):
-    """answered: by each target, in their order. refused: calls that no target answered."""
+    """answered: calls answered by each target, in order. refused: calls that no target answered."""
 
     answered: tuple[int, ...]
     refused: int
 
 
 class Failover(Generic[B, R]):
-    """Asks the first target, and the next where another may succeed, each at most once.
+    """Asks the first target, and if it fails the next one, each at most once.
 
-    It does not remember which target is well: the breaker in a target's gate refuses at no cost, and then
+    It has no memory of failing targets: the breaker in a target's gate refuses at no cost, and then
     the next target is asked. The targets may be regions, profiles or models; the completion names the one
     that answered.
 
     targets: handlers in the order of preference, at least one.
 
-    When none answered it raises the error most worth waiting for: throttled before failed before
-    refused for the day, and among equals the one with the shortest wait.
+    If none answers, it raises the error that is most likely to pass: throttled before failed before
+    refused for the day, and among equal kinds the one with the shortest wait.
     """
 
     def __init__(self, targets: Sequence[Handler[B, R]], *, sink: Sink) -> None:
@@ -41,7 +41,7 @@ class Failover(Generic[B, R]):
         return f"Failover(targets={len(self._targets)})"
 
     def statistics(self) -> FailoverStatistics:
-        """What happened so far."""
+        """The counts so far."""
         return FailoverStatistics(answered=tuple(self._answered), refused=self._refused)
 
     async def __call__(self, request: Request[B]) -> R:
@@ -64,9 +64,9 @@ class Failover(Generic[B, R]):
 
 
 def _may_succeed_elsewhere(error: CallError, deadline: float) -> bool:
-    """Whether it is trouble of the target and not of the question.
+    """Whether the target is the cause of an error, and not the question.
 
-    A gate's refusal (the turn would come too late) is trouble of the target: another gate may have room.
+    It is also for a gate's refusal (the turn would come too late), because another gate may have room.
     """
     if error.reason == "deadline":
         return not error.charged and asyncio.get_running_loop().time() < deadline

@@ -1,7 +1,7 @@
 """Hedging: sends a second copy of a call that takes long ("The Tail at Scale", Dean and Barroso, 2013).
 
 A batch waits for its slowest answer, so one answer in fifty at eight times the median decides how long
-most batches take. Off unless it is put into the stack, because each copy is billed.
+most batches take. It is off by default, because each copy is charged.
 """
 
 import asyncio
@@ -16,20 +16,20 @@ from judge_service.flow.latencies import Latencies
 from judge_service.telemetry.events import Hedged, Sink
 
 SHARE = 0.95
-"""The copy is sent when the call takes longer than this share of the last ones."""
+"""The copy is sent when the call takes longer than this share of the last calls."""
 
 MAX_SAVED = 10.0
-"""Most copies that the budget saves up. More would leave together when a judge becomes slow."""
+"""Most copies in the budget. More would be sent together when a judge becomes slow."""
 
 
 HAIR_S = 1e-6
-"""Timers may be early by less."""
+"""Largest time by which a timer may be early, seconds."""
 
 
 class HedgeStatistics(Struct, frozen=True, kw_only=True):
-    """calls: all. copies: second copies sent. won: those that answered first.
+    """calls: all calls. copies: second copies sent. won: copies that answered first.
 
-    refused: moments at which a copy was due and the budget or the gate had no room for it.
+    refused: times when a copy was due but the budget or the gate had no room.
     """
 
     calls: int
@@ -41,16 +41,19 @@ class HedgeStatistics(Struct, frozen=True, kw_only=True):
 class Hedge:
     """Sends a call again after the 95th percentile of the latency, and takes the first good answer.
 
-    Never a third copy. The other copy goes on if it was sent, else it is cancelled and waited for
-    (`Detached.leave`). A first copy that fails before the second was sent fails the call; after that,
-    the second is waited for. If both fail, the first one's error is raised. A copy that is refused is
-    asked for again after another such wait.
+    There is never a third copy. The other copy continues if it was sent, else it is cancelled and awaited
+    (`Detached.leave`). If the first copy fails before the second was sent, the call fails; after that,
+    the second is awaited. If both fail, the first error is raised. If there is no room for a copy, it is
+    tried again after another such wait.
 
-    budget_ratio: copies as a share of the calls, 0 to 1; 0.05 is what a 95th percentile asks for. Each
-        call saves that share of a copy, up to 10 of them.
-    latencies: of the backend. Nothing is sent twice before it has seen 20 answers.
-    detached: takes the copy that lost, if it was sent.
-    may_hedge: whether the target has room to spare now (free quota, a free slot, no throttling lately).
+    Worked example: the 95th percentile of the latency is 0.9 s. A call has no answer after 0.9 s, so a copy
+    is sent, and answers 0.3 s later. The call takes 1.2 s, and the first copy continues in the background.
+
+    budget_ratio: copies as a share of the calls, 0 to 1; 0.05 fits a 95th percentile. Each
+        call adds this share of a copy to the budget, up to 10.
+    latencies: those of the backend. Nothing is sent twice before 20 answers.
+    detached: takes the slower copy, if it was sent.
+    may_hedge: whether the target has spare capacity (free quota, a free slot, no throttling lately).
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class Hedge:
         return f"Hedge(budget={self._ratio * 100:g} %)"
 
     def statistics(self) -> HedgeStatistics:
-        """What happened so far."""
+        """The counts so far."""
         return HedgeStatistics(
             calls=self._calls, copies=self._copies, won=self._won, refused=self._refused
         )
@@ -98,11 +101,11 @@ class Hedge:
                 await asyncio.wait(ending)
 
     async def _wait_for_room(self, first: "_Copy[B, R]", after_s: float) -> None:
-        """Until the call has ended, or a copy is due and there is room for it.
+        """Waits until the call has ended, or until a copy is due and there is room for it.
 
-        A call that waits in the gate's queue is not slow, and a copy would only wait behind it: its time
-        counts from when it was sent. Until then it is looked at after 1, 2, 4, ... times `after_s`, because
-        thousands may wait.
+        The time of a call counts from its sending: a call that waits in the gate's queue is not slow,
+        and a copy would wait behind it. Until then the call is checked after 1, 2, 4, ... times `after_s`,
+        because thousands may wait.
         """
         wait_s = after_s
         while True:
@@ -143,7 +146,7 @@ class Hedge:
 
 
 class _Copy(Generic[B, R]):
-    """A copy of a call: a task and an envelope of its own."""
+    """A copy of a call, with its own task and envelope."""
 
     def __init__(self, request: Request[B], call_next: Handler[B, R]) -> None:
         self.request = request.again()

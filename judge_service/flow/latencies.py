@@ -3,17 +3,17 @@
 from collections import deque
 
 REMEMBERED = 400
-"""Answers that are remembered: 20 of them lie above the 95th percentile."""
+"""Number of stored answers: 20 of them are above the 95th percentile."""
 
 MIN_OBSERVATIONS = 20
-"""Fewest answers from which a quantile is told. Of fewer, the 95th percentile is just the maximum."""
+"""Fewest answers for a quantile. With fewer, the 95th percentile is just the maximum."""
 
 FRESH_FOR = 20
-"""New answers after which the sorted copy is made again. Sorting 400 numbers each time costs 10 us."""
+"""New answers after which the list is sorted again. Sorting 400 numbers each time costs 10 us."""
 
 
 class Latencies:
-    """Quantiles of the backend's latency: from the moment of sending to the answer, no queueing."""
+    """Quantiles of the backend's latency, from the sending to the answer, without queueing."""
 
     def __init__(self) -> None:
         self._recent: deque[float] = deque(maxlen=REMEMBERED)
@@ -26,12 +26,12 @@ class Latencies:
         return f"Latencies(observations={len(self._recent)}{known})"
 
     def note(self, latency_s: float) -> None:
-        """Takes in one answer."""
+        """Adds one answer."""
         self._recent.append(latency_s)
         self._unsorted += 1
 
     def quantile_s(self, share: float) -> float | None:
-        """Seconds within which this share, in [0, 1], of the last answers came.
+        """The latency, seconds, that this share, in [0, 1], of the last answers did not exceed.
 
         `None` while there are fewer than 20 of them.
         """

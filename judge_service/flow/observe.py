@@ -1,4 +1,4 @@
-"""Observation: tells one event for each attempt at a target."""
+"""Observation: emits one event for each attempt at a target."""
 
 import asyncio
 
@@ -8,11 +8,11 @@ from judge_service.telemetry.events import CallEnded, Sink
 
 
 class Observe:
-    """Tells a sink how each attempt ended, once, whatever the end.
+    """Sends an event to a sink at the end of each attempt, once for any outcome.
 
-    target: what the events call the target, such as `us-east-1/amazon.nova-lite-v1:0`.
+    target: the target's name in events, such as `us-east-1/amazon.nova-lite-v1:0`.
     sink: gets a CallEnded with the outcome `ok`, the reason of a CallError, `cancelled`, or
-        `grader_error` for an error that is none of ours.
+        `grader_error` for a foreign error.
     """
 
     def __init__(self, *, target: str, sink: Sink) -> None:

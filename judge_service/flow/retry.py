@@ -2,25 +2,25 @@
 
 The wait before retry n (n = 1, 2, ...) is `random() * min(cap_s, base_s * 2**(n - 1))` seconds, which
 is full jitter (aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter). With the defaults
-that is up to 50 ms, then up to 100 ms; after throttling up to 1, 2, 4, 5, 5 ... s. An error may bring
-its own base. A judge that says how long to wait is obeyed up to 30 s, and the wait above is added to
-that, because it said the same to many.
+that is up to 50 ms, then up to 100 ms; after throttling up to 1, 2, 4, 5, 5 ... s. An error may have
+its own base. If the judge asks for a wait, it is respected up to 30 s, and the wait above is added,
+because the judge asked many callers for the same.
 
 There are three kinds of error. A failure costs an attempt and a share of the budget. A throttled attempt
-counts against a number of its own, which is more generous. A refusal by an open breaker (`unsent`) costs
-nothing, since nothing was sent; it waits up to `cap_s` longer than it was told, because all calls that were
-refused meanwhile come back at that moment.
+has a separate, larger limit. A refusal by an open breaker (`unsent`) costs nothing, because nothing was
+sent; it waits up to `cap_s` longer than requested, because all refused calls would otherwise return at
+the same moment.
 
-Three attempts take a fraction of a second, and a burst of failures takes longer. So the last of three or
-more attempts waits at least 1 to 2 s (at random) and until the judge is well (fewer than a tenth of the calls
-of the last 3 s failed). Where the budget is empty, the call waits for it. Both waits end after 60 s and at
+Three attempts take a fraction of a second, but a burst of failures takes longer. So the last of three or
+more attempts waits at least 1 to 2 s (at random) and until the judge works again (fewer than a tenth of the
+calls of the last 3 s failed). If the budget is empty, the call waits for it. Both waits end after 60 s and at
 the deadline.
 
 Worked example with the defaults: a call fails at t = 0, waits 0.03 s (at random below 0.05) and fails again.
 Its third attempt is the last, so it waits 1.6 s (at random between 1 and 2) and is answered at t = 1.7.
 
-tenacity supplies the stop and wait policies. It is imported and entered only after a first failure,
-because it costs 22 us a successful call, and a cold start 10 ms.
+tenacity has the stop and wait policies. It is imported and used only after a first failure, because otherwise
+it would cost 22 us for each successful call, and 10 ms of a cold start.
 """
 
 import asyncio
@@ -42,18 +42,18 @@ if TYPE_CHECKING:
 __all__ = ["Retry", "RetryBudget", "RetryBudgetStatistics", "RetryStatistics"]
 
 MAX_RETRY_AFTER_S = 30.0
-"""A judge that asks for more is asked again after this: it may have meant milliseconds."""
+"""Longest requested wait that is respected, seconds; a longer one may be meant in milliseconds."""
 
 PATIENCE_S = 60.0
-"""How long after its first failure a call may wait for the budget, a breaker or an ill judge, if its
-deadline does not come first: twice a burst of failures of half a minute."""
+"""How long after its first failure a call may wait for the budget, a breaker or a failing judge, seconds, if
+its deadline does not come first: twice a burst of failures of half a minute."""
 
 LAST_WAIT_S = 1.0
-"""Shortest wait before a last attempt: by then other calls have shown whether the judge is well."""
+"""Shortest wait before a last attempt, seconds: by then other calls show whether the judge works."""
 
 
 class RetryStatistics(Struct, frozen=True, kw_only=True):
-    """retries: made so far. The others count calls given up, by what forbade another attempt."""
+    """retries: made so far. The others count failed calls, by the reason why there was no further attempt."""
 
     retries: int
     out_of_attempts: int
@@ -62,7 +62,7 @@ class RetryStatistics(Struct, frozen=True, kw_only=True):
 
 
 class _Tries(Struct):
-    """Attempts of one call that failed so far, by kind, and until when it may wait for others."""
+    """The failed attempts of one call, by kind, and the time until which it may wait."""
 
     gives_up_at: float
     failed: int = 0
@@ -71,19 +71,19 @@ class _Tries(Struct):
 
 
 class Retry:
-    """Makes another attempt after a CallError that says it is `retryable`.
+    """Makes another attempt after a `retryable` CallError.
 
-    max_attempts: attempts at one question, throttled ones not counted, at least 1.
-    max_throttled: throttled attempts after which a question is given up.
+    max_attempts: attempts of one call without throttled ones, at least 1.
+    max_throttled: throttled attempts after which a call fails.
     base_s, throttled_base_s, cap_s: seconds, see the formula above.
-    budget: shared by all stacks that lead to one judge. Throttled attempts cost nothing of it: the
-        gate paces them.
+    budget: shared by all stacks of one judge. Throttled attempts do not use it, because the
+        gate limits their rate.
     typical_s: the median latency of the backend, seconds, `None` while unknown.
     random: numbers in [0, 1).
 
-    A retry that would begin less than the median latency before the deadline is not made: more often than
-    not it would cost quota and come too late. The last error is raised unchanged, because its reason
-    explains more than "deadline" or "budget".
+    A retry that would begin less than the median latency before the deadline is not made, because it would
+    usually cost quota and be too late. The last error is raised unchanged, because its reason
+    is more informative than "deadline" or "budget".
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Retry:
         return f"Retry({self._settings})"
 
     def statistics(self) -> RetryStatistics:
-        """What happened so far."""
+        """The counts so far."""
         return RetryStatistics(
             retries=self._retries,
             out_of_attempts=self._out_of_attempts,
@@ -158,11 +158,11 @@ class Retry:
                 if not await self._wait(request.deadline, tries, error):
                     raise
                 if error.throttled and tries.throttled == self._max_throttled // 2:
-                    # to the end of the line: in a storm the few at its head use up all their attempts
+                    # to the end of the queue: in a storm the calls at its head would use all their attempts
                     request.arrived_at = asyncio.get_running_loop().time()
 
     async def _wait(self, deadline: float, tries: _Tries, error: CallError) -> bool:
-        """Waits until another attempt may be made. `False` when there is to be none."""
+        """Waits until another attempt may be made. `False` if there is none."""
         loop = asyncio.get_running_loop()
         failed_at = loop.time()
         state = self._count(tries, error)
@@ -184,10 +184,10 @@ class Retry:
     async def _may_go(
         self, latest_s: float, tries: _Tries, state: "RetryCallState", error: CallError
     ) -> bool:
-        """Pays for the retry. Only a call that has failed pays, and only such a call waits for the budget.
+        """Takes the retry from the budget, and waits for the budget if needed. Only failed calls do so.
 
-        It pays again after a refusal by a breaker. Otherwise all calls that had paid and were refused would
-        come at once when the breaker closes.
+        A call pays again after a refusal by a breaker. Otherwise all refused calls that have paid would
+        be sent at once when the breaker closes.
         """
         latest_s = min(latest_s, tries.gives_up_at)
         now = asyncio.get_running_loop().time
@@ -203,7 +203,7 @@ class Retry:
         return await self._until(lambda: self._budget.take(now()), latest_s)
 
     async def _until(self, ready: Callable[[], bool], latest_s: float) -> bool:
-        """Asks again and again, with jitter, and last at `latest_s`; whether it was ready then."""
+        """Polls `ready` with jitter until `latest_s`. Returns whether it became true."""
         loop = asyncio.get_running_loop()
         while not ready():
             left_s = latest_s - loop.time()
@@ -213,7 +213,7 @@ class Retry:
         return True
 
     def _is_last(self, state: "RetryCallState") -> bool:
-        """Of three or more attempts: of two, the second goes at once, like any first retry."""
+        """Whether this is the last of three or more attempts; of two, the second is like any first retry."""
         return state.retry_object is self._after_failure and (
             2 <= state.attempt_number == self._max_attempts - 1
         )
@@ -243,7 +243,7 @@ class Retry:
 
             wait = wait_exponential(multiplier=error.backoff_s, max=self._cap_s)
         asked_s = error.retry_after_s or 0.0
-        obeyed_s = min(asked_s, MAX_RETRY_AFTER_S) if asked_s > 0 else 0.0  # so that NaN is nothing
+        obeyed_s = min(asked_s, MAX_RETRY_AFTER_S) if asked_s > 0 else 0.0  # NaN counts as no wait
         wait_s = obeyed_s + self._random() * wait(state)
         if self._is_last(state):
             return max(wait_s, LAST_WAIT_S * (1 + self._random()))
@@ -259,7 +259,7 @@ def _state(policy: "AsyncRetrying", attempt: int) -> "RetryCallState":
 
 
 def _was_unsent(error: CallError) -> bool:
-    """Whether nothing left this machine on purpose (`breaker.BreakerOpen`)."""
+    """Whether the call was not sent on purpose (`breaker.BreakerOpen`)."""
     return error.unsent
 
 

@@ -1,9 +1,9 @@
-"""The retry budget: how many retries may be sent, and whether the judge is well."""
+"""The retry budget: limits retries, and tells whether the judge works."""
 
 from msgspec import Struct
 
 MAX_FAILED, MIN_FAILED, HEALTH_S = 0.1, 5, 3
-"""A judge is well if at most a tenth of the attempts of 3 s failed (three failures in a row are then one
+"""A judge works if at most a tenth of the attempts of 3 s failed (then three failures in a row happen to one
 call in a thousand), or fewer than five, which may be chance."""
 
 WINDOW_S = 10
@@ -19,15 +19,18 @@ class RetryBudgetStatistics(Struct, frozen=True, kw_only=True):
 
 
 class RetryBudget:
-    """Retries may be a share of the calls of the last 10 s, and so many a second besides.
+    """Limits retries to a share of the calls of the last 10 s, plus a number per second.
 
-    A budget, not only a cap on attempts, because when everything fails three attempts each are
-    three times the load. Form: Finagle's token budget (finagle.github.io/blog/2016/02/08/
-    retry-budgets): a call deposits `ratio` tokens, a retry takes one, both are forgotten after
-    10 s, and a reserve of `per_s * 10` tokens lets a service with few calls retry at all. Here in ten
-    slots of one second that hold whole numbers, so a call costs one addition.
+    A limit of attempts alone is not enough: if everything fails, three attempts for each call are
+    three times the load. The algorithm is Finagle's token budget (finagle.github.io/blog/2016/02/08/
+    retry-budgets): a call deposits `ratio` tokens, a retry takes one, both expire after
+    10 s, and a reserve of `per_s * 10` tokens lets a service with few calls retry. The implementation has ten
+    slots of one second with whole numbers, so a call costs one addition.
 
-    ratio: 0.2 and per_s: 10 are Finagle's own defaults.
+    Worked example with the defaults: 1,000 calls in the last 10 s deposit 200 tokens, and the reserve is
+    100, so 300 of these calls can be retried.
+
+    ratio: 0.2 and per_s: 10 are Finagle's defaults.
     """
 
     def __init__(self, *, ratio: float, per_s: float) -> None:
@@ -42,18 +45,18 @@ class RetryBudget:
         return f"{self.ratio * 100:g} % + {self.per_s:g}/s"
 
     def statistics(self) -> RetryBudgetStatistics:
-        """What was counted, up to the last call."""
+        """The counts, up to the last call."""
         return RetryBudgetStatistics(
             calls=sum(self._calls), retries=sum(self._retries), failures=sum(self._failures)
         )
 
     def count_call(self, now_s: float) -> None:
-        """Notes a first attempt."""
+        """Counts a first attempt."""
         self._move_to(now_s)
         self._calls[self._second % WINDOW_S] += 1
 
     def count_failure(self, now_s: float) -> None:
-        """Notes an attempt that failed, throttled ones not."""
+        """Counts a failed attempt; not for throttled ones."""
         self._move_to(now_s)
         self._failures[self._second % WINDOW_S] += 1
 
@@ -66,7 +69,7 @@ class RetryBudget:
         return failures < MIN_FAILED or failures <= MAX_FAILED * attempts
 
     def take(self, now_s: float) -> bool:
-        """Takes a retry out of the budget, if there is one."""
+        """Takes a retry from the budget. `False` if it is empty."""
         self._move_to(now_s)
         allowed = self.ratio * sum(self._calls) + self.per_s * WINDOW_S
         if sum(self._retries) + 1 > allowed:

@@ -1,25 +1,27 @@
-"""The share controller: holds the share of refused calls small instead of fleeing from each refusal.
+"""The share controller: keeps the share of refused calls small, instead of reacting to each refusal.
 
-A judge refuses for two reasons. Refusals at random (shared capacity, bursts of others) do not depend on our
-rate: slowing down for them only loses work. Refusals because our rate is above what is left of the quota
-(another tenant, a quota set too high) rise with our rate, and slowing down ends them. The controller tells
-them apart by what its own slowing does. Arithmetic alone: no clock, no waiting.
+A judge refuses calls for two reasons. Random refusals (shared capacity, bursts of others) do not depend
+on our rate, so slowing down only loses work. Other refusals happen because our rate is above the rest of
+the quota (another tenant, a quota set too high); they rise with our rate, and slowing down ends them. The
+controller distinguishes them by the effect of slowing down. It is arithmetic without a clock and without
+waiting.
 
-State: `level`, the share of the configured rate that is used (or a number of slots); `background`, the
-share that is refused whatever we do; and the calls sent and refused since the last decision.
+State: `level`, the used share of the configured rate (or a number of slots); `background`, the
+share that is refused independent of our rate; and the calls sent and refused since the last decision.
 
-1. Nothing happens while the share stays within `allowed = background + target`. A refused call costs
-   nothing at Bedrock; 3 % of them are the price of knowing where the limit is.
+1. Nothing happens while the share is at most `allowed = background + target`. A refused call costs
+   nothing at Bedrock, and without refusals the limit is not known.
 2. **Excess**: of n calls, k > allowed * n + 3 * sqrt(allowed * n) + 1 were refused (three standard
    deviations of a Poisson count), n >= 20, over >= 1 s (sooner if more than half were refused). The level
-   is cut to what was accepted: level * (1 - k / n) / (1 - allowed).
-3. **Trial**: unless more than half was refused, the level goes further down, by half of the share, for as
-   long as a sequential test (Wald 1945) needs to tell "the share has fallen to what is allowed" from "it is
-   the same". Fallen: the refusals were ours, and the cut stays. The same: they are random; their share
-   becomes the background, and the level is restored. After 45 s the background is forgotten and tried
-   again. A share that rises although we slow down is the load of others: cut again.
+   is cut to the accepted rate: level * (1 - k / n) / (1 - allowed).
+3. **Trial**: if at most half was refused, the level is lowered further, by half of the share, until a
+   sequential test (Wald 1945) has decided between "the share has fallen to the allowed one" and "it is
+   the same". If it has fallen, our rate was the cause, and the cut remains. If it is the same, the refusals
+   are random; their share becomes the background, and the level is restored. After 45 s the background is
+   reset and tried again. A share that rises although we slow down is caused by others: the level is cut
+   again.
 4. **Growth**: once the calls sent show 1.25 fewer refusals than allowed, the level grows by 1.05, then by
-   1.2, 1.4, and 1.8 every 0.3 s, until there is excess. Growth that fails is tried again after 1, 2,
+   1.2, 1.4, and 1.8 every 0.3 s, until there is excess. Failed growth is tried again after 1, 2,
    4, 8 s.
 
 Worked example: quota 6,000 a minute, and another tenant takes 70 % of it at t = 0. In the next 0.3 s 30
@@ -29,7 +31,7 @@ accepted, which is a share of 3.2 %. The tenant leaves at t = 30. After 42 calls
 0.03 * 42 = 1.26) the level grows to 0.33, 0.39, 0.55, 0.98 and 1.
 
 Why not AIMD (additive increase, multiplicative decrease)? It cuts at each refusal, so its rate settles near
-sqrt(refusals it bears a second / share refused), whatever the quota is: measured, with 1 % refused at
+sqrt(accepted refusals a second / refused share), independent of the quota: measured, with 1 % refused at
 random, it used 31 % of 6,000 calls a minute and 14 % of 60,000. Sources: client-side throttling in Google's
 "Site Reliability Engineering", chapter 21; BBR (Cardwell et al. 2016) for steering by what was delivered;
 Wald's "Sequential Tests of Statistical Hypotheses".
@@ -40,70 +42,70 @@ from math import inf, log, sqrt
 from msgspec import Struct
 
 TARGET = 0.03
-"""Share of refused calls that is held, from the range of 2 to 5 % that a quota's limit costs to be known."""
+"""Intended share of refused calls; 2 to 5 % are needed to know the limit of a quota."""
 
 MIN_CALLS = 20
-"""Fewest calls of which a share is told."""
+"""Fewest calls for a share."""
 
 MIN_SPAN_S = 1.0
-"""Shortest time of which a share is told: quotas that are shaped by the second refuse in clumps."""
+"""Shortest time for a share, seconds: quotas that are enforced each second refuse in clusters."""
 
 HEAVY = 0.5
-"""Above this share nobody needs a trial: no judge refuses half of all calls at random."""
+"""Share above which no trial is needed: no judge refuses half of all calls at random."""
 
 MIN_MIXED = 2
-"""Counts with refused and accepted calls in them that a share above `HEAVY` needs: a clump is no share."""
+"""Counts with refused and accepted calls that a share above `HEAVY` needs: a cluster is not a share."""
 
 SHORTEST_S = 0.001
-"""Counts of many processes may come in one moment."""
+"""Shortest time between counts, seconds; those of many processes may arrive together."""
 
 SETTLE_S = 1.0
-"""After a cut, calls of so many seconds do not count: a judge's bucket is still empty from before."""
+"""Time after a cut in which calls do not count, seconds: the judge's bucket is still empty."""
 
 Z = 3.0
 """Standard deviations of the count of refusals beyond which there is excess."""
 
 DEPTH = 0.5
-"""A trial goes below the cut by so much of the refused share: enough to see a difference, little to lose."""
+"""Part of the refused share by which a trial goes below the cut: a visible effect at little loss."""
 
 FORGET_S = 45.0
-"""A background is tried again after so many seconds, because random refusals end too."""
+"""Time after which a background is tried again, seconds, because random refusals end too."""
 
 OURS, RANDOM = -3.5, 5.0
 """Bounds of the trial's log odds: wrong once in 33 trials one way, once in 150 the other way."""
 
 PATIENCE = 1.25
-"""Refusals fewer than allowed before the level grows. Less makes growth fail more often than it helps."""
+"""Refusals below the allowed number before the level grows. With fewer, growth fails too often."""
 
 HOLD_S, MAX_HOLD_S = 1.0, 8.0
-"""Seconds after a cut before growth; doubled with each growth that fails, so that failures cost little."""
+"""Seconds after a cut before growth; doubled after each failed growth, so that failures cost little."""
 
 STEPS = (1.05, 1.2, 1.4, 1.8)
-"""Factors of growth, the last one again and again. The first are small, because they often fail."""
+"""Factors of growth; the last one repeats. The first are small, because they often fail."""
 
 STEP_S = 0.3
-"""Seconds between two steps of growth: some latencies of a refusal, which is told at once."""
+"""Seconds between two steps of growth: several latencies of a refusal, which is fast."""
 
 MIN_LEVEL = 0.002
-"""Lowest level, of `most`: from there it grows to the whole in four seconds."""
+"""Lowest level, as a part of `most`: from there it grows to the maximum in four seconds."""
 
 LARGEST_CUT = 0.2
-"""No cut goes below this share of the level: counts of a moment may say anything."""
+"""A cut goes at most to this share of the level, because short counts are unreliable."""
 
 FAILED_S = 5.0
-"""Excess within so many seconds of growth says that the growth failed; no trial is needed to know why."""
+"""Excess within this time after growth, seconds, means that the growth failed, without a trial."""
 
 
 class ShareController(Struct, kw_only=True):
-    """The level at which a small share of the calls is refused. Fed with counts; times are of one clock.
+    """Finds the level at which a small share of the calls is refused, from counts. Times are of one clock.
 
-    most: the level when nothing is refused: 1 for a share of a rate, or a number of slots.
-    target: share of refused calls that is held, 0 to 1, besides the background.
-    lag_s: how late counts are told, seconds; counts of so long after a decision are not used.
-    level: what may be used now, in (0, most]. background: share refused whatever we do.
+    most: the level without refusals: 1 for a share of a rate, or a number of slots.
+    target: intended share of refused calls, 0 to 1, in addition to the background.
+    lag_s: delay of the counts, seconds; counts for this time after a decision are not used.
+    level: the usable part, in (0, most]. background: share refused independent of our rate.
     last: the last decision in words, for traces.
 
-    The other fields are the calls counted since the last decision, and what is remembered of a trial.
+    The other fields are the counts since the last decision, and the state of a trial.
     """
 
     most: float = 1.0
@@ -142,9 +144,9 @@ class ShareController(Struct, kw_only=True):
         sent: float = 0.0,
         refused: float = 0.0,
     ) -> bool:
-        """Counts calls that were sent and those of them that were refused.
+        """Counts sent calls and those of them that were refused.
 
-        Returns whether a decision was made; calls sent before it must not be told any more.
+        Returns whether a decision was made; calls sent before it must not be counted later.
         """
         if now_s < self.counts_from_s:
             return False
@@ -169,7 +171,7 @@ class ShareController(Struct, kw_only=True):
         return self.level < self.most and self._may_grow(now_s, allowed)
 
     def reset(self, now_s: float) -> None:
-        """Forgets the counts and ends a trial, as after a storm."""
+        """Resets the counts and ends a trial, as after a storm."""
         if self.share:
             self.level, self.share = self.after, 0.0
         self._restart(now_s)

@@ -1,6 +1,6 @@
-"""An adaptive limit on calls in flight: a judge that becomes slower gets fewer calls. Arithmetic alone.
+"""An adaptive limit on calls in flight, which falls when the judge becomes slower. Arithmetic only.
 
-Refusals are not its business: the throttle controller (`throttle.py`) answers them. What is left is the
+It ignores refusals, which the throttle controller (`throttle.py`) handles, and uses only the
 latency, as in Gradient2 (Netflix concurrency-limits, `Gradient2Limit.java`): when the short average of
 the latency is above 1.5 times the long one while at least half of the limit is in use, the limit moves by
 a fifth of the way towards `limit * max(0.5, 1.5 * long / short)`, at most once an episode (a second, or
@@ -12,7 +12,7 @@ about 20 answers; at short = 0.46, long = 0.31 the gradient is 1.5 * 0.31 / 0.46
 At short = 0.9, long = 0.33 it is 0.55: the limit becomes 64 * (0.8 + 0.2 * 0.55) = 58, then 53 an episode
 later, until the long average has caught up with the new latency.
 
-The limit starts at its maximum, so a judge that gives no reason to cut it never feels it.
+The limit starts at its maximum, so it has no effect for a judge that never becomes slower.
 """
 
 from math import inf
@@ -22,7 +22,7 @@ MIN_GRADIENT = 0.5
 SMOOTHING = 0.2
 SHORT_SAMPLES, LONG_SAMPLES = 50, 600
 """Weights of the averages. Netflix compares a window's mean with 600 samples; 50 are enough that two
-answers of 8 times the median among them are not taken for a slower judge."""
+answers with 8 times the median do not count as a slower judge."""
 
 MIN_EPISODE_S = 1.0
 EPISODE_LATENCIES = 1.5

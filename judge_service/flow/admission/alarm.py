@@ -1,4 +1,4 @@
-"""An alarm that calls back at a time of the loop's clock, and is moved as seldom as possible."""
+"""An alarm that calls a function at a time of the loop's clock, and is rescheduled as rarely as possible."""
 
 import asyncio
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class Alarm:
             self._handle = asyncio.get_running_loop().call_at(at_s, self._on_time)
 
     def stop(self) -> None:
-        """Does not ring any more."""
+        """Cancels the alarm."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

@@ -7,8 +7,8 @@
     half_open  one call may go; each good answer allows one more at once, and 20 of them close it. A
                failure opens it again.
 
-A failure is a sign that the target is ill: no connection, a timeout, a 5xx, a broken reply
-(`retryable`, not `throttled`). Throttling means that the target is well but busy, a denial means that the
+A failure is a sign that the target does not work: no connection, a timeout, a 5xx, a broken reply
+(`retryable`, not `throttled`). Throttling means that the target works but is busy, a denial means that the
 call is wrong, and a cancellation means nothing. The numbers (half of 20 calls in 10 s, 5 s) are the
 defaults of Polly's `CircuitBreakerStrategyOptions`. Twenty answers are needed to close because a judge
 that fails half of the time would close a breaker with one probe every other time.
@@ -33,15 +33,15 @@ DAY_OPEN_S = 900.0
 """Time between two probes while the day's quota is used up: at most 96 refused calls a day."""
 
 BUSY_PROBING_S = 1.0
-"""When to come again while a probe is under way: about the latency of an answer."""
+"""Retry time while a probe is in flight, seconds: about the latency of an answer."""
 
 State = Literal["closed", "open", "half_open"]
 
 
 class BreakerOpen(Unavailable):
-    """The target is not asked, because it has been failing.
+    """The call was not sent, because the target has been failing.
 
-    Nothing left this machine, so it costs a retry neither an attempt nor any budget.
+    So it does not count as an attempt, and a retry uses no budget.
     """
 
     unsent = True
@@ -107,7 +107,7 @@ class Breaker:
         return f"Breaker(target={self._target})"
 
     def statistics(self) -> BreakerStatistics:
-        """Its state and what was counted, up to the last call."""
+        """The state and the counts, up to the last call."""
         calls, failed = self._window.total()
         return BreakerStatistics(
             state=self.state,
@@ -120,7 +120,7 @@ class Breaker:
     def refusal(self, now_s: float) -> CallError | None:
         """Why no call may go now, `None` if one may. A call that gets an error counts as refused.
 
-        The error is a BreakerOpen, which says when to come again and was not charged, or
+        The error is a BreakerOpen, which has a retry time and was not charged, or
         QuotaExhausted while the day's quota is used up.
         """
         if self.state == "closed" or self.may_go(now_s):
@@ -139,14 +139,14 @@ class Breaker:
         )
 
     def start(self) -> int:
-        """A call goes that may go. Returns what `end` or `forget` needs to know of it."""
+        """Counts a call that is sent. Returns its era, for `end` or `forget`."""
         self._probing += self.state == "half_open"
         return self._era
 
     def end(self, era: int, error: CallError | None, now_s: float) -> None:
         """A call has ended, with an answer or an error. era: what `start` returned."""
         if era != self._era:
-            return  # it began before the last change: old news
+            return  # it began before the last change of the state
         if error is not None and error.reason == "quota_exhausted":
             self._open(now_s + DAY_OPEN_S, day_is_spent=True)
         elif self.state == "half_open":

@@ -1,7 +1,7 @@
 """A token bucket for one limited resource; it may go into debt. Arithmetic: no clock, no waiting.
 
 All numbers are whole: amounts in micro-units, time in microseconds, and the remainder of a division is
-carried on. With floats a bucket can lack 1e-17 of a unit for ever.
+carried on. With floats a bucket can lack 1e-17 of a unit forever.
 
 Worked example: 600 a minute with a burst of 0.5 s holds 5 units. Five calls of one unit go at t = 0. The
 level is 0 and grows by 10 units a second: a sixth would go at t = 0.1. A call of 8 units comes instead. It
@@ -19,21 +19,21 @@ MICRO = 1_000_000
 _MINUTE_US = 60 * MICRO
 
 MAX_EXCESS = 0.01
-"""What any 60 s may carry beyond the quota, as a share of it."""
+"""Largest excess over the quota in any 60 s, as a share of it."""
 
 MAX_SLOWING = 0.0075
-"""How much of the rate is given up at most to stay within `MAX_EXCESS`, so that 99 % is still used."""
+"""Largest reduction of the rate to stay within `MAX_EXCESS`, so that 99 % of the quota is still used."""
 
 
 class Limit(Struct, frozen=True):
     """A quota.
 
     per_minute: units a minute, > 0.
-    burst_s: how many seconds' worth may go at once, > 0. Any 60 s carry at most
+    burst_s: seconds of the quota that may be sent at once, > 0. Any 60 s have at most
         `per_minute * (1 + burst_s / 60)`, so 0.5 stays within +1 %.
 
-    A call dearer than the burst counts in the burst's place. Where that would exceed +1 %, the bucket
-    fills slower, by 0.75 % at most, which is enough for calls of up to 1.75 % of a minute's quota.
+    A call that costs more than the burst replaces the burst in this formula. If that would exceed +1 %, the
+    bucket fills slower, by at most 0.75 %, which is enough for calls of up to 1.75 % of a minute's quota.
     """
 
     per_minute: float
@@ -45,16 +45,16 @@ SHARE_WEIGHT = 0.02
 
 
 class Bucket:
-    """Fills at the quota's rate up to its burst; starts full.
+    """A bucket that fills at the quota's rate up to its burst. It starts full.
 
-    A cost above the capacity is let in when the bucket is full and leaves a debt, so that it waits
-    its time but never for ever.
+    A cost above the capacity is allowed when the bucket is full, and leaves a debt. So it waits for
+    its time, but not forever.
 
     rate: micro-units a minute; 0 when it is filled by `add` alone.
-    level: micro-units that may go now, negative for a debt.
+    level: available micro-units, negative for a debt.
     reserved: micro-units of the reservations that are not settled yet.
-    charged: micro-units of all that were, since the start.
-    share: how much of a reservation is charged in the end, a mean of the last calls (about 50).
+    charged: micro-units of all settled reservations since the start.
+    share: the charged part of a reservation, a mean of the last calls (about 50).
     """
 
     __slots__ = (
@@ -82,22 +82,22 @@ class Bucket:
         self.level = self.capacity
 
     def set_rate(self, per_minute: float, now_us: int) -> None:
-        """Fills at another quota from now on; the level stays, as far as there is room for it.
+        """Changes the quota from now on; the level stays, up to the new capacity.
 
-        At 0 the capacity stays too.
+        With 0 the capacity stays too.
         """
         self.fill(now_us)
         self._set_quota(per_minute)
 
     def slow_to(self, factor: float, now_us: int) -> None:
-        """Fills at a share of the quota from now on, and holds as much less; not if filled by `add`."""
+        """Reduces rate and capacity to a share of the quota from now on; no effect if filled by `add`."""
         if factor != self._factor:
             self.fill(now_us)
             self._factor = factor
             self._tune()
 
     def fill(self, now_us: int) -> None:
-        """Adds what has come in since the last time."""
+        """Adds the units since the last call."""
         elapsed_us = now_us - self._now_us
         if elapsed_us <= 0:  # the same moment, or a clock that went back
             return
@@ -109,17 +109,17 @@ class Bucket:
             self._left_over = 0
 
     def add(self, amount: int, capacity: int | None = None) -> None:
-        """Puts micro-units in from outside, up to the capacity, which may be set anew."""
+        """Adds micro-units from outside, up to the capacity, which can be changed."""
         if capacity is not None:
             self.capacity = max(1, capacity)
         self.level = min(self.level + amount, self.capacity)
 
     def drop(self) -> None:
-        """Forgets what is there; a debt stays."""
+        """Removes the available units; a debt stays."""
         self.level = min(self.level, 0)
 
     def is_low(self, share: float) -> bool:
-        """Whether it is filled by `add` and holds less than `share` of its capacity."""
+        """Whether it is filled by `add` and its level is below `share` of its capacity."""
         return not self.rate and self.level < self.capacity * share
 
     def take(self, cost: int, now_us: int) -> bool:
@@ -136,14 +136,14 @@ class Bucket:
         return True
 
     def untake(self, cost: int) -> None:
-        """Undoes a `take` of this very moment."""
+        """Undoes a `take` at the same time."""
         self.level += cost
         self.reserved -= cost
 
     def settle(self, cost: int, charged: int) -> None:
-        """Ends a reservation: gives back what was not charged, or takes what was charged besides.
+        """Ends a reservation: returns the uncharged part, or takes the part charged in addition.
 
-        Before taking more, `fill` the bucket: time in which it stood full must not pay the debt.
+        Before taking more, `fill` the bucket, because the time in which it was full must not pay the debt.
         """
         self.reserved -= cost
         self.charged += charged
@@ -156,7 +156,7 @@ class Bucket:
     def ready_at_us(self, cost: int, ahead: int = 0) -> float:
         """When `cost` may be taken, if `ahead` micro-units are reserved before it and settled.
 
-        `inf` when nobody can tell, because the bucket is filled from outside.
+        `inf` if the bucket is filled from outside, so that the time is unknown.
         """
         missing = min(cost, self.capacity) + int(ahead * self.share) - self.level
         if missing <= 0:
@@ -170,9 +170,9 @@ class Bucket:
         self._tune()
 
     def _note_largest(self, cost: int) -> None:
-        """Slows the filling by what a large call adds to the worst 60 s.
+        """Slows the filling by the excess that a large call adds to the worst 60 s.
 
-        Calls of one unit fill a minute evenly by themselves.
+        Calls of one unit add none.
         """
         if cost > max(self.capacity, self._largest, MICRO):
             self._largest = cost

@@ -1,4 +1,4 @@
-"""The token buckets of all resources as one: a call takes from all or from none. No clock, no waiting."""
+"""The token buckets of all resources: a call takes from all of them or from none. No clock, no waiting."""
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import mul
@@ -39,9 +39,9 @@ class Buckets:
     def settle(
         self, costs: tuple[int, ...], charged: tuple[int, ...], clock_us: Callable[[], int]
     ) -> None:
-        """Ends a reservation: what was not charged is given back, what was besides is a debt.
+        """Ends a reservation: returns the uncharged part; the part charged in addition becomes a debt.
 
-        clock_us: asked for the time only when there is a debt.
+        clock_us: called for the time only if there is a debt.
         """
         for bucket, cost, used in zip(self._each, costs, charged):  # noqa: B905 - as above
             if used > cost:
@@ -49,33 +49,33 @@ class Buckets:
             bucket.settle(cost * MICRO, used * MICRO)
 
     def set_rates(self, per_minute: Mapping[str, float], now_us: int) -> None:
-        """Changes the rates, units a minute by resource; those not named stay."""
+        """Changes the rates, units a minute by resource; other resources keep theirs."""
         for name, amount in per_minute.items():
             self.buckets[name].set_rate(amount, now_us)
         self.leased = not all(bucket.rate for bucket in self._each)
 
     def slow_to(self, factor: float, now_us: int) -> None:
-        """Fills at a share of the rates from now on."""
+        """Reduces all rates to a share of them from now on."""
         for bucket in self._each:
             bucket.slow_to(factor, now_us)
 
     def add(self, units: Mapping[str, int], capacity: Mapping[str, int]) -> None:
-        """Puts units in from outside. capacity: what a bucket may hold from now on."""
+        """Adds units from outside. capacity: new capacities of buckets."""
         for name, amount in units.items():
             room = capacity.get(name)
             self.buckets[name].add(amount * MICRO, None if room is None else room * MICRO)
 
     def drop(self) -> None:
-        """Forgets what is there; debts stay."""
+        """Removes the available units; debts stay."""
         for bucket in self._each:
             bucket.drop()
 
     def is_low(self, share: float) -> bool:
-        """Whether a bucket without a rate holds less than `share` of its capacity."""
+        """Whether the level of a bucket without a rate is below `share` of its capacity."""
         return any(bucket.is_low(share) for bucket in self._each)
 
     def missing(self, units: list[int]) -> dict[str, float]:
-        """How many more must come before so many can be taken, by resource."""
+        """The units that are missing to take `units`, by resource."""
         levels = (bucket.level for bucket in self._each)
         lacking = (
             max(0, n * MICRO - level) / MICRO for n, level in zip(units, levels, strict=True)
@@ -95,13 +95,13 @@ class Buckets:
         return max(ready_us, default=0) / MICRO
 
     def size(self, costs: tuple[int, ...]) -> int:
-        """What a call takes of its dearest resource, microseconds of quota; the same for all without one."""
+        """The cost of a call in its scarcest resource, microseconds of quota; equal for all without one."""
         return int(max(map(mul, costs, self._us_per_unit), default=MICRO))
 
     def average(self, costs: tuple[int, ...]) -> tuple[int, ...]:
-        """What a call with these reservations is charged on average: whole units, at least one.
+        """The average charge of a call with these reservations: whole units, at least one.
 
-        Of one request half cannot be charged, and attempts that cost nothing would not be paced.
+        A half request cannot be charged, and attempts without a cost would have no limit.
         """
         return tuple(
             [

@@ -1,18 +1,18 @@
 """A fair queue: lanes by weight, the jobs of a lane fairly, the calls of a job in the order of arrival.
 
-Between lanes it is deficit round robin (Shreedhar, Varghese 1995), counted in what a call takes of the
-quota and not in calls. The quantum is as small as possible, and rounds in which no lane can go are skipped
-in one step. A lane's weight guarantees it a share for as long as it has calls, so the lightest lane gets
-at least 1/13 of the quota and no call starves. Ageing is therefore not needed; under a long backlog it would
-only undo the weights.
+Between lanes it is deficit round robin (Shreedhar, Varghese 1995), which counts quota instead of
+calls. The quantum is as small as possible, and rounds in which no lane can send are skipped
+in one step. A lane's weight guarantees it a share while it has calls, so the lightest lane gets
+at least 1/13 of the quota and no call starves. So ageing is not needed; under a long backlog it would
+only cancel the weights.
 
 Between the jobs of a lane it is start-time fair queueing (Goyal, Vin, Cheng 1996): each job's next call has
-a start tag, the smallest tag goes first, and a call moves its job's tag on by its size. A job that comes late
-starts at the tag being served, so it neither catches up on the past nor waits behind a long backlog.
+a start tag, the smallest tag is served first, and a call increases its job's tag by its size. A job that
+arrives late starts at the tag being served, so it neither makes up for the past nor waits for a long backlog.
 
-Worked example: lane training holds jobs A with calls of size 1 and B with calls of size 3. Both start at tag
-0. A goes (its tag becomes 1), then B (3), then A (2), A (3), and now the tags are equal again: three calls of
-A for each call of B, so each job gets half of the quota.
+Worked example: lane training has jobs A with calls of size 1 and B with calls of size 3. Both start at tag
+0. A is served (its tag becomes 1), then B (3), then A (2), A (3), and now the tags are equal again: three
+calls of A for each call of B, so each job gets half of the quota.
 """
 
 from heapq import heapify, heappop, heappush
@@ -22,7 +22,7 @@ from judge_service.flow.admission.permit import Permit
 from judge_service.parking import Turn
 
 LANES = {"interactive": 8, "training": 4, "bulk": 1}
-"""Weights. A name that is not here counts as `DEFAULT_LANE`."""
+"""Weights of the lanes. Any other name counts as `DEFAULT_LANE`."""
 
 DEFAULT_LANE = "training"
 
@@ -35,7 +35,7 @@ def weigh_lane(name: str) -> int:
 class Waiter:
     """A call in the queue. `turn` gets its permit.
 
-    size: what it takes of the dearest resource, microseconds of quota.
+    size: its cost in the scarcest resource, microseconds of quota.
     """
 
     __slots__ = ("arrived_at", "costs", "gone", "job", "lane", "size", "turn")
@@ -53,7 +53,7 @@ class Waiter:
 
 
 class _Job:
-    """The calls of one job, a heap by arrival; those that left stay in it until they come up."""
+    """The calls of one job, a heap by arrival; a call that has left remains in it until it is at the top."""
 
     __slots__ = ("finish", "name", "present", "size", "waiters")
 
@@ -74,7 +74,7 @@ class _Job:
 class _Lane:
     """The jobs of one lane, a heap by start tag.
 
-    A job that is empty stays until its tag has come up: it must not get a younger tag by coming back.
+    An empty job remains until its tag is served, so that it does not get a smaller tag when it returns.
     """
 
     __slots__ = ("by_start", "deficit", "jobs", "present", "size", "tag", "weight")
@@ -89,7 +89,7 @@ class _Lane:
         self.present = self.size = self.tag = self.deficit = 0
 
     def head(self) -> Waiter:
-        """The next of this lane, which must not be empty."""
+        """The next call of this lane, which must not be empty."""
         while True:
             job = self.by_start[0][2]
             job.drop_gone()
@@ -99,14 +99,14 @@ class _Lane:
             del self.jobs[job.name]
 
     def rounds(self) -> int:
-        """After how many rounds its head can go."""
+        """The number of rounds until its head can be served."""
         return max(0, -((self.deficit - self.head().size) // self.weight))
 
 
 class FairQueue:
-    """All calls that wait, in the order in which they go.
+    """All waiting calls, in the order in which they are served.
 
-    present: how many wait. waiting: the same by lane.
+    present: number of waiting calls. waiting: the same by lane.
     """
 
     def __init__(self) -> None:
@@ -118,11 +118,11 @@ class FairQueue:
         return f"FairQueue({', '.join(f'{name}={n}' for name, n in self.waiting().items())})"
 
     def waiting(self) -> dict[str, int]:
-        """How many wait, by lane."""
+        """The number of waiting calls, by lane."""
         return {name: lane.present for name, lane in self._lanes.items()}
 
     def join(self, waiter: Waiter, lane_name: str, job_name: str) -> None:
-        """Puts a call where its arrival belongs; one that arrived earlier goes before the others."""
+        """Adds a call at the place of its arrival time; a call that arrived earlier is served earlier."""
         lane = self._lane(lane_name)
         job = lane.jobs.get(job_name)
         if job is None:
@@ -133,13 +133,13 @@ class FairQueue:
         self._count(waiter, 1)
 
     def leave(self, waiter: Waiter) -> None:
-        """A call gives up its place."""
+        """Removes a call."""
         waiter.gone = True
         self._count(waiter, -1)
         waiter.job.drop_gone()
 
     def head(self) -> Waiter:
-        """The next to go; the line must not be empty. It stays the next until it goes or leaves."""
+        """The next call; the queue must not be empty. It remains the next until `pop` or `leave`."""
         lanes = [lane for lane in self._lanes.values() if lane.present]
         if len(lanes) == 1:
             return lanes[0].head()
@@ -150,7 +150,7 @@ class FairQueue:
         return lanes[rounds.index(fewest)].head()
 
     def pop(self, waiter: Waiter) -> None:
-        """The head goes."""
+        """Removes the head, which is served."""
         lane, job = waiter.lane, waiter.job
         tag, _, _ = heappop(lane.by_start)
         lane.tag = tag
@@ -159,7 +159,7 @@ class FairQueue:
         self.leave(waiter)
 
     def share_ahead(self, lane_name: str, job_name: str, arrived_at: float) -> float:
-        """Which share of all that wait will go before a call that joins now, an estimate in [0, 1]."""
+        """An estimate of the share of waiting calls that are served before a call that joins now, [0, 1]."""
         lane = self._lane(lane_name)
         job = lane.jobs.get(job_name)
         if job is None or not job.present or arrived_at < job.waiters[0][0]:

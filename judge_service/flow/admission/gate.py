@@ -1,24 +1,24 @@
-"""The gate of one target: every call passes here, and here alone calls wait.
+"""The gate of one target: every call passes it, and it is the only place where calls wait.
 
-A call joins one fair queue. Its head goes when, at one moment, the breaker allows a call, a slot is free,
-the throttle controller allows a call and every bucket holds its tokens. Then all are taken together, as a
+A call joins one fair queue. Its head is sent when, at one moment, the breaker allows a call, a slot is free,
+the throttle controller allows a call and every bucket has the tokens. Then all are taken together, as a
 permit. A permit is settled exactly once, when the call has ended:
 
     answered    the true cost is charged, the slot is free at once
-    refused     (throttled) charged like an average answer, because attempts are what is paced; where no
+    refused     (throttled) charged like an average answer, because the rate of attempts is limited; if no
                 quota is set, the slot stays taken for about a median latency (`slots.py`)
     failed      charged in full if the error says so (`charged`), else not at all
     cancelled   charged in full if it had been sent, else not at all
 
-Because tokens are taken at the moment of sending, what is sent in any 60 s stays within the quota however the
-judge's latency changes: a call that waits for a slot holds no tokens.
+Because tokens are taken at the moment of sending, the calls sent in any 60 s are within the quota for any
+latency of the judge: a call that waits for a slot has no tokens.
 
-The parts are arithmetic and say whether a call may go now, and if not, when: `breaker`, `slots` (with
-`adaptive`), `throttle`, `buckets`, `fair_queue`. The gate alone waits and wakes.
+The parts are arithmetic and tell whether a call may be sent now, and if not, when: `breaker`, `slots` (with
+`adaptive`), `throttle`, `buckets`, `fair_queue`. Only the gate waits and wakes callers.
 
 Worked example: a quota of 600 calls a minute with 5 at once, 2 slots, a judge of 1 s, 4 calls at t = 0. Two
-permits are granted (level 5 - 2 = 3) and two calls wait for a slot, holding nothing. At t = 1 the first two
-end and the others go: level min(5, 3 + 10) - 2 = 3. At most 5 + 600 calls are sent in any minute.
+permits are granted (level 5 - 2 = 3) and two calls wait for a slot, without tokens. At t = 1 the first two
+end and the others are sent: level min(5, 3 + 10) - 2 = 3. At most 5 + 600 calls are sent in any minute.
 """
 
 import asyncio
@@ -44,29 +44,29 @@ from judge_service.parking import Turn
 __all__ = ["Gate", "Limit"]
 
 LOW_WATER = 0.5
-"""A bucket that `add` fills asks for more below this share of its capacity."""
+"""Share of its capacity below which a bucket that `add` fills requests more."""
 
 CALM_S = 10.0
-"""A target that refused no call for so long has room to spare, if nobody waits."""
+"""A target without refusals for this time, seconds, has spare capacity if no call waits."""
 
 HOLD_S = 0.1
 """How long a refused call's slot stays taken while the judge's latency is not known."""
 
 
 class Gate(Generic[B, R]):
-    """Lets calls through to one target, in the order that `fair_queue` describes.
+    """Sends calls to one target, in the order of `fair_queue`.
 
-    limits: by the resource's name; none at all costs nothing.
-    reserve: what a body will cost at most, whole units in the order of `limits`. charge: what an answered
-        call did cost; the difference is given back, or taken as a debt.
-    slots: how many calls may be on the wire.
-    breaker: says whether the target may be called at all.
-    throttle: what refusals have taught; its level is a share of the rates, without limits of the slots.
-    latencies: learns how long the answers took.
+    limits: by the resource's name; without any, the gate needs no quota.
+    reserve: the largest cost of a body, whole units in the order of `limits`. charge: the cost of an answered
+        call; the difference is returned, or taken as a debt.
+    slots: limits the calls on the wire.
+    breaker: decides whether the target may be called at all.
+    throttle: adapts to refusals; its level is a share of the rates, or without limits of the slots.
+    latencies: learns the latencies of answers.
 
     A call whose turn would come after its deadline is refused at once; so are all when the breaker opens.
 
-    A supply from outside (a lease of a shared quota) sets a rate of 0 and calls `add`. `on_need` is called
+    With tokens from a lease of a shared quota, the rate is 0 and the lease calls `add`. `on_need` is called
     once, when such a bucket is half empty or a call has to wait, and again after the next `add`.
 
     Raises DeadlineExceeded, BreakerOpen (an Unavailable), QuotaExhausted.
@@ -117,7 +117,7 @@ class Gate(Generic[B, R]):
         return self._queue.present
 
     def statistics(self) -> GateStatistics:
-        """What is held now and what happened so far."""
+        """The present state, and the counts so far."""
         buckets = self._buckets.buckets.items()
         return GateStatistics(
             waiting=self._queue.present,
@@ -139,16 +139,16 @@ class Gate(Generic[B, R]):
         )
 
     def has_room(self) -> bool:
-        """Whether a call more takes nothing from others: nobody waits, nothing was refused of late."""
+        """Whether there is spare capacity for a further call: no call waits, and none was refused lately."""
         now_s = _now_s()
         is_calm = not self._queue.present and now_s - self._refused_at_s >= CALM_S
         return is_calm and self._slots.is_free(now_s)
 
     def set_rates(self, per_minute: Mapping[str, float]) -> None:
-        """Changes what fills the buckets from now on; levels, debts and the queue stay.
+        """Changes the rates of the buckets from now on; levels, debts and the queue stay.
 
-        per_minute: units a minute by resource, >= 0; resources not named keep their rate. Above 0 a
-            bucket holds `burst_s` of it; at 0 `add` alone fills it.
+        per_minute: units a minute by resource, >= 0; other resources keep their rate. Above 0 the capacity
+            is `burst_s` of it; with 0 only `add` fills the bucket.
         """
         self._buckets.set_rates(per_minute, _now_us())
         self._throttle.follow_store(is_leased=self._buckets.leased)
@@ -157,26 +157,26 @@ class Gate(Generic[B, R]):
         self._let_in()
 
     def add(self, units: Mapping[str, int], capacity: Mapping[str, int] | None = None) -> None:
-        """Puts leased units into the buckets and lets waiters in; calls `on_need` if that was not enough.
+        """Adds leased units to the buckets and grants permits; calls `on_need` if that was not enough.
 
-        units: by resource, >= 0. capacity: what a bucket may hold from now on, units, refunds included;
-            without one it stays as it is. What goes above it is lost. Calls dearer than it go when
-            the bucket is full and leave a debt.
+        units: by resource, >= 0. capacity: new capacities, units, including refunds;
+            other buckets keep theirs. Units above the capacity are lost. Calls that cost more than it are
+            sent when the bucket is full, and leave a debt.
         """
         self._buckets.add(units, capacity or {})
         self._asked = False
         self._let_in()
 
     def drop(self) -> None:
-        """Forgets all unspent units; debts stay."""
+        """Removes all unspent units; debts stay."""
         self._buckets.drop()
 
     def backlog(self) -> Mapping[str, float]:
-        """Units that are missing for all calls in the queue to go, by resource."""
+        """The units that are missing to send all calls in the queue, by resource."""
         return self._buckets.missing(self._queued)
 
     def take_known(self) -> tuple[int, int]:
-        """Calls sent and refused since the last time, as far as their refusals are known."""
+        """Calls sent and refused since the last call of this method, as far as their outcomes are known."""
         return self._throttle.take_known(_now_s())
 
     async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
@@ -205,7 +205,7 @@ class Gate(Generic[B, R]):
         return result
 
     def _take(self, costs: tuple[int, ...], now_s: float) -> Permit | None:
-        """Takes everything that a call needs, or nothing and notes what binds."""
+        """Takes everything that a call needs, or nothing, and notes the limiting part."""
         breaker, throttle = self._breaker, self._throttle
         if breaker.state != "closed" and not breaker.may_go(now_s):
             self._bound = "breaker"
@@ -213,7 +213,7 @@ class Gate(Generic[B, R]):
         if not self._slots.is_free(now_s):
             self._bound = "slots"
             return None
-        if now_s + 1 / MICRO < throttle.next_at_s:  # alarms may be a hair early
+        if now_s + 1 / MICRO < throttle.next_at_s:  # alarms may be slightly early
             self._bound = "throttle"
             return None
         if self._limits and not self._buckets.take(costs, int(now_s * MICRO + 0.5)):
@@ -273,11 +273,11 @@ class Gate(Generic[B, R]):
             self._let_in()
 
     def _work(self, costs: tuple[int, ...]) -> float:
-        """What a call takes of its dearest resource, seconds of quota; 1 without a quota."""
+        """The cost of a call in its scarcest resource, seconds of quota; 1 without a quota."""
         return self._even_work if self._is_even else self._buckets.size(costs) / MICRO
 
     def _follow_throttle(self) -> None:
-        """Applies the throttle controller's level to the rates, or to the slots where there are none."""
+        """Applies the throttle controller's level to the rates, or without rates to the slots."""
         throttle = self._throttle
         self._level = throttle.level
         if self._limits:
@@ -319,13 +319,13 @@ class Gate(Generic[B, R]):
             self._ask_for_more()
 
     def _leave(self, waiter: Waiter) -> None:
-        """A caller was cancelled before its turn: it frees its place."""
+        """Removes a caller that was cancelled before its turn."""
         if not waiter.gone:
             self._drop(waiter)
             self._let_in()
 
     def _give_back(self, permit: Permit) -> None:
-        """A caller was cancelled, or the breaker opened, in the moment of its turn: nothing was sent."""
+        """Returns the permit of a call that was cancelled, or refused by the breaker, before it was sent."""
         self._cancel(permit, sent=False)
 
     def _let_in(self) -> None:
@@ -333,7 +333,7 @@ class Gate(Generic[B, R]):
         now_s = _now_s()
         while self._queue.present:
             waiter = self._queue.head()
-            if waiter.turn.is_over:  # cancelled in this very moment: take nothing for it
+            if waiter.turn.is_over:  # cancelled a moment ago: take nothing for it
                 self._drop(waiter)
                 continue
             permit = self._take(waiter.costs, now_s)
@@ -349,7 +349,7 @@ class Gate(Generic[B, R]):
             self._ask_for_more()
 
     def _refuse_all(self, now_s: float) -> None:
-        """The breaker has opened."""
+        """Refuses all waiting calls, because the breaker has opened."""
         while self._queue.present:
             waiter = self._queue.head()
             self._drop(waiter)
@@ -369,14 +369,14 @@ class Gate(Generic[B, R]):
             self.on_need()
 
     def _set_alarm(self, head: Waiter | None) -> None:
-        """One alarm, for the head of the queue."""
+        """Sets the alarm for the head of the queue."""
         if head is None:
             self._alarm.stop()
         else:
             self._alarm.set(self._ready_at_s(head))
 
     def _ready_at_s(self, head: Waiter) -> float:
-        """When the head may go though no call ends, `inf` if never."""
+        """The time at which the head may be sent if no call ends, `inf` for never."""
         ready_s = self._throttle.next_at_s
         if self._limits:
             ready_s = max(ready_s, self._buckets.ready_at_s(head.costs, self._nothing))

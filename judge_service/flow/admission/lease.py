@@ -22,43 +22,43 @@ from judge_service.flow.stores import Ask, Lease, QuotaStore, Rules, StoreFailed
 from judge_service.telemetry.events import Sink, StoreBack, StoreLost, ignore
 
 FIRST_ASK_S, AHEAD_S = 0.5, 1.0
-"""The first ask comes somewhere in the first half second, so that 400 instances are no herd. A lease is to
-last a second at the pace of the last one: as long as it is valid."""
+"""The first request to the store is at a random time in the first half second, so that 400 instances do not
+ask at once. A lease should last a second at the rate of the last one, which is as long as it is valid."""
 
 MIN_SPAN_S = 0.25
-"""Pace is measured over no less, or ten calls at once would look like a thousand a second."""
+"""Shortest time over which the rate is measured; else ten calls at once would look like 1,000 a second."""
 
 ALONE_SHARE = Rules().alone_share
-"""Part of the own share that is spent while the store is lost, since the others are not seen."""
+"""Part of its share that a process uses while the store is lost, because it does not see the others."""
 
 KNOWN_S = 10.0
-"""How long the number of the others is believed: a round of all clients takes no longer."""
+"""How long the known number of clients is valid, seconds: a round of all clients takes no longer."""
 
 PATIENCE_S = 1.5
-"""How long the store is asked again before a process that knows nothing of the others goes on alone. When
-many start or are thawed at once, all connect and compute at once, and answers are late for a moment; each
-would then take what it takes for its share, which may be nearly the whole."""
+"""How long a process that does not know the others retries a late store before it continues alone, seconds.
+When many processes start or are thawed at once, all connect at once, and replies are late for a
+moment; each would then use its assumed share, which may be nearly the whole quota."""
 
 GIVE_BACK_S = 1.0
-"""How long after its end a lease can still be handed in: its time was not used, and is over then."""
+"""How long after its end the unspent units of a lease can still be returned, seconds."""
 
 RETRY_S = (0.1, 1.0)
-"""A lost store is asked after a random time between these, which keeps the way back under 2 s."""
+"""A lost store is tried after a random time between these, seconds, so that the return takes under 2 s."""
 
 LOOK_AGAIN_S = 0.05
-"""Between two looks at waiters who have enough units but must not go yet."""
+"""Interval of checks for waiting calls that have enough units but must not be sent yet, seconds."""
 
 FROZEN_S = 0.5
-"""A timer that is so late says that the process stood still: what it held is out of date."""
+"""A timer that is late by this, seconds, means that the process was frozen, so its leases have expired."""
 
 NEWS_EVERY_S = 1.0
-"""How often refused calls are told to the store although nothing is wanted."""
+"""Interval in which refused calls are reported to the store although no units are needed, seconds."""
 
 _log = logging.getLogger("judge_service")
 
 
 class Limiter(Protocol):
-    """What `Gate` is to the one who feeds it; described there."""
+    """The methods of `Gate` that a lease uses; described there."""
 
     on_need: Callable[[], None] | None
 
@@ -78,8 +78,8 @@ class Limiter(Protocol):
 class QuotaLeaseStatistics(Struct, frozen=True, kw_only=True):
     """asked: operations of the store. failed: those without an answer. leased: leases begun.
 
-    is_alone: the store is lost. clients: how many shared the quota when last seen.
-    pace: the part of the quota that the store deals out, below 1 after throttling.
+    is_alone: the store is lost. clients: the last known number of clients.
+    pace: the part of the quota that the store leases out, below 1 after throttling.
     """
 
     asked: int
@@ -91,16 +91,16 @@ class QuotaLeaseStatistics(Struct, frozen=True, kw_only=True):
 
 
 class QuotaLease:
-    """One process's part in a shared quota. `start` it on the loop, `aclose` it in the end.
+    """The leases of one process of a shared quota. Call `start` on the loop, and `aclose` at the end.
 
-    limiter: its rates are ours from `start` on.
+    limiter: from `start` on only leases fill it.
     quota: the store's name for it, the same in all processes.
     per_minute: the whole quota by resource, as in the limiter.
-    expected_clients: how many will share it, >= 1; counts only until the store first answers.
+    expected_clients: expected number of clients, >= 1; used until the first answer of the store.
     client: this process's name, unique; made up by default.
 
-    A store that is lost never stops the judge and never frees it: until it is back this process
-    spends 0.8 of its share of the quota, which the limiter lowers further if the judge throttles.
+    A lost store neither stops the judge nor removes its limits: until it is back this process
+    uses 0.8 of its share of the quota, which the limiter lowers further if the judge throttles.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class QuotaLease:
         return f"QuotaLease({self._quota} through {self._store!r})"
 
     def statistics(self) -> QuotaLeaseStatistics:
-        """What happened so far."""
+        """The counts so far."""
         return QuotaLeaseStatistics(
             asked=self._asked,
             failed=self._failed,
@@ -158,10 +158,10 @@ class QuotaLease:
         self._limiter.drop()  # it starts full, of the whole quota
 
     def thaw(self) -> None:
-        """Gives up all that was leased, begun or not: its time has passed while the process was frozen.
+        """Drops all leases, begun or not, because they expired while the process was frozen.
 
-        What is asked of the store at this moment is forgotten too: an answer that had waited all the
-        time would look fresh. While the store is lost there are no leases.
+        A request to the store that is in flight is dropped too, because its reply may be as old as the
+        freeze. While the store is lost there are no leases.
         """
         if self._task is None or self._is_alone:
             return
@@ -175,7 +175,7 @@ class QuotaLease:
         self._task = asyncio.create_task(self._serve(), name=f"lease {self._quota}")
 
     async def aclose(self) -> None:
-        """Stops, and gives back what was leased and not spent."""
+        """Stops, and returns the unspent units of the lease."""
         self._limiter.on_need = None
         if self._task is None:
             return
@@ -203,7 +203,7 @@ class QuotaLease:
             want = self._wanted()
             if want or self._has_news():
                 await self._await_lease(want)
-            else:  # there is enough; who waits does so because the judge throttles
+            else:  # there are enough units; calls wait because the judge throttles
                 await asyncio.sleep(LOOK_AGAIN_S)
                 self._fill({})
 
@@ -230,7 +230,7 @@ class QuotaLease:
             self._need.set()
 
     async def _lease_patiently(self, want: Mapping[str, int]) -> tuple[float, Lease]:
-        """A lease, and when it was asked for. Asks again while the others are not known."""
+        """Returns a lease, and the time of its request. Retries while the other clients are unknown."""
         until_s = _now_s() + PATIENCE_S
         while True:
             asked_at_s = _now_s()
@@ -257,7 +257,7 @@ class QuotaLease:
         return lease
 
     def _has_news(self) -> bool:
-        """Whether to tell of refused calls, although nothing is wanted."""
+        """Whether to report refused calls, although no units are needed."""
         is_due = _now_s() - self._told_at_s >= NEWS_EVERY_S
         return is_due and self._limiter.statistics().throttled > self._throttled
 
@@ -284,7 +284,7 @@ class QuotaLease:
         return ask
 
     def _wanted(self) -> dict[str, int]:
-        """Units for those who wait, and for `AHEAD_S` at the pace of late."""
+        """The units for all waiting calls, and for `AHEAD_S` at the present rate."""
         known, backlog = self._limiter.statistics(), self._limiter.backlog()
         elapsed_s = max(_now_s() - self._filled_at_s, MIN_SPAN_S)
         want = {}
@@ -302,11 +302,11 @@ class QuotaLease:
         return want
 
     def _begin(self, lease: Lease) -> None:
-        """The lease's time has come."""
+        """Begins a lease at its time."""
         self._leased += 1
         now_s = _now_s()
         if lease.pace != self._spent_pace:
-            self._limiter.take_known()  # sent at another pace, of which the store knows enough
+            self._limiter.take_known()  # these calls were sent at another rate, which the store ignores
             self._spent_pace = lease.pace
         pays_s = (
             units * 60 * lease.clients / self._per_minute[name]
@@ -317,7 +317,7 @@ class QuotaLease:
         self._fill(lease.granted)
 
     def _fill(self, units: Mapping[str, int]) -> None:
-        """Room for what there is and no more: so refunds find the room that spending has made."""
+        """Fills the buckets. Each capacity equals the level, so refunds have the room of spent units."""
         levels = self._limiter.statistics().level
         self._held = {name: max(0.0, level) + units.get(name, 0) for name, level in levels.items()}
         self._filled_at_s = _now_s()
@@ -329,7 +329,7 @@ class QuotaLease:
         self._timer = asyncio.get_running_loop().call_at(when_s, self._expire, when_s)
 
     def _expire(self, when_s: float) -> None:
-        """What was not spent in time goes back, unless somebody waits for it to become enough."""
+        """Returns units that were not spent in time, unless a call waits until they are enough."""
         self._timer = None
         if _now_s() - when_s > FROZEN_S:
             self._limiter.drop()
@@ -353,10 +353,10 @@ class QuotaLease:
             self._timer = None
 
     async def _go_alone(self, problem: StoreFailed) -> tuple[float, Lease]:
-        """Spends a share of its own until the store answers; gives its first lease, and when it asked."""
+        """Uses its own share until the store answers. Returns the first lease and the time of its request."""
         lost_at_s, clients = _now_s(), max(1, self._clients)
         self._is_alone = True
-        _log.warning("lost the store of quota %s, going on with a share: %s", self._quota, problem)
+        _log.warning("lost the store of quota %s, using a share: %s", self._quota, problem)
         self._sink(StoreLost(quota=self._quota, clients=clients, reason=str(problem)))
         rates = {name: amount / clients * ALONE_SHARE for name, amount in self._per_minute.items()}
         loop = asyncio.get_running_loop()
@@ -366,7 +366,7 @@ class QuotaLease:
         finally:
             begin.cancel()
         self._limiter.set_rates(dict.fromkeys(self._per_minute, 0.0))
-        self._limiter.drop()  # no lease: handed in, it would be taken out of what others have leased
+        self._limiter.drop()  # not leased: if returned, these units would reduce the leases of others
         self._is_alone = False
         lost_s = _now_s() - lost_at_s
         _log.warning("the store of quota %s is back after %.1f s", self._quota, lost_s)
@@ -382,10 +382,10 @@ class QuotaLease:
 
 
 async def _heeding(call: Awaitable[Lease]) -> Lease:
-    """What comes of a call, or the cancellation that came meanwhile and that a client library hid.
+    """Awaits a call, and raises a cancellation that arrived in the meantime and that a client library hid.
 
-    On Python 3.11 `asyncio.wait_for`, through which redis-py sends, goes on as if nothing had happened when
-    a cancellation comes together with the result. Whoever cancelled us would then wait for ever.
+    On Python 3.11 `asyncio.wait_for`, which redis-py uses, ignores a cancellation that
+    comes together with the result. The task that cancelled us would then wait forever.
     """
     task = asyncio.current_task()
     before = task.cancelling() if task else 0

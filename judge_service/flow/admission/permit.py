@@ -1,4 +1,4 @@
-"""What a gate hands out, and what it tells about itself."""
+"""The permits of a gate, and its statistics."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -8,15 +8,15 @@ from msgspec import Struct
 from judge_service.flow.admission.throttle import ThrottleStatistics
 
 Bound = Literal["", "slots", "quota", "throttle", "breaker"]
-"""What the head of the queue waits for: a free slot, tokens, what refusals have taught, or a probe of the
-breaker that is under way. Empty when nobody waits."""
+"""The reason why the head of the queue waits: no free slot, no tokens, the throttle controller, or a probe
+of the breaker in flight. Empty if no call waits."""
 
 
 class Permit:
-    """The right to one call, with all that was taken for it. Settled exactly once.
+    """The right to send one call, with everything that was taken for it. It is settled exactly once.
 
     costs: units reserved, in the order of the gate's limits.
-    era: what the breaker needs to know when the call ends. number: the same for the throttle controller.
+    era: for the breaker when the call ends. number: the same for the throttle controller.
     granted_at_s: loop time.
     """
 
@@ -39,14 +39,14 @@ class Permit:
 class GateStatistics(Struct, frozen=True, kw_only=True):
     """waiting: calls in the queue, `waiting_by_lane` the same by lane. bound_by: see `Bound`.
 
-    in_flight: permits not settled yet. slots: most of them at once, as it is now.
-    granted: permits handed out. refused: calls refused because their turn would come too late.
+    in_flight: permits not settled yet. slots: present limit of them.
+    granted: permits granted so far. refused: calls refused because their turn would come too late.
     answered, throttled, failed: calls that were answered, that the judge refused because of its
-        quota, and that ended in any other way (the throttled ones are among the failed).
-    level: units in each bucket when it was last looked at, negative for a debt.
-    reserved: units of each resource that the calls in flight hold; charged: that ended ones cost.
-    effective_per_minute: units a minute that fill each bucket now; below the quota after throttling,
-        0 where units are leased.
+        quota, and that ended in any other way (failed includes throttled).
+    level: units in each bucket at the last check, negative for a debt.
+    reserved: reserved units of calls in flight by resource; charged: the cost of ended ones.
+    effective_per_minute: present rate of each bucket, units a minute; below the quota after throttling,
+        0 for leased units.
     breaker: `closed`, `open` or `half_open`.
     """
 

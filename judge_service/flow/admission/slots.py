@@ -1,12 +1,12 @@
-"""The slots of one target: how many calls are on the wire, and how many may be. Arithmetic alone.
+"""The slots of one target: the number of calls on the wire, and its limit. Arithmetic without a clock.
 
-A slot is taken from the moment a call may be sent until it has ended. A refused call comes back faster than
-an answer; where no quota paces the calls, its slot stays taken for about the latency of an answer. Without
+A call has a slot from the moment of sending to its end. A refused call returns faster than
+an answer; if no quota limits the rate, its slot stays taken for about the latency of an answer. Without
 that, one slot too many would send hundreds of refused calls a second.
 
-Worked example: a judge bears 20 calls of 0.3 s at once and 21 slots are open. The 21st call is refused after
-4 ms. If its slot were free at once it would be refused 250 times a second, against 67 answers: a share of
-79 %. With the slot held for 0.3 s it is 3 refusals a second, a share of 5 %.
+Worked example: a judge accepts 20 concurrent calls of 0.3 s, and there are 21 slots. The 21st call is refused
+after 4 ms. If its slot were free at once, there would be 250 refusals and 67 answers a second: a share of
+79 %. With the slot taken for 0.3 s there are 3 refusals a second, a share of 5 %.
 """
 
 from collections import deque
@@ -16,11 +16,11 @@ from judge_service.flow.admission.adaptive import AdaptiveLimit
 
 
 class Slots:
-    """Slots taken and slots there are. Times are seconds of one clock; nothing here waits.
+    """Counts slots. Times are seconds of one clock; nothing here waits.
 
     max_in_flight: most calls on the wire at once, >= 1.
-    adaptive: lowers that when the judge becomes slower; `None` leaves it as it is.
-    limit: slots there are now, at least 1. in_flight: slots taken by calls.
+    adaptive: lowers the limit when the judge becomes slower; `None` for a constant limit.
+    limit: present number of slots, at least 1. in_flight: slots taken by calls.
     """
 
     __slots__ = ("_adaptive", "_cap", "_held_until_s", "_max", "_was_full", "in_flight", "limit")
@@ -39,7 +39,7 @@ class Slots:
 
     @property
     def held(self) -> int:
-        """Slots that refused calls have left and that stay taken for a while."""
+        """Slots that stay taken for a time after a refused call."""
         return len(self._held_until_s)
 
     def cap(self, most: float) -> None:
@@ -57,23 +57,23 @@ class Slots:
         return self.in_flight + len(held) < self.limit
 
     def take(self) -> None:
-        """A call takes a free slot."""
+        """Takes a free slot for a call."""
         self.in_flight += 1
         if self.in_flight >= self.limit:
             self._was_full = True
 
     def give_back(self) -> None:
-        """A call gives its slot back."""
+        """Frees the slot of a call."""
         self.in_flight -= 1
 
     def hold(self, until_s: float) -> None:
-        """A refused call gives its slot back, and it stays taken until then."""
+        """Ends a refused call, whose slot stays taken until `until_s`."""
         self.in_flight -= 1
         held = self._held_until_s
         held.append(max(until_s, held[-1]) if held else until_s)
 
     def answer(self, latency_s: float, now_s: float) -> None:
-        """A call was answered; called before its slot is given back."""
+        """Notes an answer; called before the call's slot is freed."""
         adaptive = self._adaptive
         if adaptive is not None and adaptive.answer(
             latency_s, self.in_flight, now_s, was_full=self._was_full
@@ -82,7 +82,7 @@ class Slots:
             self._set_limit()
 
     def changes_at_s(self) -> float:
-        """When a slot becomes free though no call ends, `inf` if none does."""
+        """The time at which a slot becomes free if no call ends, `inf` for never."""
         return self._held_until_s[0] if self._held_until_s else inf
 
     def _set_limit(self) -> None:

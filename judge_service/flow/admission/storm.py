@@ -1,37 +1,37 @@
-"""A throttle storm: the judge refuses every call. Recognises it, paces probes in it and the way back.
+"""Detects a throttle storm, in which the judge refuses every call, and limits the rate during and after it.
 
-A storm is a run of 10 refused calls, by the order in which they were sent, with none between them that was
-not refused. Then only probes go: after 0.25, 0.5 and 1 s, then every 2 s. The first probe that is answered
-ends it, and the rate doubles every 0.4 s up to what it was before. After a short storm it starts higher,
-because a quota that is shaped by the second refuses in runs too; for the same reason the run that counts
-becomes four times as long after each storm of under 5 s. An answer to a call that was sent in the run,
-before the probes, says that it was no storm. Arithmetic alone: no clock, no waiting.
+A storm begins after a run of 10 refused calls, in the order of sending, without any other call between
+them. Then only probes are sent: after 0.25, 0.5 and 1 s, then every 2 s. The first answered probe
+ends it, and the rate doubles every 0.4 s up to its former value. After a short storm the rate starts higher,
+because a quota that is enforced each second also refuses in runs; for the same reason the required run
+becomes four times as long after each storm of under 5 s. An answer to a call of the run, sent
+before the probes, means that there was no storm. This is arithmetic without a clock and without waiting.
 
 Worked example: 100 calls a second, a storm from t = 0 to t = 60. Ten calls are refused by t = 0.11, and
-about 33 probes follow. The probe at t = 61 is answered at t = 61.3; 0.8 calls a second go, and after seven
-doublings, at t = 64.1, 100 calls a second.
+about 33 probes follow. The probe at t = 61 is answered at t = 61.3; then 0.8 calls a second are sent, and
+after seven doublings, at t = 64.1, 100 calls a second.
 """
 
 from math import inf
 
 RUN, MAX_RUN = 10, 640
-"""Refused calls in a row that make a storm, at first and at most."""
+"""Length of a run of refused calls that counts as a storm, at first and at most."""
 
 SHORT_S = 5.0
-"""A storm that was over so soon may have been a clump of refusals."""
+"""A storm shorter than this, seconds, may have been a cluster of refusals."""
 
 PROBE_WAITS_S = (0.25, 0.5, 1.0, 2.0)
-"""Waits before the first and later probes: within a minute at most 1.1 calls a second, the run included."""
+"""Waits before the first and later probes, seconds: at most 1.1 calls a second in a minute, with the run."""
 
 DOUBLING_S, FIRST_CALLS_PER_S = 0.4, 0.8
-"""The way back: from 0.8 calls a second to 1,000 in 4.2 s."""
+"""Growth of the rate after a storm: from 0.8 calls a second to 1,000 in 4.2 s."""
 
 
 class Storm:
-    """The state of a storm. Calls are told by their numbers, in the order in which they were sent.
+    """The state of a storm. Calls have numbers in the order of sending.
 
-    calls_per_s: the rate on the way back, `inf` when nothing is held back.
-    next_at_s: when the next call may go. doubles_at_s: when `tick` is due.
+    calls_per_s: the rate after a storm, `inf` without a limit.
+    next_at_s: the time of the next call. doubles_at_s: when `tick` is due.
     """
 
     def __init__(self) -> None:
@@ -49,11 +49,11 @@ class Storm:
 
     @property
     def is_probing(self) -> bool:
-        """Whether only probes go."""
+        """Whether only probes are sent."""
         return self._since_s < inf
 
     def refused(self, number: int) -> bool:
-        """A call was refused. Returns whether it completes a run that makes a storm."""
+        """Notes a refused call. Returns whether it completes a run that counts as a storm."""
         if number < self._from or self.is_probing:
             return False
         if number > self._top:
@@ -71,7 +71,7 @@ class Storm:
         return True
 
     def start(self, now_s: float, last_number: int, calls_per_s: float) -> None:
-        """A storm begins. last_number: of the newest call. calls_per_s: the rate until now."""
+        """Begins a storm. last_number: number of the newest call. calls_per_s: the present rate."""
         if self.calls_per_s == inf:
             self.before_per_s = calls_per_s
         self._since_s = now_s
@@ -83,7 +83,7 @@ class Storm:
         self.next_at_s = now_s + PROBE_WAITS_S[0]
 
     def sent(self, now_s: float) -> None:
-        """A probe, or a call on the way back, goes."""
+        """Notes a sent probe, or a call sent after the storm."""
         if self.is_probing:
             self._probes = min(self._probes + 1, len(PROBE_WAITS_S) - 1)
             self.next_at_s = now_s + PROBE_WAITS_S[self._probes]
@@ -91,7 +91,7 @@ class Storm:
             self.next_at_s = now_s + 1 / self.calls_per_s
 
     def answered(self, number: int, now_s: float, last_number: int) -> None:
-        """A call was answered."""
+        """Notes an answered call."""
         if number >= self._from:
             self.run_bits = 0
             self._from = self._top = last_number + 1
@@ -108,7 +108,7 @@ class Storm:
         self.next_at_s = now_s + 1 / self.calls_per_s
 
     def tick(self, now_s: float) -> bool:
-        """Doubles the rate when it is time. Returns whether it did."""
+        """Doubles the rate if it is due. Returns whether it did."""
         if now_s < self.doubles_at_s:
             return False
         self.calls_per_s *= 2

@@ -1,10 +1,10 @@
 """The throttle controller of one target: the share controller and the storm, joined for its gate.
 
-`share.py` decides how much of the rate may be used, `storm.py` what to do when everything is refused. What
-is added here is bookkeeping. Calls are numbered as they are sent, and gathered in slices of a tenth of a
-second: a slice is told to the share controller when its refusals are in (after 1.5 times as long as a
-refusal takes), so that a refusal counts for the time in which its call was sent. Below the full level calls
-are spread evenly in time, so that they do not arrive in bursts at a judge whose own bucket is empty.
+`share.py` decides which share of the rate may be used, `storm.py` what to do when everything is refused.
+This module adds the accounting. Calls get numbers in the order of sending, and are collected in slices of a
+tenth of a second. A slice is passed to the share controller when its refusals are known (after 1.5 times the
+latency of a refusal), so that a refusal counts for the time in which its call was sent. Below the full level
+calls are spread evenly in time, so that they do not arrive in bursts at a judge whose own bucket is empty.
 """
 
 from collections import deque
@@ -19,21 +19,21 @@ SLICE_S = 0.1
 """Length of a slice: shorter than a decision takes, long enough to cost nothing."""
 
 BURST_S = 0.1
-"""Calls may be sent so much ahead of an even pace."""
+"""How far calls may be ahead of an even rate, seconds."""
 
 CALM_AFTER_S = 1.0
-"""After a storm calls stay paced for so long."""
+"""How long calls stay spread evenly after a storm, seconds."""
 
 SNAPSHOT_S, SNAPSHOTS = 5.0, 12
-"""The share of refused calls that is told is of the last minute, in steps of 5 s."""
+"""The reported share of refused calls is of the last minute, in steps of 5 s."""
 
 
 class ThrottleStatistics(Struct, frozen=True, kw_only=True):
-    """level: what may be used now, of `most`: 1 for a share of the rate, or a number of slots.
+    """level: the usable part of `most`, which is 1 for a share of the rate, or a number of slots.
 
-    background: share of the calls that is refused whatever we do.
-    refused_share: refused calls of those that were sent in about the last minute, 0 to 1.
-    sent, refused: calls since the start. is_probing: a storm is on, and only probes go.
+    background: share of the calls that is refused independent of our rate.
+    refused_share: share of refused calls of about the last minute, 0 to 1.
+    sent, refused: calls since the start. is_probing: whether only probes are sent, because of a storm.
     """
 
     level: float
@@ -48,8 +48,8 @@ class ThrottleStatistics(Struct, frozen=True, kw_only=True):
 class Slice(Struct):
     """Calls that were sent within a tenth of a second.
 
-    first: the number of the first of them. before: the work of all calls before it.
-    refused: calls of it that were refused. refused_work: their work.
+    first: number of the first call. before: the work of all calls before it.
+    refused: number of refused calls. refused_work: their work.
     """
 
     began_at_s: float
@@ -60,14 +60,14 @@ class Slice(Struct):
 
 
 class Throttle:
-    """What refusals have taught about one target. Times are of one clock; nothing here waits.
+    """Limits the rate of one target by its refusals. Times are of one clock; nothing here waits.
 
-    most: 1.0 for a share of the quota's rate, or a number of slots where no quota is set.
-    target: share of refused calls that is held, 0 to 1.
-    calm: nothing is held back; the one thing that a gate looks at for every call.
-    level: what may be used now, in (0, most].
-    next_at_s: when the next call may go, `-inf` when at once.
-    is_leased: the store's controller decides for all processes; only storms are looked for here.
+    most: 1.0 for a share of the quota's rate, or a number of slots if no quota is set.
+    target: intended share of refused calls, 0 to 1.
+    calm: whether there is no limit; a gate reads only this for most calls.
+    level: the usable part, in (0, most].
+    next_at_s: the time of the next call, `-inf` for at once.
+    is_leased: whether the store's controller decides for all processes, and only storms are detected here.
     """
 
     def __init__(self, *, most: float = 1.0, target: float = TARGET) -> None:
@@ -93,7 +93,7 @@ class Throttle:
         return f"Throttle(holds refused calls at {100 * self._share.target:g} %)"
 
     def statistics(self) -> ThrottleStatistics:
-        """What it has decided, and why."""
+        """The present decisions, and the counts."""
         sent, refused = self._snapshots[0]
         return ThrottleStatistics(
             level=self.level,
@@ -106,9 +106,9 @@ class Throttle:
         )
 
     def follow_store(self, *, is_leased: bool) -> None:
-        """Whether calls are leased from a store, whose controller decides for all processes.
+        """Sets whether calls are leased from a store, whose controller decides for all processes.
 
-        Then the level is full here, and only a storm is met.
+        Then the level is full here, and only storms are detected.
         """
         if is_leased and not self.is_leased:
             self._share = ShareController(most=self._share.most, target=self._share.target)
@@ -124,7 +124,7 @@ class Throttle:
         return known
 
     def sent(self, now_s: float, work: float) -> int:
-        """A call goes. Returns its number. work: what it takes of the quota, seconds; 1 without one."""
+        """Notes a sent call. Returns its number. work: its cost, seconds of quota; 1 without a quota."""
         if now_s >= self._look_at_s:
             self.tick(now_s)
         self._sent += 1
@@ -134,14 +134,14 @@ class Throttle:
         return self._sent
 
     def answered(self, number: int, now_s: float) -> None:
-        """A call was answered."""
+        """Notes an answered call."""
         storm = self._storm
         if storm.run_bits or storm.is_probing:
             storm.answered(number, now_s, self._sent)
             self._follow(now_s)
 
     def refused(self, number: int, now_s: float, sent_at_s: float, work: float) -> None:
-        """The judge refused a call because of its quota."""
+        """Notes a call that the judge refused because of its quota."""
         self._refused += 1
         self._refusal_s += 0.1 * (now_s - sent_at_s - self._refusal_s)
         storm = self._storm
@@ -156,7 +156,7 @@ class Throttle:
             piece.refused_work += work
 
     def changes_at_s(self, now_s: float) -> float:
-        """When `tick` is due though no call goes or ends, `inf` if never."""
+        """When `tick` is due if no call is sent or ends, `inf` for never."""
         if self.calm:
             return inf
         if self._storm.calls_per_s < inf:
@@ -166,7 +166,7 @@ class Throttle:
         return max(now_s, self._look_at_s)
 
     def tick(self, now_s: float) -> bool:
-        """Lets time pass. Returns whether the level or the next call's time changed."""
+        """Advances to `now_s`. Returns whether the level or the next call's time changed."""
         if now_s >= self._snapshot_at_s:
             self._snapshot_at_s = now_s + SNAPSHOT_S
             self._snapshots.append((self._sent, self._refused))
@@ -200,7 +200,7 @@ class Throttle:
                     self.log.append((now_s, self._share.last))
 
     def _tell(self, now_s: float, piece: Slice, end: Slice) -> bool:
-        """Tells a slice by its work, in average calls: a judge short of tokens refuses large calls."""
+        """Passes a slice on in average calls, because a judge that is short of tokens refuses large calls."""
         average = self._work / self._sent if self._work else 1.0
         return self._share.note(
             now_s,

@@ -295,7 +295,7 @@ def test_says_so_in_one_line_each_way(caplog: pytest.LogCaptureFixture) -> None:
         virtually(scenario)
 
     lines = [record.getMessage() for record in caplog.records]
-    assert lines[0] == "lost the store of quota judge, going on with a share: gone"
+    assert lines[0] == "lost the store of quota judge, using a share: gone"
     assert lines[1].startswith("the store of quota judge is back after ")
     assert len(lines) == 2
 
