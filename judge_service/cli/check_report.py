@@ -6,7 +6,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from judge_service.telemetry.events import ChannelChanged, Event, StoreLost
+from judge_service.telemetry.events import ChannelChanged, Event, RequestChanged, StoreLost
 from judge_service.values import (
     INPUT_REASONS,
     NO_USAGE,
@@ -93,12 +93,18 @@ def _calls(trial: Any) -> Iterator[Finding]:
 def _changes(events: Sequence[Event], who: str) -> Iterator[Finding]:
     for event in events:
         if isinstance(event, ChannelChanged):
-            yield Finding(
-                "judge",
-                "warning",
-                f"{who} refuses `{event.refused}` and is called through `{event.now}`; `answer ="
-                f' "{event.now}"` saves each process the refused call',
+            text = (
+                f"{who} does not answer through `{event.refused}` and is called through `{event.now}`;"
+                f' `answer = "{event.now}"` saves each process that call'
             )
+            yield Finding("judge", "warning", text)
+        elif isinstance(event, RequestChanged):
+            text = f"{who} refuses part of the request and is called with {event.changes}"
+            if "no temperature" in event.changes:
+                text += (
+                    "; `temperature` as `-` (JUDGE_TEMPERATURE) saves each process the refused call"
+                )
+            yield Finding("judge", "warning", text)
 
 
 def _of(events: Sequence[Event]) -> list[StoreLost]:
@@ -181,6 +187,7 @@ def _call_record(call: Any) -> dict[str, Any]:
         "output_tokens": usage.output_tokens,
         "max_output_tokens": call.prompt.max_output_tokens,
         "temperature": call.prompt.temperature,
+        "changes": completion.asked if completion else "",
         "stop_reason": completion.stop_reason if completion else None,
         "answer": answer_of(completion) if completion else None,
         "usable": call.is_usable,

@@ -43,6 +43,7 @@ class Question(Struct, frozen=True, kw_only=True, gc=False):
     tool: str | None = None
     schema: Mapping[str, Any] | None = None
     top_logprobs: int | None = None
+    temperature: float | None = None
     cache_points: tuple[int, ...] | None = ()
     cache_key: str = ""
 

@@ -118,6 +118,8 @@ class Calls:
             raise call.dialect.refuse_tool()
         if question.top_logprobs is not None and config.refuses_logprobs:
             raise refuse_logprobs()
+        if question.temperature is not None and config.refuses_temperature:
+            raise call.dialect.refuse_temperature()
         if (question.cache_points or question.cache_key) and config.refuses_caching:
             raise call.dialect.refuse_caching()
         call.judgement = judge(question, fault, config)

@@ -64,6 +64,7 @@ class ChatCompletion(Struct, frozen=True):
     model: str = ""
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     stream: bool | None = None
     n: int | None = None
     prompt_cache_key: str | None = None
@@ -102,6 +103,7 @@ def read(body: bytes, endpoint: str) -> Question:
         prompt=prompt,
         max_output_tokens=request.max_completion_tokens or request.max_tokens,
         top_logprobs=_top_logprobs(request),
+        temperature=request.temperature,
         cache_points=None,
         cache_key=request.prompt_cache_key or "",
     )
@@ -153,6 +155,11 @@ def refuse_tool() -> ApiError:
 def refuse_logprobs() -> ApiError:
     """The error of a model that gives no probabilities."""
     return invalid("This model does not support logprobs.")
+
+
+def refuse_temperature() -> ApiError:
+    """The error of a model that reasons, as OpenAI's do."""
+    return invalid("Unsupported value: 'temperature' does not support this value with this model.")
 
 
 def refuse_caching() -> ApiError:

@@ -43,8 +43,9 @@ class SimulatorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         caches nothing.
     cache_ttl_s: how long a beginning is kept after its last use, seconds; 300 as for Bedrock.
 
-    refuses_schema, refuses_tool, refuses_logprobs, refuses_caching: the models refuse structured output, a
-        forced tool, token probabilities, cache points or a `prompt_cache_key`, as some real ones do.
+    refuses_schema, refuses_tool, refuses_logprobs, refuses_temperature, refuses_caching: the models refuse
+        structured output, a forced tool, token probabilities, a temperature, cache points or a
+        `prompt_cache_key`, as some real ones do.
     text_answer: the answer to a call without schema and tool: by default a number (`0.00` to `1.00`) or
         the line of JSON that the prompt asks for (see `requested_form`); a function gets the prompt's text
         and its score in [0, 1).
@@ -120,6 +121,7 @@ class SimulatorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     refuses_schema: bool = False
     refuses_tool: bool = False
     refuses_logprobs: bool = False
+    refuses_temperature: bool = False
     refuses_caching: bool = False
     text_answer: Callable[[str, float], str] | None = None
 

@@ -142,7 +142,7 @@ def read(body: bytes, model: str) -> Question:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise invalid(f"The provided request is not valid: {problem}") from None
     prompt, points = _prompt(request)
-    longest = request.inference_config.max_tokens
+    longest, temperature = request.inference_config.max_tokens, request.inference_config.temperature
     text_format = request.output_config.text_format
     if text_format is not None:
         schema = read_schema(text_format.structure.json_schema.schema)
@@ -152,10 +152,17 @@ def read(body: bytes, model: str) -> Question:
             max_output_tokens=longest,
             channel="schema",
             schema=schema,
+            temperature=temperature,
             cache_points=points,
         )
     if request.tool_config is None or (spec := _forced(request.tool_config)) is None:
-        return Question(model=model, prompt=prompt, max_output_tokens=longest, cache_points=points)
+        return Question(
+            model=model,
+            prompt=prompt,
+            max_output_tokens=longest,
+            temperature=temperature,
+            cache_points=points,
+        )
     return Question(
         model=model,
         prompt=prompt,
@@ -163,6 +170,7 @@ def read(body: bytes, model: str) -> Question:
         channel="tool",
         tool=spec.name,
         schema=spec.input_schema.json,
+        temperature=temperature,
         cache_points=points,
     )
 
@@ -272,6 +280,13 @@ def refuse_schema() -> ApiError:
 def refuse_tool() -> ApiError:
     """The error of a model that cannot be forced to use a tool."""
     return unsupported("toolConfig.toolChoice.tool")
+
+
+def refuse_temperature() -> ApiError:
+    """The error of a model that takes no sampling parameters, as Opus from 4.7 on."""
+    return invalid(
+        "The model returned the following errors: `temperature` is deprecated for this model."
+    )
 
 
 def refuse_caching() -> ApiError:

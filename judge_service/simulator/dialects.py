@@ -36,6 +36,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     write_error: Callable[[ApiError], tuple[int, str, bytes]]
     refuse_schema: Callable[[], ApiError]
     refuse_tool: Callable[[], ApiError]
+    refuse_temperature: Callable[[], ApiError]
     refuse_caching: Callable[[], ApiError]
     reads_are_free: bool = False
 
@@ -48,6 +49,7 @@ CONVERSE = Dialect(
     write_error=converse.write_error,
     refuse_schema=converse.refuse_schema,
     refuse_tool=converse.refuse_tool,
+    refuse_temperature=converse.refuse_temperature,
     refuse_caching=converse.refuse_caching,
     reads_are_free=True,
 )
@@ -59,6 +61,7 @@ CHAT = Dialect(
     write_error=chat.write_error,
     refuse_schema=chat.refuse_schema,
     refuse_tool=chat.refuse_tool,
+    refuse_temperature=chat.refuse_temperature,
     refuse_caching=chat.refuse_caching,
 )
 SAGEMAKER = Dialect(
@@ -69,5 +72,6 @@ SAGEMAKER = Dialect(
     write_error=sagemaker.write_error,
     refuse_schema=chat.refuse_schema,
     refuse_tool=chat.refuse_tool,
+    refuse_temperature=chat.refuse_temperature,
     refuse_caching=chat.refuse_caching,
 )

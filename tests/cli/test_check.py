@@ -165,7 +165,7 @@ async def test_an_answer_that_only_a_second_try_gave_is_a_warning() -> None:
 
     assert [call["usable"] for call in record["calls"]] == [False, True]
     assert problems(findings) == []
-    [text] = texts(findings, "warning", "judge")
+    text, *_ = texts(findings, "warning", "judge")
     assert text.endswith("is not a verdict: hm")
 
 
@@ -175,9 +175,23 @@ async def test_a_refused_channel_is_told_with_what_spares_it() -> None:
 
     assert problems(findings) == []
     assert [call["channel"] for call in record["calls"]] == ["schema", "tool"]
-    assert 'refuses `schema` and is called through `tool`; `answer = "tool"`' in (
+    assert 'does not answer through `schema` and is called through `tool`; `answer = "tool"`' in (
         " ".join(texts(findings, "warning", "judge"))
     )
+
+
+@pytest.mark.parametrize("backend", ["openai", "bedrock", "sagemaker"])
+async def test_a_judge_that_refuses_a_temperature_is_usable_and_told_of(backend: str) -> None:
+    async with simulate(SimulatorConfig(refuses_temperature=True)) as simulator:
+        findings, record = await checked(**at(simulator.url, backend))
+        statuses = [event.status for event in simulator.events()]
+
+    assert problems(findings) == []
+    assert record["rewards"][0]["score"] is not None
+    assert record["calls"][0]["changes"] == "no temperature"
+    assert len(statuses) == 2
+    [text] = texts(findings, "warning", "judge")
+    assert "is called with no temperature" in text
 
 
 async def test_a_judge_that_refuses_one_token_is_none_of_its_business() -> None:
