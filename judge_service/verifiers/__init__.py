@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from judge_service.errors import RubricError
 from judge_service.values import Sample
+from judge_service.verifiers.front import answered, split
 
 MODULES: Mapping[str, str] = {
     "boxed": "boxed",
@@ -75,9 +76,33 @@ class Pure:
         """Does nothing."""
 
 
-def open_verifier(kind: str, options: Mapping[str, Any], where: str = "options") -> Verifier:
-    """Opens a verifier by the name of its kind.
+class Front:
+    """Gives a verifier the answer in what a policy sent (`front.split`); thoughts alone score 0."""
 
+    def __init__(self, inner: Verifier) -> None:
+        self.inner = inner
+
+    def __repr__(self) -> str:
+        return repr(self.inner)
+
+    async def __call__(self, sample: Sample, /) -> Check:
+        if not isinstance(sample.response, str):
+            return await self.inner(sample)
+        turn = split(sample.response)
+        check = await self.inner(answered(sample, turn))
+        if turn.unfinished and check.score is not None:
+            return Check(score=0.0, detail="the response has thoughts, but no answer after them")
+        return check
+
+    async def aclose(self) -> None:
+        """Closes the verifier."""
+        await self.inner.aclose()
+
+
+def open_verifier(kind: str, options: Mapping[str, Any], where: str = "options") -> Verifier:
+    """Opens a verifier by the name of its kind, behind the common front.
+
+    The option `thoughts` of some kinds takes the front away: they look at all that the policy sent.
     where: name of the options in errors.
 
     Raises RubricError for an unknown kind or option, or a missing package.
@@ -96,4 +121,4 @@ def open_verifier(kind: str, options: Mapping[str, Any], where: str = "options")
     except msgspec.ValidationError as problem:
         raise RubricError(f"`{where}`: {problem}") from None
     verifier: Verifier = module.make(chosen)
-    return verifier
+    return verifier if getattr(chosen, "thoughts", False) else Front(verifier)

@@ -88,6 +88,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             max_length=120, description="The languages that can occur; fewer are told apart better."
         ),
     ] = ()
+    thoughts: Annotated[bool, Meta(description="Count the thoughts too.")] = False
 
 
 @cache

@@ -45,6 +45,9 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Literal["flag", "share"],
         Meta(description="`flag`: 0 if there is any; `share`: the share of lines without any."),
     ] = "flag"
+    thoughts: Annotated[
+        bool, Meta(description="Look at the thoughts too: who reads the reply reads them.")
+    ] = True
 
 
 def passes_luhn(digits: str) -> bool:

@@ -29,6 +29,12 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     strategies: Annotated[
         Strategies, Meta(description="Which part of the response is looked at, as in `exact`.")
     ] = ("whole",)
+    thoughts: Annotated[
+        bool,
+        Meta(
+            description="Look at all that the policy sent, with its thoughts, whatever the strategies."
+        ),
+    ] = False
 
 
 def make(options: Options) -> Pure:
@@ -40,12 +46,13 @@ def make(options: Options) -> Pure:
         if sample.response is None:
             return Check(score=None, reason="no_response")
         found = extract(sample.response, options.strategies)
-        if found is None:
+        text = sample.response if options.thoughts else found and found.text
+        if text is None:
             return Check(score=0.0, detail="the response has no such part")
-        if len(found.text) > MAX_TEXT_CHARS:
+        if len(text) > MAX_TEXT_CHARS:
             detail = f"the text is longer than the limit of {MAX_TEXT_CHARS} characters"
             return Check(score=0.0, detail=detail)
-        matches = search(readable(found.text)) is not None
+        matches = search(readable(text)) is not None
         said = "fits" if matches else "does not fit"
         good = matches != (options.must == "lack")
         return Check(score=float(good), detail=f"the text {said} the pattern")

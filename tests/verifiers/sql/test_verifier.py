@@ -9,7 +9,7 @@ import pytest
 
 from judge_service.errors import RubricError
 from judge_service.values import Sample
-from judge_service.verifiers import Check, Verifier, open_verifier
+from judge_service.verifiers import Check, Front, Verifier, open_verifier
 from judge_service.verifiers.sql import worker
 from judge_service.verifiers.sql.rows import agreement, is_ordered, same_rows
 from judge_service.verifiers.sql.verifier import REMEMBERED, WHY, Sql
@@ -230,6 +230,8 @@ async def running(verifier: Sql) -> asyncio.subprocess.Process:
 
 async def test_the_results_of_a_reference_are_kept_for_its_group() -> None:
     verifier = open_verifier("sql", {})
+    assert isinstance(verifier, Front)
+    verifier = verifier.inner
     assert isinstance(verifier, Sql)
     ran: list[str] = []
     run = verifier._run
@@ -250,6 +252,8 @@ async def test_the_results_of_a_reference_are_kept_for_its_group() -> None:
 
 async def test_a_cancelled_query_leaves_no_process() -> None:
     verifier = open_verifier("sql", {"timeout_s": 60.0})
+    assert isinstance(verifier, Front)
+    verifier = verifier.inner
     assert isinstance(verifier, Sql)
     await verifier(row("SELECT 1"))
     task = asyncio.create_task(verifier(row(HOSTILE["endless"])))
@@ -263,6 +267,8 @@ async def test_a_cancelled_query_leaves_no_process() -> None:
 
 async def test_closing_kills_what_runs_and_can_be_done_twice() -> None:
     verifier = open_verifier("sql", {"timeout_s": 60.0})
+    assert isinstance(verifier, Front)
+    verifier = verifier.inner
     assert isinstance(verifier, Sql)
     await verifier(row("SELECT 1"))
     task = asyncio.create_task(verifier(row(HOSTILE["endless"])))
