@@ -1,4 +1,4 @@
-"""A cache of answers in memory (the least recently used goes first), in front of a shared store."""
+"""A cache of answers in memory (the least recently used is removed first), in front of a shared store."""
 
 import asyncio
 from collections import OrderedDict
@@ -12,9 +12,10 @@ from judge_service.telemetry.events import CacheLooked, Sink
 
 
 class CacheStatistics(Struct, frozen=True, kw_only=True):
-    """entries: kept in memory now, expired ones included until they are looked up or pushed out.
+    """Counts of a cache.
 
-    hits: questions answered without a call; shared: those of them that the store answered.
+    entries: answers in memory now; expired answers are included until they are looked up or removed.
+    hits: requests answered without a call. shared: the hits that the store answered.
     """
 
     entries: int
@@ -25,33 +26,36 @@ class CacheStatistics(Struct, frozen=True, kw_only=True):
 
     @property
     def hit_ratio(self) -> float:
-        """Share of the questions that were answered without a call; 0 while there were none."""
+        """Share of the requests that were answered without a call; 0 if there were no requests."""
         return self.hits / max(self.hits + self.misses, 1)
 
 
 class CacheStore(Protocol[R]):
-    """Where processes share answers. It never raises and answers within milliseconds, or with `None`."""
+    """A store of answers that several processes share. It never raises.
+
+    It replies within milliseconds, with `None` if it cannot.
+    """
 
     async def get(self, key: str) -> R | None: ...
 
     def put(self, key: str, result: R) -> None: ...
 
     def problem(self) -> str:
-        """Why the last request failed, one sentence; `""` if it succeeded or there was none."""
+        """Why the last request to the store failed, one sentence; `""` if it succeeded or there was none."""
         ...
 
 
 class Cache(Generic[B, R]):
-    """Answers a question that was answered before without a call.
+    """Answers a repeated request from the cache, without a call.
 
-    max_entries: how many answers are kept in memory at most; 0 keeps none there.
-    ttl_s: an answer is used for so many seconds of the loop's clock. One that came from the store
-        starts anew in memory, so it can be used for up to twice as long.
-    key: equal for bodies that have the same answer. With a store it must name everything that can
-        change an answer, the judge's model included.
+    max_entries: most answers in memory; 0 keeps none in memory.
+    ttl_s: how long an answer is used, seconds of the loop's clock. The time of an answer from the store
+        starts again in memory, so it can be used for up to twice as long.
+    key: equal for bodies that have the same answer. With a store the key must contain everything that can
+        change an answer, including the judge's model.
     keep: whether a body's answer may be used again (complete, parseable, not refused).
-    mark: makes the answer handed out on a hit (a copy that says it was cached).
-    store: asked for what is not in memory, told what was newly answered; by default none.
+    mark: makes the answer that is returned on a hit (a copy that says it was cached).
+    store: is asked for answers that are not in memory, and receives new answers; by default none.
     """
 
     def __init__(
@@ -80,7 +84,7 @@ class Cache(Generic[B, R]):
         return f"Cache(max_entries={self._max_entries}, ttl_s={self._ttl_s:g}{store})"
 
     def statistics(self) -> CacheStatistics:
-        """What is kept now and what happened so far."""
+        """The number of entries now, and the counts so far."""
         return CacheStatistics(
             entries=len(self._entries),
             hits=self._hits,

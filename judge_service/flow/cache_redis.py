@@ -1,8 +1,8 @@
-"""A cache of answers in Redis or Valkey. Whatever is wrong with the store is a miss, never an error.
+"""A cache of answers in Redis or Valkey. A failure of the store is a miss, never an error.
 
-All that is asked and stored while one round trip is under way travels in the next: looking up a
-thousand questions at once is a handful of round trips on one connection, and the Python client's
-50 us of CPU an operation become a few.
+All look-ups and answers that arrive during one round trip are sent together in the next. A thousand
+simultaneous look-ups therefore take a few round trips on one connection, and the CPU time of the Python
+client falls from 50 us an operation to a few.
 """
 
 import asyncio
@@ -18,30 +18,30 @@ from judge_service.redaction import hide_in
 T = TypeVar("T")
 
 PREFIX = "judge:cache:v1:"
-"""The version is raised when the form of the values changes, so that old values are not read."""
+"""Prefix of all keys. Raise the version when the form of the values changes: old values are then not read."""
 
 TIMEOUT_S = 0.05
-"""Ten times a healthy round trip, and little beside a judge's answer."""
+"""Longest wait for a round trip, seconds: ten times a healthy one, short compared with a judge's answer."""
 
 REST_S = 1.0
-"""How long a store that failed is not asked, seconds: at most one timeout a second."""
+"""How long the store is not used after a failure, seconds: there is at most one timeout a second."""
 
 MAX_BATCH = 256
-"""Keys in a round trip: about 0.5 ms of an otherwise idle server."""
+"""Most keys in a round trip: they take about 0.5 ms of an otherwise idle server."""
 
 MAX_UNSENT = 10_000
-"""Most answers that wait to be stored; others are dropped. At a few hundred bytes each, some megabytes."""
+"""Most answers that wait to be stored; others are dropped. They take some megabytes."""
 
 MAX_VALUE_BYTES = 65_536
-"""Longest answer that is read, bytes. A tool's answer and its usage take a few hundred."""
+"""Longest answer that is stored, bytes. A tool's answer and its usage take a few hundred."""
 
 
 class RedisCacheStatistics(Struct, frozen=True, kw_only=True):
     """Counts since the store was opened.
 
-    hits, misses: look-ups that reached the store. skipped: those that did not, while it was left
-    alone. stored: answers sent. dropped: answers not sent, too large or while it was left alone.
-    failures: round trips that failed. unreadable: values found that could not be decoded.
+    hits, misses: look-ups that reached the store. skipped: look-ups that were not sent, in the pause after
+    a failure. stored: answers sent. dropped: answers not sent, because they were too large or came in
+    such a pause. failures: round trips that failed. unreadable: values that could not be decoded.
     unsent: answers that wait to be sent now.
     """
 
@@ -56,15 +56,15 @@ class RedisCacheStatistics(Struct, frozen=True, kw_only=True):
 
 
 class RedisCache(Generic[T]):
-    """Answers by key, in one Redis (not in cluster mode) with a time to live. Nothing here raises.
+    """A cache of answers by key, in one Redis (not in cluster mode), with a time to live. It never raises.
 
-    A round trip that fails or takes more than `TIMEOUT_S` makes every look-up a miss for `REST_S`.
-    So a store that hangs costs each process one wait of 50 ms a second, for those who look up at
-    that moment, and one that is down costs nothing.
+    After a round trip that fails or takes more than `TIMEOUT_S`, every look-up is a miss for `REST_S`.
+    A store that does not answer therefore costs each process one wait of 50 ms a second, for the
+    look-ups of that moment; a store that refuses connections costs no wait.
 
     client: a `redis.asyncio.Redis`, see `connect`; closed with this object.
     ttl_s: how long an answer is kept, seconds of the server's clock.
-    encode, decode: between answers and bytes; what `decode` raises makes the value a miss.
+    encode, decode: convert between answers and bytes; an error of `decode` makes the value a miss.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class RedisCache(Generic[T]):
         )
 
     async def get(self, key: str) -> T | None:
-        """The answer, or `None` when there is none or the store has no time for us."""
+        """Returns the answer, or `None` if there is none or the store does not reply in time."""
         if self._rests():
             self._skipped += 1
             return None
@@ -129,7 +129,7 @@ class RedisCache(Generic[T]):
         return None if value is None else self._read(value)
 
     def put(self, key: str, result: T) -> None:
-        """Stores an answer soon. Nobody waits for it."""
+        """Schedules an answer for storing. The caller does not wait."""
         value = b"" if self._rests() else self._encode(result)
         if 0 < len(value) <= MAX_VALUE_BYTES and len(self._unsent) < MAX_UNSENT:
             self._unsent[key] = value
@@ -138,7 +138,7 @@ class RedisCache(Generic[T]):
             self._dropped += 1
 
     async def aclose(self) -> None:
-        """Sends what is unsent, as far as the store takes it, and closes the connections."""
+        """Sends the answers that wait, if the store accepts them, and closes the connections."""
         try:
             if self._pump is not None:
                 await self._pump
@@ -153,7 +153,7 @@ class RedisCache(Generic[T]):
             self._pump = asyncio.get_running_loop().create_task(self._work())
 
     async def _work(self) -> None:
-        """Round trips, as long as there is something to ask or to store."""
+        """Makes round trips as long as there are look-ups or answers to send."""
         await asyncio.sleep(0)  # so that all who come in this turn of the loop travel together
         while self._asked or self._unsent:
             asked = _take(self._asked)
@@ -175,7 +175,7 @@ class RedisCache(Generic[T]):
             pipeline.set(PREFIX + key, value, px=self._ttl_ms)
         if asked:
             pipeline.mget([PREFIX + key for key in asked])
-        # A full server refuses to store and goes on answering, so one error is not that of all.
+        # A full server refuses to store but still answers look-ups, so each command has its own error.
         replies: list[Any] = await pipeline.execute(raise_on_error=False)
         if asked:
             self._hand_out(asked, replies.pop())
@@ -198,7 +198,7 @@ class RedisCache(Generic[T]):
     def _rest(
         self, asked: dict[str, asyncio.Future[bytes | None]], unsent: dict[str, bytes]
     ) -> None:
-        """Leaves the store alone for a while. Who waits has a miss, what was unsent is dropped."""
+        """Starts a pause without the store: waiting look-ups miss, and unsent answers are dropped."""
         self._failures += 1
         self._rests_until = asyncio.get_running_loop().time() + REST_S
         asked |= self._asked
@@ -222,7 +222,7 @@ def connect(url: str) -> Any:
 
     url: `redis://[user:password@]host:port/db`, or `rediss://` for TLS.
 
-    Raises ValueError if the URL is none.
+    Raises ValueError if it is not a URL.
     """
     from redis.asyncio import Redis  # noqa: PLC0415 - an extra, and 60 ms to import
     from redis.asyncio.retry import Retry  # noqa: PLC0415 - as above
@@ -233,15 +233,15 @@ def connect(url: str) -> Any:
         url,
         socket_timeout=TIMEOUT_S,
         socket_connect_timeout=TIMEOUT_S,
-        max_connections=2,  # one is used; a second while a broken one is being closed
-        driver_info=None,  # else every new connection reads the version of redis-py from disk
-        # once more and at once, for a connection that the server closed while idle
+        max_connections=2,  # one is used; a second is needed while a broken one is being closed
+        driver_info=None,  # otherwise every new connection reads the version of redis-py from disk
+        # one immediate retry, for a connection that the server closed while idle
         retry=Retry(NoBackoff(), 1, supported_errors=(Disconnected,)),
     )
 
 
 def _take(waiting: dict[str, T]) -> dict[str, T]:
-    """Takes out the oldest, at most a round trip full."""
+    """Removes and returns the oldest entries, at most as many as fit into a round trip."""
     taken = dict(islice(waiting.items(), MAX_BATCH))
     for key in taken:
         del waiting[key]

@@ -1,18 +1,19 @@
-"""Shared beginnings: of several calls that begin alike the first goes alone, so that the judge has their
-beginning in its prompt cache when the others come.
+"""Sends the first of several calls with the same prompt prefix ahead; the others wait for its answer.
 
-Calls that are sent at the same time all miss the cache, and each pays for the beginning. So the first call
-with a beginning leads, and the others of its lane and job wait for its answer: at most one typical latency
-from the moment it is sent, and up to `BUSY_FACTOR` of them while calls queue for the target, where waiting
-costs nothing. While the leader itself is in the queue, those who follow would wait behind it in any case.
-Nobody waits so long that less than two typical latencies are left before the deadline.
+The judge then has the prefix in its prompt cache when the others come. Calls that are sent at the same
+time all miss the cache, and each pays for the prefix. So the first call with a prefix leads, and the
+others of its lane and job wait for its answer. They wait at most one typical latency from the moment the
+leader is sent, and up to `BUSY_FACTOR` typical latencies while calls queue for the target, because waiting
+costs nothing then. While the leader itself is in the queue, the followers would wait behind it in any case.
+A call stops waiting when two typical latencies are left before its deadline.
 
-What answers tell decides whether it pays: an answer that neither read nor wrote says that there is no cache.
-After `FUTILE` such answers in a row nobody waits for `OFF_S` seconds, or until an answer has read.
+The answers show whether the wait is useful: an answer that neither read nor wrote the cache shows that there
+is no cache. After `FUTILE` such answers in a row no call waits for `OFF_S` seconds, or until an answer has
+read from the cache.
 
-Worked example: eight calls of one group at t = 0, a judge that takes 1 s. The first is sent. At t = 1 it is
-answered and wrote 8,000 tokens; the seven others are sent, and each reads 8,000. Where the leader takes 3 s
-and nobody queues, the others go at t = 1 and pay for the beginning themselves.
+Worked example: a group sends eight calls at t = 0 to a judge that takes 1 s. The first call is sent. It is
+answered at t = 1 and has written 8,000 tokens to the cache; the other seven are sent, and each reads 8,000
+tokens. If the leader takes 3 s and no calls queue, the others are sent at t = 1 and pay for the prefix.
 """
 
 import asyncio
@@ -29,10 +30,10 @@ from judge_service.flow import B, Handler, R, Request
 from judge_service.parking import Turn
 
 TTL_S = 300.0
-"""How long a judge keeps a beginning after its last use, seconds: five minutes at Bedrock and at OpenAI."""
+"""How long a judge keeps a prefix after its last use, seconds: five minutes at Bedrock and at OpenAI."""
 
 UNKNOWN_S = 2.0
-"""Stands for the typical latency while that is not known."""
+"""The assumed typical latency while it is not known."""
 
 BUSY_FACTOR = 4
 FUTILE = 3
@@ -41,9 +42,10 @@ MAX_KEPT = 10_000
 
 
 class LeaderStatistics(Struct, frozen=True, kw_only=True):
-    """led: calls that others could wait for. followed: calls that waited. impatient: that stopped waiting.
+    """Counts of the calls that led and that waited.
 
-    kept: beginnings that the judge is believed to have. is_on: calls wait at all.
+    led: calls that others could wait for. followed: calls that waited. impatient: calls that stopped waiting.
+    kept: prefixes that the judge's cache is assumed to hold. is_on: whether calls wait at all.
     """
 
     led: int
@@ -54,7 +56,7 @@ class LeaderStatistics(Struct, frozen=True, kw_only=True):
 
 
 class _Flight:
-    """A leader's call, and those who wait for it. A turn says whether its caller leads next."""
+    """A leader's call and the calls that wait for it. The value of a turn: whether its call leads next."""
 
     __slots__ = ("leader", "timer", "turns")
 
@@ -65,12 +67,12 @@ class _Flight:
 
 
 class LeaderFirst(Generic[B, R]):
-    """Lets the first of the calls with one beginning go ahead of the others.
+    """Sends the first of the calls with the same prompt prefix ahead of the others.
 
-    key: names the beginning of a body; empty for one that is not kept.
-    tokens: what an answer says it read from the cache, and wrote to it.
-    tells_writes: whether answers tell what they wrote. If not, nobody waits before an answer has read, and a
-        leader's answer says nothing.
+    key: the key of a body's prefix; empty for a prefix that is not cached.
+    tokens: how many tokens an answer reports as read from the cache, and as written to it.
+    tells_writes: whether answers report written tokens. If not, no call waits before an answer has read from
+        the cache, and the answer of a leader does not count as evidence against a cache.
     typical_s: the typical latency of the judge, seconds, `None` while it is not known.
     is_busy: whether calls queue for the target.
     """
@@ -98,7 +100,7 @@ class LeaderFirst(Generic[B, R]):
         return f"LeaderFirst(beginnings are kept for {TTL_S:g} s)"
 
     def statistics(self) -> LeaderStatistics:
-        """What happened so far, and what is believed now."""
+        """The counts so far, and the present state."""
         return LeaderStatistics(
             led=self._led,
             followed=self._followed,
@@ -108,7 +110,7 @@ class LeaderFirst(Generic[B, R]):
         )
 
     def has(self, body: B) -> bool:
-        """Whether the judge is believed to have the beginning of this body."""
+        """Whether the judge's cache is assumed to hold the prefix of this body."""
         if not self._kept_until_s:
             return False
         key = self._key(body)
@@ -177,7 +179,7 @@ class LeaderFirst(Generic[B, R]):
                 alarm.cancel()
 
     def _watch(self, place: Hashable, flight: _Flight) -> None:
-        """Ends the wait when the leader takes too long; looks again when that can be."""
+        """Ends the wait if the leader takes too long; otherwise schedules the next check."""
         now_s, patience_s = _now_s(), self._patience_s()
         since_s = now_s - flight.leader.sent_at if flight.leader.sent_at else 0.0
         most_s = patience_s * (BUSY_FACTOR if self._is_busy() else 1)
@@ -192,7 +194,7 @@ class LeaderFirst(Generic[B, R]):
         return self._typical_s() or UNKNOWN_S
 
     def _land(self, place: Hashable, flight: _Flight) -> None:
-        """Nobody waits for this leader any more."""
+        """Ends the flight: the calls that wait for this leader continue."""
         if flight.timer is not None:
             flight.timer.cancel()
         if self._flights.get(place) is flight:
@@ -201,14 +203,14 @@ class LeaderFirst(Generic[B, R]):
             flight.turns.popleft().give(False)
 
     def _pass_on(self, place: Hashable, flight: _Flight) -> None:
-        """The leader has gone: the next one leads."""
+        """Makes the next waiting call the leader, after the leader was cancelled or throttled."""
         while flight.turns:
             if flight.turns.popleft().give(True):
                 return
         self._land(place, flight)
 
     def _give_back(self, place: Hashable, flight: _Flight, is_leader: bool) -> None:  # noqa: FBT001 - a turn's value
-        """A caller was cancelled in the moment of its turn."""
+        """Handles a call that was cancelled at the moment of its turn: the next call leads instead."""
         if is_leader:
             self._pass_on(place, flight)
 

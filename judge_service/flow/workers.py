@@ -1,4 +1,4 @@
-"""A worker pool: a bounded number of tasks that work through a batch, or through a stream of any length."""
+"""A worker pool: a bounded number of tasks that process a batch, or a stream of any length."""
 
 import asyncio
 from collections import deque
@@ -23,17 +23,17 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 STARTS_A_TURN = 16
-"""Jobs that may begin in one turn of the event loop. Beginning costs about 0.1 ms: a thousand at once
-would keep everybody else waiting for 100 ms, at the start and again whenever they end together."""
+"""Jobs that may start in one turn of the event loop. A start costs about 0.1 ms, so a thousand at once
+would block the loop for 100 ms, at the beginning and again whenever many jobs end together."""
 
 
 async def work_off(
     jobs: Sequence[J], work: Callable[[J], Awaitable[R]], *, workers: int
 ) -> list[R]:
-    """The results of a batch, in order; at most `workers` jobs at work.
+    """Returns the results of a batch, in order; at most `workers` jobs run at the same time.
 
-    Cheaper than `work_through` by the queue that results go through there. An error of `work` is
-    raised here; it and a cancellation end all that is at work.
+    It is cheaper than `work_through`, because it needs no queue of results. An error of `work` is
+    raised here; an error or a cancellation cancels all running jobs.
     """
     results: list[Any] = [None] * len(jobs)
     left, turns = iter(enumerate(jobs)), _Turns()
@@ -55,7 +55,7 @@ async def work_off(
 
 
 class _Ended(Struct, frozen=True):
-    """A worker has no more to do, or its source or its work failed."""
+    """Reports that a worker has no more jobs, or that its source or its work failed."""
 
     problem: Exception | None
 
@@ -66,12 +66,12 @@ async def work_through(
     *,
     workers: int,
 ) -> AsyncGenerator[tuple[K, R]]:
-    """Results as they are ready, each with its job's key; at most `workers` jobs at work.
+    """Yields results as they are ready, each with its job's key; at most `workers` jobs run at the same time.
 
-    The workers take from one iterator, because gathering 100,000 tasks would stall the loop for
-    a second. Each starts the next one when it has its first job, so that there is never more than one
-    without a job. An error of the iterator or of `work` is raised here, and closing the generator
-    cancels the workers and waits for them. A cancellation that nobody asked for is raised as Unavailable.
+    The workers take jobs from one iterator, because gathering 100,000 tasks would block the loop for
+    a second. Each worker starts the next worker when it has its first job, so that at most one worker is
+    without a job. An error of the iterator or of `work` is raised here. Closing the generator
+    cancels the workers and waits for them. A cancellation that nobody requested is raised as Unavailable.
     """
     pool = _Pool(jobs, work, workers)
     pool.start_worker()
@@ -92,7 +92,7 @@ async def work_through(
 
 
 class _Pool:
-    """The workers of one stream. tasks: those that were started."""
+    """The workers of one stream. tasks: the workers that were started."""
 
     def __init__(
         self,
@@ -144,10 +144,11 @@ class _Pool:
 
 
 class _Results(Generic[R]):
-    """Results on their way from many workers to one reader. Cheaper than asyncio.Queue, whose `put` and
-    `get` are coroutines also when nobody has to wait.
+    """A bounded queue of results from many workers to one reader.
 
-    room: results that may lie ready; a worker with one more waits.
+    It is cheaper than asyncio.Queue, whose `put` and `get` are coroutines even if no wait is necessary.
+
+    room: most results in the queue; a worker with one more result waits.
     """
 
     def __init__(self, *, room: int) -> None:
@@ -157,7 +158,7 @@ class _Results(Generic[R]):
         self._writers: ParkingLot[None] = ParkingLot()
 
     def put(self, result: R) -> bool:
-        """Hands a result over. `False` if there is no room for it."""
+        """Puts a result into the queue. Returns `False` if there is no room for it."""
         if self._reader.give(result):
             return True
         if len(self._ready) >= self._room:
@@ -166,13 +167,13 @@ class _Results(Generic[R]):
         return True
 
     async def put_later(self, result: R) -> None:
-        """Hands a result over as soon as there is room."""
+        """Puts a result into the queue as soon as there is room."""
         await self._writers.park(self._pass_on)
         if not self._reader.give(result):
             self._ready.append(result)
 
     def take(self) -> R | None:
-        """A result that lies ready, `None` if there is none."""
+        """Takes the next result from the queue; `None` if the queue is empty."""
         if not self._ready:
             return None
         result = self._ready.popleft()
@@ -180,16 +181,16 @@ class _Results(Generic[R]):
         return result
 
     async def wait(self) -> R:
-        """The next result, when none lies ready."""
+        """Waits for the next result, when the queue is empty."""
         return await self._reader.park(self._ready.appendleft)
 
     def _pass_on(self, _: None) -> None:
-        """A worker was cancelled in the moment in which it was given room."""
+        """Handles a worker that was cancelled at the moment it received room: the next worker gets it."""
         self._writers.give(None)
 
 
 class _Source:
-    """One reader at a time over a plain or an async iterable, as fast as the loop allows.
+    """The source of the jobs, a plain or an async iterable. One worker reads it at a time.
 
     plain: the iterator of a plain iterable, else `None`.
     """
@@ -202,7 +203,7 @@ class _Source:
         self.has_turn, self.wait_for_turn = turns.take, turns.wait
 
     async def read(self) -> Any:
-        """The next job of an async iterable, `None` when there are no more."""
+        """Reads the next job of an async iterable; `None` at its end."""
         if self._async is None:
             return None
         async with self._reading:
@@ -210,7 +211,7 @@ class _Source:
 
 
 class _Turns:
-    """Lets `STARTS_A_TURN` jobs begin in a turn of the loop, in the order they came."""
+    """Limits the jobs that start in one turn of the loop to `STARTS_A_TURN`, in order of arrival."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -219,7 +220,7 @@ class _Turns:
         self._is_turning = False
 
     def take(self) -> bool:
-        """Whether one more job may begin now."""
+        """Returns whether one more job may start now."""
         if not self._is_turning:
             self._is_turning = True
             self._loop.call_soon(self._next_turn)
@@ -229,7 +230,7 @@ class _Turns:
         return True
 
     async def wait(self) -> None:
-        """Waits until one more job may begin."""
+        """Waits until one more job may start."""
         await self._waiting.park(self._give_back)
 
     def _give_back(self, _: None) -> None:

@@ -1,12 +1,12 @@
-"""A store in a DynamoDB table: for functions outside a network of their own, where no Redis is near.
+"""A store in a DynamoDB table, for functions that have no private network and so no Redis nearby.
 
-The time line is cut into slices of 0.5 s, each an item with one counter a resource. A lease is one
-conditional update, `ADD` if it still fits, with no read before it; what the clients' clocks say does
-not change how much a slice holds. A slice that is full says what is in it, and the client goes on to
-the next one.
+The time line is cut into slices of 0.5 s. Each slice is an item with one counter for each resource. A lease
+is one conditional update (`ADD` if it fits) without a read before it. The clients' clocks do not
+change the size of a slice. The refusal of a full slice contains its content, and the client continues with
+the next slice.
 
-Table: partition key `slice` (string), time to live on `expires_at`. One item bears 1,000 writes a
-second whatever the table's capacity: 500 clients that lease a chunk each 0.5 s.
+Table: partition key `slice` (string), time to live on `expires_at`. One item takes 1,000 writes a
+second, whatever the table's capacity: 500 clients that lease a chunk every 0.5 s.
 """
 
 import asyncio
@@ -23,27 +23,27 @@ from judge_service.flow.stores import Ask, Lease, Rules, StoreFailed
 from judge_service.flow.stores.slices import SLICE_S, Known, Slice, mark_of, portion, slice_ms
 
 MAX_SLICES = 4
-"""Asked for one lease. If all are full the client gets nothing, and asks again a slice or two later."""
+"""Slices tried for one lease. If all are full, the client gets nothing and tries again 1 to 2 slices on."""
 
 WORTH_A_WRITE = 0.25
-"""What is left of a slice is taken if it is so much of the wanted; else the next slice is asked."""
+"""The rest of a slice is taken if it is at least this part of the wanted units; else the next is tried."""
 
 BATCH_CALLS = 30
-"""More than elsewhere, because a lease here takes one to three updates."""
+"""`Rules.batch_calls` of this store: more than in others, because a lease takes one to three updates."""
 
 MAX_CHUNK_S = 4.0
 CALM_S = 10.0
-"""So long after the table was overloaded, chunks become shorter again."""
+"""Seconds after an overload of the table until chunks become shorter again."""
 
 BACKOFF_S = 0.1
 KEEP_S = 3600
-"""Time to live. DynamoDB deletes late, up to days; nothing depends on it."""
+"""Time to live, seconds. DynamoDB may delete days later; nothing depends on it."""
 
 TIMEOUT_S = 1.0
-"""Of one update. It takes 5 to 20 ms, the first one on a connection 200."""
+"""Longest time of one update, seconds. It takes 5 to 20 ms, and 200 ms on a new connection."""
 
 Send = Callable[[Mapping[str, Any]], Awaitable[tuple[int, bytes]]]
-"""Sends one UpdateItem, signed, once; gives the reply's status and body. May raise CallError."""
+"""Signs and sends one UpdateItem, once. Returns the reply's status and body. May raise CallError."""
 
 _OVERLOADED = frozenset(
     {
@@ -56,8 +56,10 @@ _OVERLOADED = frozenset(
 
 
 class DynamoDBStoreStatistics(Struct, frozen=True, kw_only=True):
-    """updates: sent. full: refused because the slice had no room. overloaded: refused by the table.
+    """Counts of the store.
 
+    updates: updates sent. full: updates refused because the slice had no room. overloaded: updates refused
+        because the table was overloaded.
     chunk_s: seconds of its share that a client leases at once.
     clients: by quota, an estimate of how many share it.
     """
@@ -70,13 +72,13 @@ class DynamoDBStoreStatistics(Struct, frozen=True, kw_only=True):
 
 
 class DynamoDBStore:
-    """Quotas shared through a table.
+    """Quotas shared through a DynamoDB table.
 
-    table: its name; it must exist, see above.
-    send: asks the table; whoever made it closes it.
-    clock: seconds since 1970; clients whose clocks differ lease from different slices, never more.
+    table: the name of an existing table, see above.
+    send: sends a request to the table; its owner closes it.
+    clock: seconds since 1970. Clients whose clocks differ lease from different slices, but never more.
 
-    Units that come back (`Ask.returned`) are not given to others: their slice has passed.
+    Returned units (`Ask.returned`) are not granted to others, because their slice has passed.
     """
 
     def __init__(
@@ -100,7 +102,7 @@ class DynamoDBStore:
         return f"DynamoDBStore({self._table})"
 
     def statistics(self) -> DynamoDBStoreStatistics:
-        """What happened so far."""
+        """The counts so far."""
         return DynamoDBStoreStatistics(
             updates=self._updates,
             full=self._full,
@@ -110,7 +112,7 @@ class DynamoDBStore:
         )
 
     async def lease(self, quota: str, ask: Ask) -> Lease:
-        """One update; one more for each slice that was full, and at most `MAX_SLICES` slices.
+        """Leases with one update, and one more for each full slice; tries at most `MAX_SLICES` slices.
 
         Raises StoreFailed.
         """
@@ -128,7 +130,7 @@ class DynamoDBStore:
         return self._reply(known, {}, (1 + random.random()) * length_s)
 
     async def aclose(self) -> None:
-        """Nothing of it is open."""
+        """Does nothing: the store has nothing open."""
 
     def _reply(self, known: Known, granted: dict[str, int], delay_s: float) -> Lease:
         return Lease(
@@ -140,7 +142,7 @@ class DynamoDBStore:
         )
 
     async def _take(self, known: Known, ask: Ask, at: Slice) -> dict[str, int]:
-        """Takes from one slice, or what is left of it if that is worth a write, or nothing."""
+        """Takes the units from one slice, or the rest of it if that is large enough, or nothing."""
         part = known.share.level
         holds = {name: at.holds(ask.per_minute[name], part) for name in ask.want}
         share_s = self._chunk_s / known.clients
@@ -162,7 +164,7 @@ class DynamoDBStore:
         units: Mapping[str, int],
         holds: Mapping[str, int],
     ) -> Mapping[str, Any] | None:
-        """The one operation. `None` if the slice had room, else what is in it."""
+        """Sends the update. Returns `None` if the slice had room, else the content of the slice."""
         request = _request(ask, units, holds, known.told(ask))
         request["TableName"] = self._table
         request["Key"] = {"slice": {"S": f"{at.quota}#{at.index}"}}
@@ -173,7 +175,7 @@ class DynamoDBStore:
         return item if is_full else None
 
     async def _send(self, request: dict[str, Any]) -> tuple[Mapping[str, Any], bool]:
-        """Sends it; while the table is overloaded again, twice at most, with full jitter between."""
+        """Sends a request; if the table is overloaded, up to two times more, after waits with full jitter."""
         for wait_s in (BACKOFF_S, 2 * BACKOFF_S, None):
             self._updates += 1
             status, said = await self._answer(request)
@@ -200,7 +202,7 @@ class DynamoDBStore:
         return status, said
 
     def _slow_down(self) -> None:
-        """Longer chunks are fewer updates."""
+        """Makes chunks longer, so that there are fewer updates."""
         self._overloaded += 1
         self._overloaded_at_s = self._clock()
         self._chunk_s = min(2 * self._chunk_s, MAX_CHUNK_S)
@@ -215,9 +217,9 @@ class DynamoDBStore:
 def _request(
     ask: Ask, units: Mapping[str, int], holds: Mapping[str, int], told: Mapping[str, int]
 ) -> dict[str, Any]:
-    """`ADD` to each counter on condition that it stays within what the slice holds.
+    """Builds the update: `ADD` to each counter, on condition that it stays within the size of the slice.
 
-    told: what is added to the slice's counts of calls that were sent and refused.
+    told: added to the slice's counts of calls that were sent and refused.
     """
     names = {"#marks": "marks", "#end": "expires_at"}
     values: dict[str, Any] = {":mark": {"NS": [str(mark_of(ask.client))]}}
@@ -238,6 +240,6 @@ def _request(
         "ConditionExpression": " AND ".join(conditions),
         "ExpressionAttributeNames": names,
         "ExpressionAttributeValues": values,
-        "ReturnValues": "ALL_NEW",  # others may have told of refused calls; costs the same
+        "ReturnValues": "ALL_NEW",  # it contains the refused calls of other clients, at the same price
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }

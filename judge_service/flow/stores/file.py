@@ -1,11 +1,11 @@
-"""A store in a file: for the processes of one machine. Needs no server, and no package.
+"""A store in a file, for the processes of one machine. It needs no server and no package.
 
-The file holds the time lines of all quotas. A lease locks it, reads it, answers and writes it again, all
-within some 0.1 ms and without giving way to anything else in the process. The lock is the kernel's
-(`flock`): it goes with the process that held it.
+The file holds the time lines of all quotas. A lease locks the file, reads it, answers, and writes it
+again, within some 0.1 ms and without a switch to another task. The lock is the kernel's (`flock`), so it
+ends with the process that has it.
 
-A file that is gone, torn by a crash or older than the machine's clock counts as a store that has
-forgotten everything: the clients tell what they know (`Ask.seen`).
+A file that is missing, damaged by a crash, or from before a restart of the machine is a store that has
+lost its memory: the clients send what they know (`Ask.seen`).
 """
 
 import asyncio
@@ -23,11 +23,13 @@ from judge_service.flow.stores import Ask, Lease, Rules, StoreFailed
 from judge_service.flow.stores.memory import TimeLine
 
 TIMEOUT_S = 0.1
-"""Longer than any healthy wait (under 1 ms), shorter than a lease. A process that is stopped while it has
-the lock costs the others so much an ask; each goes on with its share then."""
+"""Longest wait for the lock, seconds: longer than any healthy wait (under 1 ms), shorter than a lease.
+
+If a process is stopped while it has the lock, each request of the others takes this long; then each
+continues with its share."""
 
 LOOK_AGAIN_S = 0.002
-"""Between two tries to lock a file that another process has locked."""
+"""Seconds between two attempts to lock a file that another process has locked."""
 
 CHECKSUM_BYTES = 4
 
@@ -38,7 +40,7 @@ _ENCODE = msgspec.msgpack.Encoder().encode  # JSON knows no infinity
 
 
 class FileStoreStatistics(Struct, frozen=True, kw_only=True):
-    """operations: asks. failures: those that brought no lease."""
+    """Counts of the store. operations: requests. failures: requests without a lease."""
 
     operations: int
     failures: int
@@ -47,10 +49,10 @@ class FileStoreStatistics(Struct, frozen=True, kw_only=True):
 class FileStore:
     """Quotas shared by the processes of one user on one machine.
 
-    path: the file, the same for all of them; made when it is missing, readable to its user only. On a local
-        file system, best one in memory.
-    timeout_s: for the lock, by default 0.1.
-    clock: seconds, the same in all processes and never going back while the machine runs.
+    path: the file, the same for all processes. It is created if it is missing, and only its user can read
+        it. It must be on a local file system, best one in memory.
+    timeout_s: longest wait for the lock, by default 0.1.
+    clock: seconds, the same in all processes; it never goes back while the machine runs.
 
     Raises OSError if the file cannot be opened.
     """
@@ -74,11 +76,11 @@ class FileStore:
         return f"FileStore({self._path})"
 
     def statistics(self) -> FileStoreStatistics:
-        """What was asked so far."""
+        """The counts so far."""
         return FileStoreStatistics(operations=self._operations, failures=self._failures)
 
     async def lease(self, quota: str, ask: Ask) -> Lease:
-        """One turn at the file.
+        """Locks the file, reads it, and writes the lease.
 
         Raises StoreFailed.
         """
@@ -94,11 +96,11 @@ class FileStore:
             raise StoreFailed(f"{self!r} gave no lease: {problem}") from problem
 
     async def aclose(self) -> None:
-        """Closes the file, which stays."""
+        """Closes the file, but does not remove it."""
         os.close(self._file)
 
     async def _lock(self) -> None:
-        """Raises TimeoutError, an OSError."""
+        """Waits for the lock. Raises TimeoutError, an OSError."""
         loop = asyncio.get_running_loop()
         until_s = loop.time() + self._timeout_s
         while not self._try_to_lock():
@@ -107,7 +109,7 @@ class FileStore:
             await asyncio.sleep(LOOK_AGAIN_S)
 
     def _try_to_lock(self) -> bool:
-        """Whether the file that is at the path now is locked: it may have been removed or replaced."""
+        """Tries to lock the file. Returns whether it is still the file at the path, which may be replaced."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

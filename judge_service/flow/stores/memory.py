@@ -1,4 +1,4 @@
-"""A store for limiters of one process, and the readable form of what `lease.lua` does."""
+"""A store for the limiters of one process. It is also the readable form of the algorithm of `lease.lua`."""
 
 import asyncio
 from collections.abc import Mapping
@@ -10,24 +10,24 @@ from judge_service.flow.share import ShareController
 from judge_service.flow.stores import Ask, Lease, Rules
 
 ROUNDING = 1e-9
-"""A grant that lacks 1e-9 of a unit is whole; a pace that came back through JSON is the same."""
+"""Tolerance for rounding errors of units, and of a pace that passed through JSON."""
 
 
 class MemoryStoreStatistics(Struct, frozen=True, kw_only=True):
-    """operations: asks answered. clients: by quota, how many share it."""
+    """Counts of the store. operations: requests answered. clients: by quota, how many share it."""
 
     operations: int
     clients: Mapping[str, int]
 
 
 class TimeLine(Struct):
-    """One quota: the time lines of its resources and those who share it. No clock of its own.
+    """One quota: the time lines of its resources, and the clients that share it. The caller has the clock.
 
     until_s: by client, until when it is counted. next_s: by resource, when its line is free.
-    share: which part of the quota is dealt out.
-    lost_clients, learning_until_s: clients that spend on their own, and until when that is learned.
-    since_s: since when this is remembered. at_s: the last ask.
-    told_clients, told_until_s: clients that an older memory knew, and until when they count.
+    share: controls which part of the quota is granted.
+    lost_clients, learning_until_s: clients that spend without the store, and until when they are counted.
+    since_s: the time of the first record. at_s: the time of the last request.
+    told_clients, told_until_s: clients known from before a loss of memory, and until when they count.
     """
 
     rules: Rules
@@ -42,7 +42,7 @@ class TimeLine(Struct):
     told_until_s: float = 0.0
 
     def lease(self, ask: Ask, now_s: float) -> Lease:
-        """Answers one ask; the caller's clock must not go back."""
+        """Answers one request; the caller's clock must not go back."""
         self._count_refused(ask, now_s)
         pace = self.share.level
         present = self._count(ask, now_s)
@@ -71,16 +71,16 @@ class TimeLine(Struct):
         )
 
     def clients(self, now_s: float) -> int:
-        """How many share it now."""
+        """How many clients share the quota now."""
         self.until_s = {name: until for name, until in self.until_s.items() if until > now_s}
         return len(self.until_s)
 
     def is_kept(self, now_s: float) -> bool:
-        """Whether it is still of use: its clock has not gone back, and it was asked of late."""
+        """Whether the line is still valid: the clock has not gone back, and a request came recently."""
         return self.at_s <= now_s <= max([self.at_s, *self.next_s.values()]) + self.rules.keep_s
 
     def _count_refused(self, ask: Ask, now_s: float) -> None:
-        """Calls sent at another pace say nothing about this one."""
+        """Counts the refused calls. Calls that were sent at another pace do not count for this one."""
         if ask.sent and isclose(ask.pace, self.share.level, rel_tol=ROUNDING):
             self.share.note(now_s, sent=ask.sent, refused=ask.refused)
 
@@ -92,7 +92,7 @@ class TimeLine(Struct):
         return max(1, self.clients(now_s))
 
     def _count_lost(self, ask: Ask, now_s: float) -> int:
-        """How many shared it before they lost the store: who is not back yet spends on its own."""
+        """How many clients shared the quota before they lost the store: those still absent use it alone."""
         is_learning = now_s < self.learning_until_s
         if ask.lost_clients and not is_learning:
             self.learning_until_s = now_s + self.rules.learning_s
@@ -101,10 +101,10 @@ class TimeLine(Struct):
         return self.lost_clients
 
     def _be_told(self, ask: Ask, now_s: float) -> None:
-        """Learns from the client what was forgotten since its last answer.
+        """Learns from the client what the store has lost since its last answer to this client.
 
-        An answer before our memory begins was given by a memory that is lost; one after our last was
-        given by a newer one than ours, a copy that lags behind: then everybody's answers are news.
+        If the client's last answer is older than the first record, the record of it is lost. If it is newer
+        than the last record, this store is a copy that lags behind: then every client's answer is new to it.
         """
         if self.since_s is None:
             self.since_s = self.at_s = now_s
@@ -119,7 +119,7 @@ class TimeLine(Struct):
         self.at_s = now_s
 
     def _most(self, rate: float, least: int, clients: int) -> int:
-        """Units of one chunk: what is wanted is cut to it, but what one call needs is granted."""
+        """Most units of one chunk, but at least the units of one call."""
         rules = self.rules
         batch_s = min(rules.batch_s, rules.round_s / clients)
         batch = min(rules.batch_calls * least, rate * batch_s)
@@ -128,7 +128,7 @@ class TimeLine(Struct):
     def _append(
         self, granted: Mapping[str, int], rates: Mapping[str, float], now_s: float
     ) -> float:
-        """Puts a chunk at the end of the lines and gives its beginning."""
+        """Appends a chunk to the lines and returns its start."""
         start_s = max((self.next_s[name] for name in granted), default=now_s)
         for name, units in granted.items():
             begin_s = max(self.next_s[name], start_s - self.rules.lag_s)
@@ -137,7 +137,7 @@ class TimeLine(Struct):
 
 
 def longest_s(units: Mapping[str, int], rates: Mapping[str, float]) -> float:
-    """How long the resource takes of which there is most for its rate."""
+    """The longest time that any resource needs for its units at its rate."""
     return max((amount / rates[name] for name, amount in units.items()), default=0.0)
 
 
@@ -153,13 +153,13 @@ class MemoryStore:
         return "MemoryStore()"
 
     def statistics(self) -> MemoryStoreStatistics:
-        """What was asked so far, and who shares now."""
+        """The number of requests so far, and of clients now."""
         now_s = asyncio.get_running_loop().time()
         clients = {quota: line.clients(now_s) for quota, line in self._lines.items()}
         return MemoryStoreStatistics(operations=self._operations, clients=clients)
 
     async def lease(self, quota: str, ask: Ask) -> Lease:
-        """Answers at once. One line a quota, kept as long as the store."""
+        """Answers immediately. The line of a quota is kept as long as the store."""
         self._operations += 1
         line = self._lines.setdefault(quota, TimeLine(self._rules))
         return line.lease(ask, asyncio.get_running_loop().time())

@@ -1,4 +1,4 @@
-"""A store in Redis or Valkey: one script, one operation a lease, on the server's clock."""
+"""A store in Redis or Valkey. A lease is one run of a script, on the server's clock."""
 
 from importlib.resources import files
 from typing import Any
@@ -10,26 +10,26 @@ from judge_service.flow.stores import Ask, Lease, Rules, StoreFailed
 from judge_service.redaction import hide_in
 
 VERSION = 3
-"""Of script and keys together. Raise it with every change of what `lease.lua` keeps."""
+"""Version of script and keys. Raise it with every change of the data that `lease.lua` stores."""
 
 TIMEOUT_S = 0.1
-"""Longer than any healthy answer in one network (well under 5 ms), shorter than a lease."""
+"""Longest wait for an answer, seconds: shorter than a lease; a healthy one takes well under 5 ms."""
 
 MAX_CONNECTIONS = 4
 
 
 class RedisStoreStatistics(Struct, frozen=True, kw_only=True):
-    """operations: asks sent. failures: those that brought no lease."""
+    """Counts of the store. operations: requests sent. failures: requests without a lease."""
 
     operations: int
     failures: int
 
 
 class RedisStore:
-    """Quotas shared through Redis >= 5 or Valkey. Needs the extra `redis`. Connects when first asked.
+    """Quotas shared through Redis >= 5 or Valkey. Needs the extra `redis`. Connects at the first request.
 
     url: `redis://[user:password@]host:port/db` or `rediss://` for TLS.
-    timeout_s: for connecting and for an answer, by default 0.1.
+    timeout_s: longest wait for a connection and for an answer, by default 0.1.
     """
 
     def __init__(
@@ -47,8 +47,8 @@ class RedisStore:
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
             max_connections=MAX_CONNECTIONS,
-            driver_info=None,  # telling it costs a look into the package's files for each connection
-            # once more and at once, for a connection that the server closed while idle
+            driver_info=None,  # otherwise every new connection reads the version of redis-py from disk
+            # one immediate retry, for a connection that the server closed while idle
             retry=Retry(NoBackoff(), 1, supported_errors=(Disconnected,)),
         )
         here = files(__package__)
@@ -61,11 +61,11 @@ class RedisStore:
         return f"RedisStore({pool.get('host')}:{pool.get('port')}, timeout {self._timeout_s:g} s)"
 
     def statistics(self) -> RedisStoreStatistics:
-        """What was asked so far."""
+        """The counts so far."""
         return RedisStoreStatistics(operations=self._operations, failures=self._failures)
 
     async def lease(self, quota: str, ask: Ask) -> Lease:
-        """One EVALSHA; after a restart of the server the script is loaded again.
+        """Sends one EVALSHA; after a restart of the server the script is loaded again.
 
         Raises StoreFailed.
         """
@@ -79,7 +79,7 @@ class RedisStore:
             return msgspec.json.decode(reply, type=Lease)
         except (RedisError, OSError, TimeoutError, msgspec.MsgspecError) as problem:
             self._failures += 1
-            # an old server that does not know AUTH echoes its arguments
+            # an old server that does not support AUTH repeats its arguments in the error
             password = str(self._client.connection_pool.connection_kwargs.get("password") or "")
             what = hide_in(f"{type(problem).__name__}: {problem}", (password,))
             raise StoreFailed(f"{self!r} gave no lease: {what}") from problem

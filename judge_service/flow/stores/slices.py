@@ -1,4 +1,4 @@
-"""The arithmetic of a quota cut into slices of time: what each holds, and what a client may take."""
+"""The arithmetic of a quota that is cut into slices of time: their sizes, and the part a client may take."""
 
 import hashlib
 import math
@@ -12,12 +12,12 @@ from judge_service.flow.stores import Ask, Rules
 
 SLICE_S = 0.5
 MARKS = 256
-"""Clients mark a slice with one of so many numbers, so that an item stays under 1 KB (one write unit)
-with 400 clients; how many there are is estimated from the marks (linear counting)."""
+"""A client marks a slice with one of this many numbers. The number of clients is estimated from the marks
+(linear counting), so that an item stays under 1 KB (one write unit) with 400 clients."""
 
 
 REMEMBERED_SLICES = 6
-"""For counting clients: 3 s, within which everybody who is active has leased."""
+"""Slices used to count clients: 3 s, in which every active client has leased."""
 
 
 def slice_ms(per_minute: Mapping[str, float]) -> int:
@@ -27,7 +27,11 @@ def slice_ms(per_minute: Mapping[str, float]) -> int:
 
 
 def capacity(per_minute: float, index: int, length_ms: int, part: float) -> int:
-    """Units that slice `index` holds. Rounded so that all slices together hold the quota exactly."""
+    """Units of slice `index`, rounded so that all slices together have exactly the quota.
+
+    Worked example: 150 a minute are 1.25 a slice of 500 ms. Slices 0, 1, and 2 have 1 unit each, and
+    slice 3 has 2; then the pattern repeats.
+    """
     thousandths = round(per_minute * 1000)
     span = 60_000 * 1000
     before = thousandths * length_ms * index // span
@@ -37,7 +41,7 @@ def capacity(per_minute: float, index: int, length_ms: int, part: float) -> int:
 def portion(
     ask: Ask, holds: Mapping[str, int], share_s: float, length_s: float, rules: Rules
 ) -> dict[str, int]:
-    """Of each resource what is wanted, a chunk at most, but what one call needs, if a slice holds it.
+    """The units that a client may take from a slice: the wanted ones, at most a chunk, at least one call's.
 
     holds: units of the slice. share_s: seconds of the whole quota that a client may take at once.
     """
@@ -52,18 +56,18 @@ def portion(
 
 
 def mark_of(client: str) -> int:
-    """The number a client marks slices with, in [0, MARKS)."""
+    """The number with which a client marks slices, in [0, MARKS)."""
     return int.from_bytes(hashlib.blake2b(client.encode(), digest_size=2).digest()) % MARKS
 
 
 def count(marks: Collection[object]) -> int:
-    """How many clients left so many different marks."""
+    """The estimated number of clients that left these different marks."""
     free = max(1, MARKS - len(marks))
     return max(1, round(-MARKS * math.log(free / MARKS)))
 
 
 class Slice(Struct, frozen=True):
-    """A piece of one quota's time, `index` lengths after 1970."""
+    """A slice of one quota's time, `index` lengths after 1970."""
 
     quota: str
     index: int
@@ -74,10 +78,10 @@ class Slice(Struct, frozen=True):
 
 
 class Known:
-    """What this process knows of one quota.
+    """The state that this process keeps of one quota.
 
-    last_slice: the one it leased from last. lead: how far beyond it, or beyond now, to look next, so
-        that slices known to be full are not asked again.
+    last_slice: the slice of the last lease. lead: how many slices after it, or after now, the next search
+        starts, so that slices known to be full are not tried again.
     """
 
     def __init__(self) -> None:
@@ -89,25 +93,25 @@ class Known:
         self._marks: dict[int, frozenset[str]] = {}
 
     def find(self, index: int, base: int) -> None:
-        """A lease was found in slice `index`, the search having begun at `base`.
+        """Records that a search which started at slice `base` found a lease in slice `index`.
 
-        If nobody else is in it, there may be room before it. Else everybody waits in one of the slices
-        between, and there are about as many in each.
+        If no other client is in the slice, there may be room before it. Otherwise all clients wait in one
+        of the slices between, about equally many in each.
         """
         self.last_slice = index
         self.lead = index - base if self._others else max(0, index - base - 1)
         self.clients = max(self.clients, (self._others + 1) * (index - base))
 
     def told(self, ask: Ask) -> dict[str, int]:
-        """Calls of the client that count: those sent at another pace say nothing about this one."""
+        """The client's calls that count: calls sent at another pace do not count for this one."""
         if not (ask.sent and math.isclose(ask.pace, self.share.level, rel_tol=1e-9)):
             return {}
         return {"sent": ask.sent, "refused": ask.refused}
 
     def learn(self, item: Mapping[str, Any], index: int, now_s: float) -> None:
-        """Reads a slice: who marked it, and how many calls were sent and refused, by whomever.
+        """Reads a slice: its marks, and how many calls of all clients were sent and refused.
 
-        Who shares the quota has marked one of the last slices, but each client sees only some.
+        Every client of the quota has marked one of the last slices, but each client reads only some of them.
         """
         self._marks[index] = marks = frozenset(item.get("marks", {}).get("NS", ()))
         self._others = count(marks) - 1
