@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, Route, expect, sync_playwright
 
 from judge_service.api import create_app
 from judge_service.backends.scripted import Scripted
@@ -188,6 +188,29 @@ def test_it_opens_and_updates_while_load_runs(browser: Browser, server: Server) 
         assert "unavailable, tried again" in page.locator("#retries").inner_text()
         assert "closed" in page.locator("#targets").inner_text()
         expect(page.locator("#slowest tbody tr")).not_to_have_count(0)
+
+
+def test_runs_that_wait_for_the_judge_are_told_of_above_all_else(
+    browser: Browser, server: Server
+) -> None:
+    waiting: dict[str, int] = {}
+
+    def answer(route: Route) -> None:
+        reply = route.fetch()
+        route.fulfill(response=reply, json={**reply.json(), "waiting_runs": waiting})
+
+    with looking(browser, server) as page:
+        expect(page.locator("#waits")).to_be_hidden()
+        page.route("**/dashboard/data", answer)
+        waiting["quota_exhausted"] = 1
+        expect(page.locator("#waits")).to_contain_text(
+            "One run waits because the judge cannot be asked (quota exhausted)"
+        )
+        waiting["unavailable"] = 2
+        expect(page.locator("#waits")).to_contain_text("3 runs wait")
+        waiting.clear()
+        expect(page.locator("#waits")).to_be_hidden()
+        page.unroute("**/dashboard/data")
 
 
 def test_a_hostile_id_is_text_and_nothing_else(browser: Browser, server: Server) -> None:
