@@ -206,6 +206,7 @@ def test_runs_that_wait_for_the_judge_are_told_of_above_all_else(
         expect(page.locator("#waits")).to_contain_text(
             "One run waits because the judge cannot be asked (quota exhausted)"
         )
+        expect(page.locator("#waits")).to_be_visible()
         waiting["unavailable"] = 2
         expect(page.locator("#waits")).to_contain_text("3 runs wait")
         waiting.clear()
