@@ -3,7 +3,8 @@
 A task arrives in one message, and the policy's answer to it in another, perhaps minutes later and in
 another execution environment. The second message does not contain the task, so the task is stored in a
 DynamoDB table. The reward is also stored before it is sent: a message that SQS delivers twice is judged once
-and answered twice with the same reward.
+and answered twice with the same reward. If both deliveries arrive at the same time, both may be judged; both
+send the reward that was stored first.
 
 Messages are independent of each other. The reply names those that could not be answered, so that SQS
 delivers them again or moves them to the dead-letter queue; the others are finished.
@@ -142,13 +143,12 @@ class Orchestration:
         if not isinstance(request, RolloutRequest):
             raise WireError("$", "is stored as something that is not a rollout request")
         text = encode_rollout_response(message.sample_id, await self._score(request, message))
-        await self._table.keep(known, digest, text)
-        return text
+        return await self._table.keep(known, digest, text)
 
     async def _score(self, request: RolloutRequest, message: GenerateResponse) -> float:
         """The reward in the requested range. It is scored alone, so that other samples have no effect."""
         left_s = max(0.0, self._deadline - asyncio.get_running_loop().time())
-        sample = request.sample(message.response)
+        sample = request.sample(message.response, message.unseen)
         [answer] = await self._judge.answers([sample], deadline_s=left_s)
         low = -1.0 if self._judge.settings.wire.score_range == "-1..1" else 0.0
         return request.scaled((answer.score - low) / (1.0 - low))

@@ -1,4 +1,4 @@
-"""Running means of scores, per group for a limited time and for the whole process."""
+"""Running means of scores, per group for a limited time and for the whole process, of each tenant apart."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 
 MAX_REMEMBERED = 50_000
-"""Most group means kept, one per group and column; about 15 MB. The least recently used is dropped first."""
+"""Most group means kept, one per tenant, group and column (15 MB). The least recently used goes first."""
+
+MAX_TENANTS_COLUMNS = 10_000
+"""Most means over all groups kept, one per tenant and column; the least recently used is dropped first."""
 
 
 class Means:
-    """Means of the scores that this process has given.
+    """Means of the scores that this process has given. No tenant learns of another's scores.
 
     memory_s: how long a group's mean is kept after its last score, seconds; 0 keeps none.
     now: clock, seconds.
@@ -26,8 +29,8 @@ class Means:
         self._memory_s = memory_s
         self._now = now
         self._max_remembered = max_remembered
-        self._groups: OrderedDict[tuple[str, str], _Sum] = OrderedDict()
-        self._process: dict[str, _Sum] = {}
+        self._groups: OrderedDict[tuple[str, str, str], _Sum] = OrderedDict()
+        self._process: OrderedDict[tuple[str, str], _Sum] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -35,24 +38,33 @@ class Means:
     def __repr__(self) -> str:
         return f"<Means {len(self)} of {self._max_remembered} remembered, {self._memory_s:g} s>"
 
-    def add(self, column: str, scored: Iterable[tuple[str, float | None]]) -> None:
+    def add(
+        self, column: str, scored: Iterable[tuple[str, float | None]], tenant: str = ""
+    ) -> None:
         """Adds the scores of one column, each with its group ("" for none)."""
         for group, (total, count) in _totals(scored).items():
-            self._process.setdefault(column, _Sum()).add(total, count)
+            self._count((tenant, column), total, count)
             if group and self._memory_s > 0:
-                self._remember((group, column), total, count)
+                self._remember((tenant, group, column), total, count)
 
-    def of_group(self, group: str, column: str) -> float | None:
+    def of_group(self, group: str, column: str, tenant: str = "") -> float | None:
         """The group's mean, `None` when it is not kept."""
-        known = self._groups.get((group, column))
+        known = self._groups.get((tenant, group, column))
         return None if known is None or self._is_old(known) else known.total / known.count
 
-    def of_process(self, column: str) -> float | None:
-        """The mean of all scores ever added, `None` when there are none."""
-        known = self._process.get(column)
+    def of_process(self, column: str, tenant: str = "") -> float | None:
+        """The mean of all scores of this tenant, `None` when there are none."""
+        known = self._process.get((tenant, column))
         return None if known is None else known.total / known.count
 
-    def _remember(self, key: tuple[str, str], total: float, count: int) -> None:
+    def _count(self, key: tuple[str, str], total: float, count: int) -> None:
+        known = self._process.pop(key, None) or _Sum()
+        known.add(total, count)
+        self._process[key] = known
+        if len(self._process) > MAX_TENANTS_COLUMNS:
+            self._process.popitem(last=False)
+
+    def _remember(self, key: tuple[str, str, str], total: float, count: int) -> None:
         known = self._groups.pop(key, None)
         if known is None or self._is_old(known):
             known = _Sum()

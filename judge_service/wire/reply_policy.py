@@ -63,7 +63,8 @@ class ReplyPolicy:
 
     * `group_mean`: the mean of the scored rows of its group in the batch; else the group's mean that this
       process has kept; else the mean of the batch; else the mean of all scores of this process; else the
-      middle of the range. In a group-relative algorithm its advantage is then about zero.
+      middle of the range. In a group-relative algorithm its advantage is then about zero. What is kept is
+      kept for each tenant apart.
     * `value:x`: x, which is in the wire range.
     * `fail`: nothing; one failed judgement fails the batch. Rows that no judge could judge
       (`values.INPUT_REASONS`) are not failed judgements and get the group mean.
@@ -110,6 +111,7 @@ class ReplyPolicy:
         late: Late = "count",
         *,
         refuse: bool = True,
+        tenant: str = "",
     ) -> list[Answer]:
         """One answer per sample, in order; all carry the same metrics in the same order.
 
@@ -117,6 +119,7 @@ class ReplyPolicy:
             has no substitute, so late rows count as failed even with `answer`.
         refuse: `False` for a caller that cannot handle an error: every row without a score gets a
             substitute (with the policy `fail` the group mean), however many there are.
+        tenant: whose rows they are; means of another tenant's scores are no substitute for them.
 
         Raises TooManyUnscored, with counts, the most frequent reason and advice.
         """
@@ -127,11 +130,11 @@ class ReplyPolicy:
         columns = {SCORE: [reward.score for reward in rewards]}
         columns |= {name: [_sound(row.get(name)) for row in parts] for name in names}
         for name, scores in columns.items():
-            self._means.add(name, zip(groups, scores, strict=True))
+            self._means.add(name, zip(groups, scores, strict=True), tenant)
         metrics = _metrics(rewards)
         if refuse:
             self._refuse_too_many(rewards, late)
-        filled = [self._fill(name, groups, scores) for name, scores in columns.items()]
+        filled = [self._fill(name, groups, scores, tenant) for name, scores in columns.items()]
         self._answered += len(rewards)
         self._substituted += sum(reward.score is None for reward in rewards)
         rows = zip(samples, rewards, zip(*filled, strict=True), metrics, strict=True)
@@ -158,19 +161,19 @@ class ReplyPolicy:
             raise TooManyUnscored(_complaint(counted, len(rewards), allowed))
 
     def _fill(
-        self, name: str, groups: Sequence[str], scores: Sequence[float | None]
+        self, name: str, groups: Sequence[str], scores: Sequence[float | None], tenant: str
     ) -> list[float]:
         """The column in the wire range, with a number in every place."""
         if None not in scores:
             return [self._on_wire(score) for score in scores if score is not None]
-        substitute = self._substitutes(name, groups, scores)
+        substitute = self._substitutes(name, groups, scores, tenant)
         return [
             substitute(group) if score is None else self._on_wire(score)
             for group, score in zip(groups, scores, strict=True)
         ]
 
     def _substitutes(
-        self, name: str, groups: Sequence[str], scores: Sequence[float | None]
+        self, name: str, groups: Sequence[str], scores: Sequence[float | None], tenant: str
     ) -> Callable[[str], float]:
         if self._value is not None:
             value = self._value
@@ -178,12 +181,12 @@ class ReplyPolicy:
         of_group = means_of(zip(groups, scores, strict=True))
         of_all = next(iter(means_of(("", score) for score in scores).values()), None)
         if of_all is None:
-            of_all = self._means.of_process(name)
+            of_all = self._means.of_process(name, tenant)
 
         def substitute(group: str) -> float:
             mean = of_group.get(group) if group else of_all
             if mean is None:
-                mean = self._means.of_group(group, name)
+                mean = self._means.of_group(group, name, tenant)
             if mean is None:
                 mean = of_all
             return self._on_wire(MIDDLE if mean is None else mean)

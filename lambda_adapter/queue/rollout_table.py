@@ -62,29 +62,39 @@ class Rollouts:
             raise WireError("$.sample_id", "names a rollout that was not requested, or is too old")
         return msgspec.convert({name: one.get("S") for name, one in found.items()}, Remembered)
 
-    async def keep(self, known: Remembered, digest: str, reply: str) -> None:
-        """Stores a reply, unless its task has been replaced in the meantime."""
-        await self._call(
+    async def keep(self, known: Remembered, digest: str, reply: str) -> str:
+        """Stores a reply, and returns the one to send: of two replies to one message the first one stored.
+
+        SQS may deliver a message twice at the same time, and a judge may answer differently each time.
+        Nothing is stored if the task has been replaced in the meantime.
+        """
+        kept = await self._call(
             "UpdateItem",
             {
                 "Key": _item({"sample_id": known.sample_id}),
                 "UpdateExpression": "SET answered = :digest, reply = :reply",
-                "ConditionExpression": "#r = :request",
+                "ConditionExpression": (
+                    "#r = :request AND (attribute_not_exists(answered) OR answered <> :digest)"
+                ),
                 "ExpressionAttributeNames": {"#r": "request"},
                 "ExpressionAttributeValues": _item(
                     {":digest": digest, ":reply": reply, ":request": known.request}
                 ),
             },
         )
+        if kept is not None:
+            return reply
+        first = await self.find(known.sample_id)
+        return first.reply if first.answered == digest else reply
 
     async def _call(self, operation: str, body: Mapping[str, Any]) -> Any:
-        """The reply; an empty one if the condition does not hold."""
+        """The reply; `None` if the condition does not hold."""
         async with self._room:
             reply = await self._client.call(
                 "dynamodb", f"DynamoDB_20120810.{operation}", {"TableName": self._table, **body}
             )
         if reply.status == 400 and b"ConditionalCheckFailedException" in reply.body:
-            return {}
+            return None
         return require(reply, f"dynamodb:{operation}", f"`function.rollout_table` {self._table}")
 
 

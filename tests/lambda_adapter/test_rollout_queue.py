@@ -223,6 +223,29 @@ async def test_what_is_delivered_twice_is_judged_once_and_answered_alike(aws: Aw
     assert [one["rewards"]["aggregate_score"] for one in rewards] == [0.8, 0.8]
 
 
+async def test_of_two_deliveries_at_once_the_first_reward_kept_is_the_one_both_send(
+    aws: Aws,
+) -> None:
+    model = Scripted(["0.2", "0.9"])
+    both_asked = asyncio.Barrier(2)
+
+    class Together(Scripted):
+        async def __call__(self, asked: Any) -> Any:
+            await both_asked.wait()
+            return await model(asked)
+
+    await run(aws, event_of(request("s_0")))
+    aws.received()
+    said = event_of(response("s_0"))
+    judge = Together("unused")
+    left = await asyncio.gather(*(run(aws, said, model=judge) for _ in range(2)))
+
+    scores = [one["rewards"]["aggregate_score"] for one in aws.received()]
+    assert left == [[[]], [[]]]
+    assert len(scores) == 2
+    assert len(set(scores)) == 1
+
+
 async def test_a_request_that_comes_again_does_not_forget_the_answer(aws: Aws) -> None:
     model = Scripted(["0.8"])
     asked, said = event_of(request("s_0")), event_of(response("s_0"))

@@ -66,6 +66,26 @@ def test_a_group_that_comes_row_by_row_is_remembered_as_a_whole() -> None:
     assert scores(policy, ("a", failed())) == [0.5]
 
 
+def test_a_tenants_substitute_is_never_made_of_another_tenants_scores() -> None:
+    policy = lenient()
+    sample = Sample(group_key="a")
+    policy.answer([sample], [scored(0.9)], tenant="one")
+
+    (other,) = policy.answer([sample], [failed()], tenant="two")
+    (own,) = policy.answer([sample], [failed()], tenant="one")
+
+    assert (other.score, own.score) == (0.5, 0.9)
+
+
+def test_the_means_of_tenants_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("judge_service.wire.means.MAX_TENANTS_COLUMNS", 2)
+    means = Means(memory_s=60.0, now=Clock())
+    for tenant in ("one", "two", "three"):
+        means.add("", [("", 0.5)], tenant)
+
+    assert [means.of_process("", tenant) for tenant in ("one", "two", "three")] == [None, 0.5, 0.5]
+
+
 def test_the_memory_of_a_group_ends_after_memory_s() -> None:
     clock = Clock()
     policy = lenient(memory_s=60.0, now=clock)

@@ -53,6 +53,9 @@ class _Answer(Struct, frozen=True):
 
 NO_ANSWER = _Answer({})
 
+ALONE_AFTER = frozenset({"denied", "too_long"})
+"""Reasons of a failed pack that need not be those of its samples: one text may be it, or all together."""
+
 _Key = tuple[str, str, int]
 """Lane, job and draw, which are the same for all samples of a pack."""
 
@@ -103,7 +106,7 @@ class _Load:
     def outcome(self, digest: bytes, deadline: float) -> Verdict | CallError | None:
         """The outcome of one sample; `None` when the judge must be asked about it alone."""
         error = self.error
-        if not isinstance(error, CallError) or error.reason == "denied":
+        if not isinstance(error, CallError) or error.reason in ALONE_AFTER:
             return self.answer.verdicts.get(digest)
         if error.reason == "deadline" and deadline > self.request.deadline:
             return None
@@ -120,7 +123,8 @@ class Pack:
 
     A sample is also graded alone, by `grader`, if the answer has no usable verdict for it. If the whole
     answer is unusable, or the judge denied the call, all samples are graded alone, because the text of one
-    may be the cause. Any other failed call fails all its samples: single calls would fail in the same way.
+    may be the cause; so are they if the pack was too long for the judge, because each of them may fit. Any
+    other failed call fails all its samples: single calls would fail in the same way.
 
     For example, with `max_samples = 4` five samples arrive within `wait_s`. Four go in one call. The answer
     has verdicts for three of them, so the fourth is graded alone. The fifth is alone when its `wait_s` is

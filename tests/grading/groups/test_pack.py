@@ -13,6 +13,7 @@ from judge_service.flow import Request
 from judge_service.grading import Pack, has_verdict
 from judge_service.grading.groups.pack import divide
 from judge_service.grading.groups.pack_prompt import PackedPrompt
+from judge_service.http.failures import too_long as too_long_for_judge
 from judge_service.testing import START_S, run_virtual
 from judge_service.values import NO_USAGE, Completion, Message, Prompt, Reward, Sample, Usage
 
@@ -376,6 +377,13 @@ def test_a_denied_or_broken_call_is_tried_alone_since_one_text_may_be_the_reason
     make_pack: Any, error: Exception
 ) -> None:
     assert scores(grade(make_pack(PackingJudge(errors=(error,))), "0.1", "0.2")) == [0.1, 0.2]
+
+
+def test_a_pack_that_is_too_long_loses_none_of_its_samples(make_pack: Any) -> None:
+    judge = PackingJudge(errors=(too_long_for_judge("4096 tokens at most"),))
+    rewards = grade(make_pack(judge), "0.1", "0.2", "0.3")
+    assert scores(rewards) == [0.1, 0.2, 0.3]
+    assert judge.singles == ["0.1", "0.2", "0.3"]
 
 
 def test_a_refused_channel_is_left_by_packs_and_single_samples_alike(make_pack: Any) -> None:
