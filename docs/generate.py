@@ -203,6 +203,7 @@ FIGURES: dict[str, Callable[[], str]] = {
             "accuracy_code",
             "accuracy_tools",
             "accuracy_instructions",
+            "tied_votes",
         )
     },
 }
@@ -222,6 +223,7 @@ def pages() -> dict[Path, str]:
         docs / "performance.md",
         docs / "loadtest.md",
         docs / "verifiers.md",
+        docs / "packing-and-voting.md",
         docs / "lambda" / "index.md",
     )
     return {

@@ -60,7 +60,7 @@ def expected(settings: Settings, askings: Sequence[Asking], text_tokens: int) ->
         settings.limits,
         input_tokens=_tokens(chars, len(prompts)),
         output_tokens=-(-sum(one.max_output_tokens for one in prompts) // len(prompts)),
-        calls_each=settings.vote.draws * len(prompts),
+        calls_each=_draws(settings) * len(prompts),
         read_tokens=_read_tokens(settings, prompts),
     )
 
@@ -81,3 +81,8 @@ def _read_tokens(settings: Settings, prompts: Sequence[Prompt]) -> int:
     ]
     kept = sum(chars for chars in shared if chars >= fewest * CHARS_PER_TOKEN)
     return _tokens(kept, len(prompts)) * (GROUP - 1) // GROUP
+
+
+def _draws(settings: Settings) -> int:
+    """Opinions on each sample; the number of those that only ties ask for is not known."""
+    return settings.vote.draws if settings.vote.when == "always" else 1

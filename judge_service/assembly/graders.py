@@ -17,9 +17,9 @@ from judge_service.values import Prompt, Sample, Usage
 from judge_service.verifiers import Verifier, open_verifier
 
 if TYPE_CHECKING:  # imported where they are used: a cold start pays for every module
-    from judge_service.grading import Blend, Combine, CustomGrader, GroupGrader, Pack, Ranker, Vote
+    from judge_service.grading import Blend, CustomGrader, GroupGrader, Pack, Ranker, TiedVote, Vote
 
-    AnyGrader = Blend | Grader | CustomGrader | Pack | GroupGrader | Vote
+    AnyGrader = Blend | Grader | CustomGrader | Pack | GroupGrader | TiedVote | Vote
 
 PACK_WAIT_S = 0.005
 """How long the first sample of a pack waits for others, seconds; short compared with a judge call."""
@@ -146,24 +146,37 @@ def _asking(
     alone = _alone(settings, grader, assembly)
     if rubric.compare == "pointwise" or not compares:
         return Asking(rubric, grader, alone)
-    from judge_service.grading.groups.group import GroupGrader, relative  # noqa: PLC0415 - only what is used
+    from judge_service.grading.groups.group import GroupGrader  # noqa: PLC0415 - only what is used
 
-    ranker = _ranker(settings, grader, alone, compares=True, combine=relative)
+    ranker = _ranker(settings, grader, alone, compares=True)
     return Asking(rubric, grader, GroupGrader(grader, ranker=ranker, alone=alone))
 
 
-def _alone(settings: Settings, grader: Grader, assembly: Assembly) -> "Grader | Pack | Vote":
+def _alone(
+    settings: Settings, grader: Grader, assembly: Assembly
+) -> "Grader | Pack | Vote | TiedVote":
     """The grader of single samples: with one call each, in packs, or with votes."""
     asks = _packed(settings, grader, assembly) if settings.pack.max_samples > 1 else grader
-    if settings.vote.draws == 1:
+    vote = settings.vote
+    if vote.draws == 1:
         return asks
+    if vote.when == "tied":
+        from judge_service.grading.groups.vote_tied import TiedVote  # noqa: PLC0415 - only what is used
+
+        return TiedVote(
+            asks,
+            asker=grader,
+            draws=vote.draws,
+            reduce=vote.reduce,
+            temperature=settings.temperature,
+        )
     from judge_service.grading.groups.vote import Vote  # noqa: PLC0415 - only what is used
 
     return Vote(
         asks,
         rubric=grader.rubric,
-        draws=settings.vote.draws,
-        reduce=settings.vote.reduce,
+        draws=vote.draws,
+        reduce=vote.reduce,
         temperature=settings.temperature,
     )
 
@@ -186,7 +199,6 @@ def _ranker(
     alone: "AnyGrader",
     *,
     compares: bool,
-    combine: "Combine | None" = None,
 ) -> "Ranker":
     from judge_service.grading.groups.rank import Ranker  # noqa: PLC0415 - only what is used
 
@@ -196,7 +208,6 @@ def _ranker(
         compares=compares,
         max_reasks=settings.max_reasks,
         max_chars=settings.max_sample_chars,
-        combine=combine,
     )
 
 

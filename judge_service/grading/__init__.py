@@ -38,10 +38,11 @@ if TYPE_CHECKING:
     from judge_service.grading.blend import Blend, BlendStatistics
     from judge_service.grading.custom.grader import CustomGrader, open_custom_grader
     from judge_service.grading.custom.score import Score
-    from judge_service.grading.groups.group import GroupGrader, GroupGraderStatistics, relative
+    from judge_service.grading.groups.group import GroupGrader, GroupGraderStatistics
     from judge_service.grading.groups.pack import Pack, PackStatistics
-    from judge_service.grading.groups.rank import MAX_RESPONSES, Combine, Ranker, RankerStatistics
+    from judge_service.grading.groups.rank import MAX_RESPONSES, Ranker, RankerStatistics
     from judge_service.grading.groups.vote import Vote, VoteStatistics
+    from judge_service.grading.groups.vote_tied import TiedVote
     from judge_service.grading.rubric.description import advise, describe
 
 __all__ = [
@@ -52,7 +53,6 @@ __all__ = [
     "BlendStatistics",
     "Canaries",
     "Canary",
-    "Combine",
     "CustomGrader",
     "Grader",
     "GraderStatistics",
@@ -69,6 +69,7 @@ __all__ = [
     "RankerStatistics",
     "Rubric",
     "Score",
+    "TiedVote",
     "Unparseable",
     "Vote",
     "VoteStatistics",
@@ -83,14 +84,12 @@ __all__ = [
     "open_custom_grader",
     "panels",
     "parse",
-    "relative",
     "spreads",
 ]
 
 _HOME = {
     "Blend": "blend",
     "BlendStatistics": "blend",
-    "Combine": "groups.rank",
     "MAX_RESPONSES": "groups.rank",
     "CustomGrader": "custom.grader",
     "Pack": "groups.pack",
@@ -100,12 +99,12 @@ _HOME = {
     "Score": "custom.score",
     "GroupGrader": "groups.group",
     "GroupGraderStatistics": "groups.group",
+    "TiedVote": "groups.vote_tied",
     "Vote": "groups.vote",
     "VoteStatistics": "groups.vote",
     "advise": "rubric.description",
     "describe": "rubric.description",
     "open_custom_grader": "custom.grader",
-    "relative": "groups.group",
 }
 
 

@@ -293,6 +293,14 @@ class VoteSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Several draws of each judgement. Needs a `temperature` above 0."""
 
     draws: Annotated[int, Meta(ge=1, le=15, description="1 asks once; 3 give most of the gain")] = 1
+    when: Annotated[
+        Literal["always", "tied"],
+        Meta(
+            description=(
+                "`tied` draws once, and again only on the responses of a group whose rewards are all equal"
+            )
+        ),
+    ] = "always"
     reduce: Annotated[
         Literal["mean", "median"],
         Meta(description="how to combine the draws to one score per criterion"),

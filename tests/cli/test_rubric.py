@@ -178,7 +178,7 @@ def test_groups_are_rehearsed_side_by_side(capsys: pytest.CaptureFixture[str]) -
     Path("group.toml").write_text(RUBRIC.replace('"mixed"', '"group"\ncompare = "group"'))
     rows = write("rows.jsonl", ORDERED[:2])
     assert main(["rubric", "check", "group.toml", "--examples", rows, "--expect"]) == 0
-    assert "0.812    line 2: right 1.000, clear 0.250" in capsys.readouterr().out
+    assert "0.875    line 2: right 1.000, clear 0.500" in capsys.readouterr().out
 
 
 def test_the_configured_judge_can_be_asked(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from judge_service.grading import PromptWriter, Rubric, load_rubric, relative
+from judge_service.grading import PromptWriter, Rubric, load_rubric
 from judge_service.grading.aggregate import REDUCERS
 from judge_service.grading.rubric.file import SYSTEM_PLACEHOLDERS, USER_PLACEHOLDERS
 from judge_service.grading.rubric.forms import (
@@ -18,7 +18,7 @@ from judge_service.grading.rubric.forms import (
     VerifiedForm,
 )
 from judge_service.grading.shaping import LengthShaping, RepetitionShaping
-from judge_service.values import Gate, Sample, Verdict
+from judge_service.values import Gate, Sample
 
 PAGE = (Path(__file__).parents[2] / "docs" / "rubrics.md").read_text("utf-8")
 
@@ -84,19 +84,6 @@ def test_the_defaults_of_shaping_are_those_of_the_page() -> None:
         value = getattr(forms[table], name)
         assert default == ("none" if value is None else f"{value:g}")
     assert len(shaping) == 6
-
-
-def test_the_scores_of_a_group_are_those_of_the_page(similarity: Rubric) -> None:
-    def scores(*given: float) -> list[str]:
-        verdicts = {b"%d" % n: Verdict({"similarity": one}, {}) for n, one in enumerate(given)}
-        found = [relative([verdicts], owner, similarity) for owner in verdicts]
-        return [f"{one.scores['similarity']:.2f}" for one in found]
-
-    assert scores(0.90, 0.91, 0.92, 0.93) == ["0.45", "0.62", "0.79", "0.97"]
-    assert scores(0.0, 0.1) == ["0.00", "0.55"]
-    assert (
-        "get 0.45, 0.62,\n0.79 and 0.97, and two that it gives 0.0 and 0.1 get 0.0 and 0.55" in PAGE
-    )
 
 
 def test_the_prompt_of_the_page_is_the_real_one(similarity: Rubric) -> None:

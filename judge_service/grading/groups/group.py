@@ -2,32 +2,36 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
-from statistics import fmean
+from collections.abc import Hashable, Sequence
+from itertools import pairwise
+from math import inf
+from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from judge_service.flow import Handler, Request
 from judge_service.grading.grader import Grader
-from judge_service.grading.groups.rank import MAX_RESPONSES, Ranker, Verdicts
+from judge_service.grading.groups.gather import QUIET_S, OpenGroups, sibling_of
+from judge_service.grading.groups.pack import ALONE_AFTER, divide
+from judge_service.grading.groups.rank import MAX_RESPONSES, Ranker
 from judge_service.grading.rewards import Spent
-from judge_service.grading.rubric.rubric import Rubric
-from judge_service.values import Reward, Sample, Verdict
+from judge_service.values import Reward, Sample
 
-QUIET_S = 0.05
-"""A group is complete when no sample has joined it for this time, seconds. In a large batch its members may
-be thousands of samples apart, 0.1 ms each; compared with a judge call it is short."""
+T = TypeVar("T")
 
 
 class GroupGraderStatistics(Struct, frozen=True, kw_only=True):
     """Counts since the start.
 
-    groups: groups sent to the ranker; compared: samples in them. alone: samples scored without a group.
-    waiting: samples in groups now, which are open or being ranked.
+    groups: groups of two or more different responses; compared: samples in them.
+    split: groups that were judged in several parts. alone: samples scored without a group.
+    waiting: samples in groups now, which are open or being compared.
     """
 
     groups: int
     compared: int
+    split: int
     alone: int
     waiting: int
 
@@ -35,11 +39,12 @@ class GroupGraderStatistics(Struct, frozen=True, kw_only=True):
 class _Group:
     """Samples that are compared with each other, with a future for the reward of each."""
 
-    __slots__ = ("deadline", "members", "task", "timer")
+    __slots__ = ("deadline", "members", "opened_at", "task", "timer")
 
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
-        self.members: dict[asyncio.Future[Reward], Request[Sample]] = {}
+    def __init__(self) -> None:
+        self.deadline = inf
+        self.opened_at = 0.0
+        self.members: dict[asyncio.Future[Reward], tuple[bytes, Request[Sample]]] = {}
         self.timer: asyncio.TimerHandle | None = None
         self.task: asyncio.Task[None] | None = None
 
@@ -54,15 +59,17 @@ class _Group:
 class GroupGrader:
     """A grader that compares responses to one prompt. `await grader(request)` never fails.
 
-    Samples with the same group key, lane, job, prompt and reference form a group. It is ranked when no sample
-    has joined it for `quiet_s`, or when it is full. A group has the deadline of its first sample. A sample
-    with an earlier deadline closes the group and opens another.
+    Siblings (`sibling_of`) that arrive together form a group. Equal responses count as one. More than
+    `MAX_RESPONSES` different responses are judged in parts of equal size, and their rewards say so; a part
+    that is too long for the judge is halved. A sample without siblings is scored alone.
 
-    A sample is scored alone if it has no group key, is the only one of its group, needs no judge, or has
-    time left after its group's deadline has passed.
+    All rewards are on the rubric's scale: the mean of what the judge gave in both orders. So the reward of a
+    response does not depend on the number of its siblings or on when they arrive (docs/decisions/0020).
 
-    grader: its prompt writer and its rules are used. ranker: compares, with `relative` scores.
-    alone: scores one sample.
+    A group has the deadline of its first sample. A sample with an earlier deadline closes the group and opens
+    another. A sample that has time left after its group's deadline has passed is scored alone.
+
+    grader: its prompt writer and its rules are used. ranker: compares. alone: scores one sample.
     """
 
     def __init__(
@@ -76,16 +83,12 @@ class GroupGrader:
         self._grader = grader
         self._ranker = ranker
         self._alone = alone
-        self._quiet_s = quiet_s
-        self._open: dict[Hashable, _Group] = {}
+        self._open = OpenGroups(_Group, self._send, quiet_s)
         self._counts: Counter[str] = Counter()
         self._waiting = 0
 
     def __repr__(self) -> str:
-        return (
-            f"<GroupGrader of 2 to {MAX_RESPONSES} within {self._quiet_s * 1000:g} ms side by side,"
-            f" else {self._alone!r}>"
-        )
+        return f"<GroupGrader of 2 to {MAX_RESPONSES} side by side, {self._open!r}, else {self._alone!r}>"
 
     def statistics(self) -> GroupGraderStatistics:
         """A copy of the counts."""
@@ -93,22 +96,25 @@ class GroupGrader:
         return GroupGraderStatistics(
             groups=counts["groups"],
             compared=counts["compared"],
+            split=counts["split"],
             alone=counts["alone"],
             waiting=self._waiting,
         )
 
     async def __call__(self, request: Request[Sample]) -> Reward:
         """The reward of one sample. Raises nothing but `asyncio.CancelledError`."""
-        key = self._key(request)
-        if key is None:
+        sibling = sibling_of(self._grader, request)
+        if sibling is None:
             self._counts["alone"] += 1
             return await self._alone(request)
-        group, waiter = self._join(key, request)
+        group = self._join(sibling.group, request)
+        waiter: asyncio.Future[Reward] = asyncio.get_running_loop().create_future()
+        group.members[waiter] = (sibling.response, request)
         self._waiting += 1
         try:
             reward = await waiter
         except asyncio.CancelledError:
-            await self._leave(key, group, waiter)
+            await self._leave(sibling.group, group, waiter)
             raise
         except Exception as error:  # noqa: BLE001 - a row must get its answer whatever breaks
             return self._grader.rewards.broken(Spent(), error)
@@ -119,106 +125,124 @@ class GroupGrader:
             return await self._alone(request)
         return reward
 
-    def _key(self, request: Request[Sample]) -> Hashable | None:
-        """Equal for members of one group; `None` for a sample that is scored alone."""
-        sample = request.body
-        try:
-            question = self._grader.writer.question(sample)
-            needless = self._grader.without_judge(sample, question, Spent())
-        except Exception:  # noqa: BLE001 - the grader fails too, and turns the error into a reward
-            return None
-        if not sample.group_key or needless is not None:
-            return None
-        return request.lane, request.job, sample.group_key, question.task, question.reference
-
-    def _join(
-        self, key: Hashable, request: Request[Sample]
-    ) -> tuple[_Group, asyncio.Future[Reward]]:
-        loop = asyncio.get_running_loop()
-        group = self._open.get(key)
+    def _join(self, key: Hashable, request: Request[Sample]) -> _Group:
+        group = self._open.find(key)
         if group is not None and request.deadline < group.deadline:
-            self._send(key, group)
+            self._open.complete(key, group)
             group = None
+        joined = self._open.join(key)
         if group is None:
-            group = self._open[key] = _Group(request.deadline)
-        waiter: asyncio.Future[Reward] = loop.create_future()
-        group.members[waiter] = request
-        if group.timer is not None:
-            group.timer.cancel()
-        group.timer = loop.call_later(self._quiet_s, self._send, key, group)
-        if len(group.members) == MAX_RESPONSES:
-            self._send(key, group)
-        return group, waiter
+            joined.deadline = request.deadline
+        return joined
 
-    def _send(self, key: Hashable, group: _Group) -> None:
-        self._close(key, group)
-        group.task = asyncio.get_running_loop().create_task(self._compare(group))
+    def _send(self, group: _Group) -> None:
+        group.task = asyncio.get_running_loop().create_task(self._judge(group))
         group.task.add_done_callback(group.land)
-
-    def _close(self, key: Hashable, group: _Group) -> None:
-        """Closes the group: no further sample joins it."""
-        if group.timer is not None:
-            group.timer.cancel()
-        if self._open.get(key) is group:
-            del self._open[key]
 
     async def _leave(self, key: Hashable, group: _Group, waiter: asyncio.Future[Reward]) -> None:
         """Removes a sample whose caller has gone. Cancels the comparison if no caller is left."""
         group.members.pop(waiter, None)
         if group.members:
             return
-        self._close(key, group)
+        self._open.forget(key, group)
         if group.task is not None and not group.task.done():
             group.task.cancel()
             await asyncio.wait((group.task,))
 
-    async def _compare(self, group: _Group) -> None:
-        members = dict(group.members)
-        requests = list(members.values())
-        if len(requests) == 1:
-            self._counts["alone"] += 1
-            rewards: Sequence[Reward] = [await self._alone(requests[0])]
-        else:
+    async def _judge(self, group: _Group) -> None:
+        """Judges the different responses of a group, and gives each sample the reward of its response."""
+        copies: dict[bytes, list[asyncio.Future[Reward]]] = {}
+        requests: dict[bytes, Request[Sample]] = {}
+        for waiter, (response, request) in group.members.items():
+            copies.setdefault(response, []).append(waiter)
+            requests.setdefault(response, request)
+        order = sorted(requests)  # so that parts do not depend on the order of arrival
+        rewards = await self._judge_all([requests[response] for response in order], group.deadline)
+        for response, reward in zip(order, rewards, strict=True):
+            waiters = copies[response]
+            for waiter, share in zip(waiters, _shared(reward, len(waiters)), strict=True):
+                if not waiter.done():
+                    waiter.set_result(share)
+
+    async def _judge_all(
+        self, requests: Sequence[Request[Sample]], deadline: float
+    ) -> list[Reward]:
+        """A reward for each request; no two of their responses are equal."""
+        if len(requests) > 1:
             self._counts["groups"] += 1
             self._counts["compared"] += len(requests)
-            rewards = (await self._ranker(_together(requests, group.deadline))).rewards
-        for waiter, reward in zip(members, rewards, strict=True):
-            if not waiter.done():
-                waiter.set_result(reward)
+        found = await self._judge_parts(divided(requests, MAX_RESPONSES), deadline)
+        if len(found) == 1:
+            return found[0]
+        self._counts["split"] += 1
+        note = _note([len(part) for part in found])
+        return [
+            reward if reward.detail else replace(reward, detail=note)
+            for part in found
+            for reward in part
+        ]
+
+    async def _judge_parts(
+        self, parts: Sequence[Sequence[Request[Sample]]], deadline: float
+    ) -> list[list[Reward]]:
+        """The rewards of each part, in order; a part that is too long becomes several."""
+        async with asyncio.TaskGroup() as tasks:
+            asked = [tasks.create_task(self._judge_part(part, deadline)) for part in parts]
+        return [part for task in asked for part in task.result()]
+
+    async def _judge_part(
+        self, requests: Sequence[Request[Sample]], deadline: float
+    ) -> list[list[Reward]]:
+        if len(requests) == 1:
+            self._counts["alone"] += 1
+            return [[await self._alone(requests[0])]]
+        rewards = list((await self._ranker(_together(requests, deadline))).rewards)
+        reasons = {reward.reason for reward in rewards}
+        if not reasons <= ALONE_AFTER:
+            return [rewards]
+        # halves may not be too long; of what is denied one text may be the reason
+        most = 1 if "denied" in reasons else -(-len(requests) // 2)
+        parts = await self._judge_parts(divided(requests, most), deadline)
+        parts[0][0] = _charged(parts[0][0], rewards)
+        return parts
+
+
+def divided(items: Sequence[T], most: int) -> list[Sequence[T]]:
+    """As few parts as there can be of at most `most` items, none larger than another by more than one.
+
+    17 items in parts of at most 16 are 9 and 8, so that no item is alone.
+    """
+    count = -(-len(items) // most)
+    bounds = [-(-len(items) * number // count) for number in range(count + 1)]
+    return [items[start:end] for start, end in pairwise(bounds)]
+
+
+def _note(sizes: Sequence[int]) -> str:
+    total, parts = sum(sizes), ", ".join(map(str, sizes))
+    return f"{total} responses to this prompt were judged in {len(sizes)} parts, of {parts}"
+
+
+def _charged(reward: Reward, failed: Sequence[Reward]) -> Reward:
+    """The reward with what was spent in vain before it."""
+    costs = [one.cost_usd for one in (reward, *failed)]
+    return replace(
+        reward,
+        usage=sum((one.usage for one in failed), reward.usage),
+        cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+    )
+
+
+def _shared(reward: Reward, count: int) -> list[Reward]:
+    """The reward for each of so many equal responses; its cost is divided among them."""
+    if count == 1:
+        return [reward]
+    cost_usd = None if reward.cost_usd is None else reward.cost_usd / count
+    return [
+        replace(reward, usage=usage, cost_usd=cost_usd) for usage in divide(reward.usage, count)
+    ]
 
 
 def _together(requests: Sequence[Request[Sample]], deadline: float) -> Request[Sequence[Sample]]:
     first = requests[0]
     samples = tuple(request.body for request in requests)
     return Request(samples, deadline, first.lane, first.job)
-
-
-def relative(whole: Sequence[Verdicts], owner: bytes, rubric: Rubric) -> Verdict:
-    """A response's score per criterion: the mean of the judge's score and the share of others that it beats.
-
-    For example, the judge scores four responses 0.8, 0.7, 0.7 and 0.6. The second beats one of three others
-    and ties with one, so its share is (1 + 0.5) / 3 = 0.5, and its score is (0.7 + 0.5) / 2 = 0.6.
-
-    Judges give similar numbers to all responses, but their order is reliable. The judge's number keeps the
-    scores of a group of bad responses low. A criterion with a gate uses the judge's number only, because
-    whether a response is dangerous does not depend on the others of its group.
-    """
-    scores = {}
-    for criterion in rubric.criteria:
-        rows = [_column(verdicts, criterion.name) for verdicts in whole]
-        mean = fmean(row[owner] for row in rows)
-        if criterion.gate is None:
-            mean = (mean + fmean(_share_below(row, owner) for row in rows)) / 2
-        scores[criterion.name] = mean
-    return Verdict(scores, {})
-
-
-def _column(verdicts: Verdicts, name: str) -> Mapping[bytes, float]:
-    return {owner: verdict.scores[name] for owner, verdict in verdicts.items()}
-
-
-def _share_below(scores: Mapping[bytes, float], owner: bytes) -> float:
-    """Share of the other responses that scored less; an equal score counts half."""
-    own = scores[owner]
-    others = [score for other, score in scores.items() if other != owner]
-    return fmean((own > score) + (own == score) / 2 for score in others)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from statistics import fmean
@@ -41,9 +41,6 @@ have 4 to 16."""
 
 Verdicts = Mapping[bytes, Verdict]
 """Verdicts by the digest of the question; equal responses have the same digest."""
-
-Combine = Callable[[Sequence[Verdicts], bytes, Rubric], Verdict]
-"""Combines the verdicts of all orders into the one of a response, which is given by its digest."""
 
 
 class RankerStatistics(Struct, frozen=True, kw_only=True):
@@ -84,7 +81,6 @@ class Ranker:
     compares: whether the judge reads text; if not, each response is scored alone.
     max_reasks: repetitions of one order after an unusable answer.
     max_chars: a group with more text than this in the prompt and all responses is not judged.
-    combine: combines the verdicts of all orders, by default into the mean of each criterion.
     """
 
     def __init__(
@@ -95,7 +91,6 @@ class Ranker:
         compares: bool,
         max_reasks: int,
         max_chars: int,
-        combine: Combine | None = None,
     ) -> None:
         self._grader = grader
         self._writer = RankWriter(grader.writer)
@@ -103,7 +98,6 @@ class Ranker:
         self._compares = compares
         self._max_reasks = max_reasks
         self._max_chars = max_chars
-        self._combine = combine or _mean
         self._counts: Counter[str] = Counter()
 
     def __repr__(self) -> str:
@@ -236,7 +230,7 @@ class Ranker:
 
     def _verdict(self, whole: Sequence[Verdicts], owner: bytes) -> Verdict:
         rubric = self._grader.rubric
-        verdict = self._combine(whole, owner, rubric)
+        verdict = _mean(whole, owner, rubric)
         if rubric.reasoning == "none":
             return verdict
         said = [verdicts[owner].explanation for verdicts in whole]

@@ -45,6 +45,68 @@ class VoteStatistics(Struct, frozen=True, kw_only=True):
     mean_spread: float
 
 
+class Ballots:
+    """Combines the opinions on a sample to one reward, and counts them.
+
+    rubric: whose criteria are combined; its weighted mean and its gates come after that.
+    draws: most opinions on a sample, 2 or more.
+    temperature: what the grader asks with; checked, since at 0 the opinions would be alike.
+
+    Raises SettingsError if the temperature is 0.
+    """
+
+    def __init__(
+        self, *, rubric: Rubric, draws: int, reduce: Reduce, temperature: float | None
+    ) -> None:
+        if temperature == 0:
+            raise SettingsError(
+                f"`vote.draws` is {draws} but `temperature` is 0, so all opinions are equal; set"
+                " `temperature` above 0 (1.0 is usual), or to `-` for a model that refuses it"
+            )
+        self._rubric = rubric
+        self._draws = draws
+        self._reduce: Reduce = reduce
+        self._voted = self._drawn = self._unscored = self._compared = 0
+        self._spread = 0.0
+
+    def __repr__(self) -> str:
+        return f"{self._reduce} of {self._draws}"
+
+    def statistics(self) -> VoteStatistics:
+        """A copy of the counts."""
+        return VoteStatistics(
+            voted=self._voted,
+            drawn=self._drawn,
+            saved=self._voted * self._draws - self._drawn,
+            unscored=self._unscored,
+            mean_spread=self._spread / max(self._compared, 1),
+        )
+
+    def combined(self, opinions: Sequence[Reward], *, least: int = 1) -> Reward:
+        """The reward of all opinions together. least: so many must have a score, or the reward has none."""
+        scored = scored_of(opinions)
+        if len(scored) < least:
+            return _totalled(_most_frequent(opinions), opinions)
+        reduce = REDUCERS[self._reduce]
+        names = [criterion.name for criterion in self._rubric.criteria]
+        scores = {
+            name: reduce(column) for name, column in zip(names, columns_of(scored), strict=True)
+        }
+        score, parts = aggregate(Verdict(scores, {}), self._rubric)
+        said = _explanation(score or 0.0, opinions)
+        return _totalled(replace(scored[0], score=score, parts=parts, explanation=said), opinions)
+
+    def count(self, opinions: Sequence[Reward]) -> None:
+        """Counts the opinions on one sample."""
+        scores = [opinion.score for opinion in opinions if opinion.score is not None]
+        self._voted += 1
+        self._drawn += len(opinions)
+        self._unscored += len(opinions) - len(scores)
+        if len(scores) > 1:
+            self._compared += 1
+            self._spread += pstdev(scores)
+
+
 class Vote:
     """A grader that asks for `draws` opinions and uses the median or the mean of each criterion.
 
@@ -63,7 +125,7 @@ class Vote:
 
     grader: gives an opinion; each has its own `Prompt.draw`, so caches treat it as another question.
     draws: number of opinions, 2 or more; with an odd number the median is a score that the judge gave.
-    temperature: the grader's temperature, which must not be 0, because then all opinions would be equal.
+    temperature: see `Ballots`.
 
     Raises SettingsError if the temperature is 0.
     """
@@ -77,31 +139,18 @@ class Vote:
         reduce: Reduce,
         temperature: float | None,
     ) -> None:
-        if temperature == 0:
-            raise SettingsError(
-                f"`vote.draws` is {draws} but `temperature` is 0, so all opinions are equal; set"
-                " `temperature` above 0 (1.0 is usual), or to `-` for a model that refuses it"
-            )
+        self._ballots = Ballots(rubric=rubric, draws=draws, reduce=reduce, temperature=temperature)
         self._grader = grader
-        self._rubric = rubric
         self._draws = draws
         self._majority = draws // 2 + 1
         self._reduce: Reduce = reduce
-        self._voted = self._drawn = self._unscored = self._compared = 0
-        self._spread = 0.0
 
     def __repr__(self) -> str:
-        return f"<Vote {self._reduce} of {self._draws}>"
+        return f"<Vote {self._ballots!r}>"
 
     def statistics(self) -> VoteStatistics:
         """A copy of the counts."""
-        return VoteStatistics(
-            voted=self._voted,
-            drawn=self._drawn,
-            saved=self._voted * self._draws - self._drawn,
-            unscored=self._unscored,
-            mean_spread=self._spread / max(self._compared, 1),
-        )
+        return self._ballots.statistics()
 
     async def __call__(self, request: Request[Sample]) -> Reward:
         """The reward of one sample. Raises what the grader raises."""
@@ -109,8 +158,8 @@ class Vote:
         opinions = await self._ask(request, range(first))
         if first < self._draws and not self._is_settled(opinions):
             opinions += await self._ask(request, range(first, self._draws))
-        self._count(opinions)
-        return self._combined(opinions)
+        self._ballots.count(opinions)
+        return self._ballots.combined(opinions, least=self._majority)
 
     async def _ask(self, request: Request[Sample], numbers: Sequence[int]) -> list[Reward]:
         async with asyncio.TaskGroup() as group:
@@ -125,7 +174,7 @@ class Vote:
 
         A median changes most if all of them are at one end of the scale.
         """
-        scored = _scored(opinions)
+        scored = scored_of(opinions)
         left = self._draws - len(opinions)
         if len(scored) + left < self._majority:
             return True
@@ -133,52 +182,32 @@ class Vote:
             return False
         return all(
             median([*scores, *[0.0] * left]) == median([*scores, *[1.0] * left])
-            for scores in _columns(scored)
+            for scores in columns_of(scored)
         )
 
-    def _combined(self, opinions: Sequence[Reward]) -> Reward:
-        scored = _scored(opinions)
-        if len(scored) < self._majority:
-            return _totalled(_most_frequent(opinions), opinions)
-        reduce = REDUCERS[self._reduce]
-        names = [criterion.name for criterion in self._rubric.criteria]
-        scores = {
-            name: reduce(column) for name, column in zip(names, _columns(scored), strict=True)
-        }
-        score, parts = aggregate(Verdict(scores, {}), self._rubric)
-        said = self._explanation(score or 0.0, opinions)
-        return _totalled(replace(scored[0], score=score, parts=parts, explanation=said), opinions)
 
-    def _explanation(self, score: float, opinions: Sequence[Reward]) -> str:
-        """The reason of the opinion with the score nearest to the outcome, with its number."""
-        told = [
-            (abs(one.score - score), number, one.score, one.explanation)
-            for number, one in enumerate(opinions, 1)
-            if one.score is not None and one.explanation
-        ]
-        if not told:
-            return ""
-        _, number, given, text = min(told)
-        return told_by([(f"opinion {number} of {len(opinions)}: {given:.3g}", text)])
-
-    def _count(self, opinions: Sequence[Reward]) -> None:
-        scores = [opinion.score for opinion in opinions if opinion.score is not None]
-        self._voted += 1
-        self._drawn += len(opinions)
-        self._unscored += len(opinions) - len(scores)
-        if len(scores) > 1:
-            self._compared += 1
-            self._spread += pstdev(scores)
-
-
-def _scored(opinions: Sequence[Reward]) -> list[Reward]:
+def scored_of(opinions: Sequence[Reward]) -> list[Reward]:
+    """Those that have a score."""
     return [opinion for opinion in opinions if opinion.score is not None]
 
 
-def _columns(scored: Sequence[Reward]) -> list[list[float]]:
+def columns_of(scored: Sequence[Reward]) -> list[list[float]]:
     """Per criterion, the scores of all opinions. A scored reward has a score in every part."""
     rows = [[part.score for part in opinion.parts if part.score is not None] for opinion in scored]
     return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _explanation(score: float, opinions: Sequence[Reward]) -> str:
+    """The reason of the opinion with the score nearest to the outcome, with its number."""
+    told = [
+        (abs(one.score - score), number, one.score, one.explanation)
+        for number, one in enumerate(opinions, 1)
+        if one.score is not None and one.explanation
+    ]
+    if not told:
+        return ""
+    _, number, given, text = min(told)
+    return told_by([(f"opinion {number} of {len(opinions)}: {given:.3g}", text)])
 
 
 def _most_frequent(opinions: Sequence[Reward]) -> Reward:
