@@ -59,8 +59,8 @@ class JudgeService:
         self._ranker: Ranker | None = None
         self._groups = self._flat_groups = 0
         self._runs: WeakSet[Outage] = WeakSet()
-        self._at_work = parts.at_work
-        self._largest_group = parts.largest_group
+        self._at_work, self._largest_group = parts.at_work, parts.largest_group
+        self.instrument = parts.instrument  # what can change an answer
         self._assembly = parts.assembly
         self._monitor = parts.monitor
         self._sink = sink
@@ -239,7 +239,7 @@ class JudgeService:
         max_reply_bytes: a longer reply is sent without explanations; if still too long, it is a WireError.
         """
         rewards = await self.score(batch.samples, deadline_s=deadline_s, lane=lane, job=job)
-        answers = self._reply_policy.answer(batch.samples, rewards, late)
+        answers = self._reply_policy.answer(batch.samples, rewards, late, tenant=job)
         wanted = self.settings.wire.envelope
         envelope = batch.envelope if wanted == "auto" else wanted
         return encode_reply(answers, envelope, max_reply_bytes)
@@ -278,7 +278,7 @@ class JudgeService:
         Raises TooManyUnscored if too many samples have no score.
         """
         rewards = await self.score(samples, deadline_s=deadline_s, lane=lane, job=job)
-        return self._reply_policy.answer(samples, rewards, refuse=refuse)
+        return self._reply_policy.answer(samples, rewards, refuse=refuse, tenant=job)
 
     async def try_out(self, samples: Sequence[Sample] = ()) -> "Trial":
         """Scores one sample, by default a built-in one, and records every judge call (`assembly.trial`)."""

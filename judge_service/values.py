@@ -45,10 +45,14 @@ NO_METADATA: Mapping[str, Any] = {}
 
 
 class Message(Struct, frozen=True):
-    """One message of a conversation; its content is already reduced to text."""
+    """One message of a conversation; its content is already reduced to text.
+
+    unseen: content that is not text, which judges of text do not see: `image`, `audio`, `video`, `document`.
+    """
 
     role: str
     content: str
+    unseen: tuple[str, ...] = ()
 
 
 class Sample(Struct, frozen=True, kw_only=True):
@@ -61,6 +65,7 @@ class Sample(Struct, frozen=True, kw_only=True):
     reference: the reference answer as text, `None` when there is none.
     metadata: every other field of the row.
     group_key: equal for the rollouts of one prompt (a GRPO group).
+    unseen: what else was in the response, see `Message`.
     """
 
     id: Any = None
@@ -69,6 +74,7 @@ class Sample(Struct, frozen=True, kw_only=True):
     reference: str | None = None
     metadata: Mapping[str, Any] = NO_METADATA
     group_key: str = ""
+    unseen: tuple[str, ...] = ()
 
 
 class Gate(Struct, frozen=True):
@@ -313,6 +319,24 @@ class Wait(Struct, frozen=True, kw_only=True):
     waited_s: float
     next_s: float = 0.0
     is_over: bool = False
+
+
+MAX_DIFFERENCES = 6
+"""Most differences between two instruments that are told."""
+
+
+def differences(found: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """In words, where two instruments differ: each setting with both values; `""` where they do not.
+
+    found: what was used (`JudgeService.instrument`). now: what is used now.
+    """
+    names = [name for name in {**now, **found} if found.get(name) != now.get(name)]
+    told = [
+        f"{name} {found.get(name) or 'none'} (now {now.get(name) or 'none'})"
+        for name in names[:MAX_DIFFERENCES]
+    ]
+    more = len(names) - len(told)
+    return ", ".join([*told, f"and {more} more"] if more else told)
 
 
 UNSCORED_REASONS: Mapping[str, str] = {

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from judge_service.assembly.stacks import _judge, base_model
+from judge_service.assembly.instrument import digest_of, judge_of
+from judge_service.assembly.stacks import base_model
 from judge_service.backends.scripted import Scripted
 from judge_service.errors import SettingsError
 from judge_service.service import open_service
@@ -107,7 +108,6 @@ def test_a_shared_cache_tells_apart_all_that_makes_another_answer_of_one_prompt(
     chosen += [
         Settings(backend="openai", model="m", openai=OpenAISettings(logprobs=top)) for top in (0, 5)
     ]
-    names = [_judge(settings, "m") for settings in chosen]
+    names = [digest_of(judge_of(settings, "m", {})) for settings in chosen]
 
     assert len(set(names)) == len(names)
-    assert _judge(Settings(backend="bedrock", model="m"), "m") == "m"

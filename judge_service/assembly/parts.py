@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from judge_service.assembly.graders import Graders, open_graders
+from judge_service.assembly.instrument import instrument_of
 from judge_service.assembly.stacks import Assembly, assemble_each, merged
 from judge_service.backends import Backend
 from judge_service.errors import SettingsError
@@ -29,7 +30,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     """The parts of a `service.JudgeService`.
 
     settings: those given, with the score range of the rubric.
-    largest_group: most samples of one judge call.
+    largest_group: most samples of one judge call, or of one group that must be in work at the same time.
+    instrument: everything that can change an answer, see `assembly.instrument`.
     at_work: number of samples in work that keeps every slot busy, with packs and draws taken into account.
     """
 
@@ -40,6 +42,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     monitor: JudgeMonitor
     largest_group: int
     at_work: int
+    instrument: Mapping[str, str]
 
 
 async def open_parts(
@@ -83,15 +86,17 @@ async def open_parts(
         custom=custom,
         compares=compares,
     )
-    largest = _largest_group(rubric)
+    largest = _largest_group(settings, rubric)
+    assembly = merged(assemblies)
     return Parts(
         settings=settings,
         rubric=rubric,
         graders=graders,
-        assembly=merged(assemblies),
+        assembly=assembly,
         monitor=monitor,
         largest_group=largest,
         at_work=2 * settings.limits.max_in_flight * max(settings.pack.max_samples, largest),
+        instrument=instrument_of(settings, rubric, assembly.targets[0].backend.model, environ),
     )
 
 
@@ -126,8 +131,9 @@ def _monitor(settings: Settings, sink: Sink, *, has_judge: bool) -> JudgeMonitor
     )
 
 
-def _largest_group(rubric: Rubric) -> int:
-    if rubric.compare != "group":
+def _largest_group(settings: Settings, rubric: Rubric) -> int:
+    looks_for_ties = settings.vote.draws > 1 and settings.vote.when == "tied"
+    if rubric.compare != "group" and not looks_for_ties:
         return 1
     from judge_service.grading import MAX_RESPONSES  # noqa: PLC0415 - only what is used
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from judge_service.assembly.instrument import digest_of, judge_of
 from judge_service.assembly.targets import Target, open_target
 from judge_service.backends import Backend, open_backend
 from judge_service.backends.prompt_cache import PromptCaching, min_tokens
@@ -25,7 +26,7 @@ from judge_service.flow.detach import Detached
 from judge_service.flow.latencies import Latencies
 from judge_service.flow.retry import Retry, RetryBudget
 from judge_service.grading import Rubric, has_verdict, panels
-from judge_service.settings import Settings, logprobs_of
+from judge_service.settings import Settings
 from judge_service.telemetry.events import Sink
 from judge_service.values import NO_USAGE, Channel, Completion, Prompt
 
@@ -82,7 +83,10 @@ def assemble(
     )
     detached = detached or Detached()
     closing.push_async_callback(detached.aclose, DRAIN_S)
-    per_prompt = _per_prompt(settings, rubric, targets, sink, closing, detached=detached)
+    judge = digest_of(judge_of(settings, targets[0].backend.model, environ))
+    per_prompt = _per_prompt(
+        settings, rubric, targets, sink, closing, judge=judge, detached=detached
+    )
     handlers = [target.handler() for target in targets]
     if len(handlers) == 1:
         return Assembly(stack(handlers[0], *per_prompt), per_prompt, targets, tokens, detached)
@@ -194,12 +198,13 @@ def _per_prompt(
     sink: Sink,
     closing: AsyncExitStack,
     *,
+    judge: str,
     detached: Detached,
 ) -> tuple[Any, ...]:
     first = targets[0]
     layers: list[Any] = [
         Deadline(),
-        _cache(settings, rubric, first.backend.model, sink, closing),
+        _cache(settings, rubric, judge, sink, closing),
         Coalesce(key=_key, weight=weigh_lane, detached=detached),
         _retry(settings, first.latencies, sink),
     ]
@@ -219,9 +224,10 @@ def _per_prompt(
 
 
 def _cache(
-    settings: Settings, rubric: Rubric, model: str, sink: Sink, closing: AsyncExitStack
+    settings: Settings, rubric: Rubric, judge: str, sink: Sink, closing: AsyncExitStack
 ) -> Cache[Prompt, Completion]:
-    cache, judge = settings.cache, _judge(settings, model)
+    """judge: names all of the judge that can change an answer, or how it is read."""
+    cache = settings.cache
     all_asked = panels(rubric)
 
     def asked(prompt: Prompt) -> Rubric:
@@ -249,17 +255,6 @@ def _cache(
         sink=sink,
         store=store,
     )
-
-
-def _judge(settings: Settings, model: str) -> str:
-    """A key of everything about the judge that can change an answer or how it is read."""
-    parts = [model]
-    if settings.backend == "sagemaker":
-        asked = settings.sagemaker
-        parts += [asked.inference_component, asked.model_name, asked.reasoning_effort or ""]
-    if top := logprobs_of(settings):
-        parts.append(f"logprobs {top}")
-    return "/".join(parts)
 
 
 def _retry(settings: Settings, latencies: Latencies, sink: Sink) -> Retry:

@@ -16,9 +16,10 @@ import msgspec
 from msgspec import Struct
 
 from judge_service.errors import JudgeServiceError, SettingsError
-from judge_service.values import Reward
+from judge_service.values import Reward, differences
 
-FORMAT = "1"
+FORMAT = "2"
+_FORMAT = "journal format"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -107,7 +108,7 @@ class Journal:
 
         Raises SettingsError if the journal was made with another `meta`.
         """
-        wanted = {"journal format": FORMAT, **meta}
+        wanted = {_FORMAT: FORMAT, **meta}
         with _one_sentence(self.path), self._transaction():
             if restart:
                 self._database.execute("DELETE FROM results")
@@ -199,13 +200,11 @@ def journal_path(output: Path) -> Path:
 
 
 def _refuse_difference(path: Path, found: Mapping[str, str], wanted: Mapping[str, str]) -> None:
-    names = [name for name in wanted if found.get(name) != wanted[name]]
-    if names:
-        differences = ", ".join(
-            f"{name} {found.get(name) or 'none'} (now {wanted[name] or 'none'})" for name in names
-        )
+    if found.get(_FORMAT) != wanted[_FORMAT]:  # what it says of its judge is in other words
+        found, wanted = ({_FORMAT: one.get(_FORMAT, "")} for one in (found, wanted))
+    if said := differences(found, wanted):
         raise SettingsError(
-            f"{path}: was made with another {differences}; use --restart to judge every row again,"
+            f"{path}: was made with another {said}; use --restart to judge every row again,"
             " or another output"
         )
 

@@ -5,7 +5,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from math import inf
 from pathlib import Path
@@ -210,8 +210,7 @@ async def judge_rows(
                 f'--reasons: rubric {judge.rubric.name} asks the judge for none; set `reasoning = "brief"`'
                 " in it, or drop the option"
             )
-        meta = _meta(work.settings, judge)
-        await asyncio.to_thread(journal.claim, meta, restart=work.restart)
+        await asyncio.to_thread(journal.claim, judge.instrument, restart=work.restart)
         settle_garbage_collection()
         started = time.monotonic()
         reading = Reading(work, judge.rubric.criteria, progress)
@@ -233,7 +232,7 @@ async def judge_rows(
             duration_s=duration_s,
             waited_s=reading.waited_s,
             rubric=f"{judge.rubric.name} {judge.rubric.version}",
-            judge=meta["judge"],
+            judge=f"{work.settings.backend}:{judge.model}",
             score_range=judge.settings.wire.score_range,
             **quota_facts(judge.statistics().targets, duration_s),
         )
@@ -296,18 +295,6 @@ class Reading:
 
 def _entry(job: Job, reward: Reward) -> Entry:
     return Entry(job.position, job.digest, job.sample.group_key, dump_json(job.sample.id), reward)
-
-
-def _meta(settings: Settings, judge: Any) -> Mapping[str, str]:
-    """Everything that the answers depend on, by its name in the error about a difference."""
-    return {
-        "rubric": f"{judge.rubric.name} {judge.rubric.version}",
-        "judge": f"{settings.backend}:{judge.model}",
-        "temperature": f"{settings.temperature}",
-        "answer channel": settings.answer,
-        "max_reasks": f"{settings.max_reasks}",
-        "max_sample_chars": f"{settings.max_sample_chars}",
-    }
 
 
 def _open_service(settings: Settings) -> AbstractAsyncContextManager[Any]:

@@ -78,6 +78,10 @@ class FakeJudge:
         self.settings = settings
         yield self
 
+    @property
+    def instrument(self) -> dict[str, str]:
+        return {"backend": self.settings.backend, "model": self.model}
+
     def expect(self, *, text_tokens: int = 300) -> Throughput:
         return expect(self.settings.limits, input_tokens=text_tokens + 190, output_tokens=10)
 

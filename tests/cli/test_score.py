@@ -7,9 +7,17 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from judge_service import open_service
+from judge_service.backends.scripted import Scripted
 from judge_service.cli import main, score
 from judge_service.errors import SettingsError
-from judge_service.settings import Settings
+from judge_service.settings import (
+    GuardSettings,
+    LimitSettings,
+    OpenAISettings,
+    PackSettings,
+    Settings,
+)
 from tests.cli.conftest import Bench, FakeJudge, read_lines, row, write_rows
 
 
@@ -169,12 +177,48 @@ def test_another_model_is_refused_until_restarted(bench: Bench) -> None:
     bench.settings = Settings(backend="bedrock", model="m")
     judge = FakeJudge(lambda _sample: 0.9)
 
-    with pytest.raises(SettingsError, match=r"another judge local:fake \(now bedrock:fake\)"):
+    with pytest.raises(SettingsError, match=r"another backend local \(now bedrock\)"):
         bench.run(judge)
     assert judge.judged == []
 
     bench.run(judge, restart=True)
     assert len(judge.judged) == 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (
+            {"openai": OpenAISettings(base_url="http://key:secret@two/v1")},
+            "openai.base_url http://one/v1 (now http://two/v1)",
+        ),
+        (
+            {"openai": OpenAISettings(base_url="http://one/v1", logprobs=5)},
+            "openai.logprobs 0 (now 5)",
+        ),
+        ({"pack": PackSettings(max_samples=4)}, "pack.max_samples 1 (now 4)"),
+        ({"guards": GuardSettings(copies=False)}, "guards.copies True (now False)"),
+    ],
+)
+def test_a_run_is_not_resumed_by_another_instrument(
+    bench: Bench, changed: dict[str, Any], told: str
+) -> None:
+    class Real:
+        def open(self, settings: Settings) -> Any:
+            return open_service(settings, environ={}, model=Scripted(0.5))
+
+    judge: Any = Real()
+    write_rows(bench.input, [row(i) for i in range(3)])
+    bench.settings = Settings(
+        backend="openai", model="m", openai=OpenAISettings(base_url="http://one/v1")
+    )
+    assert bench.run(judge).judged == 3
+    bench.settings = replace(bench.settings, limits=LimitSettings(max_in_flight=3))
+    assert bench.run(judge).judged == 0
+    bench.settings = replace(bench.settings, **changed)
+    with pytest.raises(SettingsError) as caught:
+        bench.run(judge)
+    assert f"was made with another {told}; use --restart" in str(caught.value)
 
 
 def test_the_window_bounds_what_is_in_memory(bench: Bench) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from judge_service.api.jobs.store import JobLock, JobStore
 from judge_service.api.json_response import encode
 from judge_service.service import JudgeService
 from judge_service.telemetry.trace import carry
-from judge_service.values import Reward, Sample, Wait
+from judge_service.values import Reward, Sample, Wait, differences
 from judge_service.wire import decode_row, read_json
 from judge_service.wire.native import native_reward
 
@@ -75,7 +75,12 @@ class JobRunner:
             return False
         try:
             self._job = self._store.open(self.id)
-            began = partial(_began, judge=judge_of(self._judge), now=time.time())
+            began = partial(
+                _began,
+                judge=judge_of(self._judge),
+                instrument=instrument_of(self._judge),
+                now=time.time(),
+            )
             is_ours = self._job.change(began).state == "running"
         except FileNotFoundError:
             self._store.remove(
@@ -180,20 +185,26 @@ class JobRunner:
 
 
 def judge_of(judge: JudgeService) -> str:
-    """The name of the judge: model and rubric. The scores of a job must all be of one judge."""
+    """The name of the judge, for people: model and rubric."""
     seen = judge.statistics()
     return f"{seen.model} with {seen.rubric}"
 
 
-def _began(facts: Facts, *, judge: str, now: float) -> Facts:
+def instrument_of(judge: JudgeService) -> dict[str, str]:
+    """What measures, and in which range results are written; no two of them may be mixed in one job."""
+    return {**judge.instrument, "wire.score_range": judge.settings.wire.score_range}
+
+
+def _began(facts: Facts, *, judge: str, instrument: Mapping[str, str], now: float) -> Facts:
     if facts.is_finished:
         return facts
-    if facts.judge not in ("", judge):
+    if facts.judge and (said := differences(facts.instrument, instrument)):
         detail = (
-            f"the job began with {facts.judge}, and the judge is now {judge}; send the rest again"
+            f"the job began with {facts.judge}, and the judge is now {judge}: another {said};"
+            " send the rest again"
         )
         return _failed(facts, detail=detail, now=now)
-    return _running(replace(facts, judge=judge), now)
+    return _running(replace(facts, judge=judge, instrument=instrument), now)
 
 
 def _running(facts: Facts, now: float) -> Facts:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from judge_service.api.jobs.job_file import JobFile, JobFileError
 from judge_service.api.jobs.runner import JobRunner
 from judge_service.api.jobs.service import JobService
 from judge_service.backends.scripted import Scripted
+from judge_service.settings import PackSettings, WireSettings
 from tests.api.conftest import Talk, quiet, row, running, talking
 
 LINES = {"content-type": "application/x-ndjson"}
@@ -82,9 +83,9 @@ class Office:
 
 @asynccontextmanager
 async def office(
-    directory: Path, judge: Any = None, rubric: str = "similarity", **service: Any
+    directory: Path, judge: Any = None, *, changed: Mapping[str, Any] = {}, **service: Any
 ) -> AsyncIterator[Office]:
-    settings = replace(quiet(jobs_dir=str(directory), **service), rubric=rubric)
+    settings = replace(quiet(jobs_dir=str(directory), **service), **changed)
     made = partial(create_app, settings, environ={}, model=judge or Scripted(0.5))
     app = await asyncio.to_thread(made)  # it reads the keys
     async with talking(app) as talk:
@@ -136,7 +137,7 @@ async def test_lines_get_reasons_when_the_query_asks_for_them(tmp_path: Path) ->
 async def test_the_judges_reason_is_kept_with_a_jobs_result(tmp_path: Path) -> None:
     rubric = 'name="b"\nreasoning="brief"\n[[criteria]]\nname="quality"\ndescription="How good?"\n'
     judge = Scripted({"reason": "right", "quality": 1})
-    async with office(tmp_path, judge, rubric) as jobs:
+    async with office(tmp_path, judge, changed={"rubric": rubric}) as jobs:
         job = await jobs.submit(row(), query="?reasons=true")
         await jobs.ended(job["id"])
         reward, _ = await jobs.results(job["id"])
@@ -308,6 +309,28 @@ async def test_a_job_is_not_finished_by_another_judge(tmp_path: Path) -> None:
     assert status["state"] == "failed"
     assert "scripted" in status["detail"]
     assert "another" in status["detail"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"max_reasks": 4}, "another max_reasks 1 (now 4); send the rest again"),
+        ({"pack": PackSettings(max_samples=4)}, "another pack.max_samples 1 (now 4)"),
+        ({"wire": WireSettings(score_range="-1..1")}, "another wire.score_range 0..1 (now -1..1)"),
+    ],
+)
+async def test_a_job_is_not_finished_under_settings_that_change_a_result(
+    tmp_path: Path, changed: dict[str, Any], told: str
+) -> None:
+    remote = {"backend": "openai", "model": "m"}
+    async with office(tmp_path, slow(), changed=remote, drain_s=0.1) as jobs:
+        job = await jobs.submit(*rows(2))
+        await jobs.until(job["id"], lambda status: status["state"] == "running")
+    async with office(tmp_path, Scripted(0.5), changed={**remote, **changed}) as jobs:
+        status = await jobs.ended(job["id"])
+
+    assert status["state"] == "failed"
+    assert told in status["detail"]
 
 
 async def test_one_of_two_workers_runs_a_job_and_both_answer_about_it(
