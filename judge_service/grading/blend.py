@@ -10,8 +10,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from judge_service.flow import Handler, Request, stray
+from judge_service.grading.outright import Outright
 from judge_service.grading.prompting.explanation import told_by
-from judge_service.grading.prompting.prompt import is_blank
 from judge_service.grading.rewards import Rewards, Spent
 from judge_service.grading.rubric.rubric import Rubric
 from judge_service.values import NO_USAGE, Part, Reward, Sample, Usage, Verdict
@@ -77,7 +77,7 @@ class Blend:
         self._rewards = Rewards(rubric, _free)
         self._panels = tuple(panels)
         self._verifiers = dict(verifiers)
-        self._max_sample_chars = max_sample_chars
+        self._outright = Outright(rubric, self._rewards, max_chars=max_sample_chars)
         self._scored = self._shaped = 0
         self._unscored: Counter[str] = Counter()
 
@@ -116,15 +116,8 @@ class Blend:
 
     def _needless(self, sample: Sample) -> Reward | None:
         """The reward of a sample that needs no grading or cannot be graded; `None` for all others."""
-        response = sample.response
-        if response is None:
-            return self._rewards.failed(Spent(), "no_response", "the row has no response")
-        if is_blank(response):
-            return self._rewards.empty()
-        if len(response) > self._max_sample_chars:
-            detail = f"{len(response)} characters are over the limit of {self._max_sample_chars}"
-            return self._rewards.failed(Spent(), "too_long", detail)
-        return None
+        response = sample.response or ""
+        return self._outright.decide(sample, response, len(response), Spent())
 
     async def _ask(self, request: Request[Sample]) -> tuple[list[Reward], dict[str, Found]]:
         if len(self._verifiers) == 1 and not self._panels:  # a task would cost more than the check
@@ -141,9 +134,10 @@ class Blend:
     def _combine(self, judged: Sequence[Reward], found: Mapping[str, Found]) -> Reward:
         reward = self._rewards.of(_verdict(judged, found), Spent())
         silent = [one.detail for one in (*judged, *found.values()) if one.score is None]
+        told = dict.fromkeys(one.detail for one in judged if one.detail)
         return replace(
             reward,
-            detail=next(filter(None, silent), "") if reward.score is None else "",
+            detail=next(filter(None, silent), "") if reward.score is None else "; ".join(told),
             usage=sum((one.usage for one in judged), NO_USAGE),
             cost_usd=_total([one.cost_usd for one in judged]),
             model=", ".join(dict.fromkeys(one.model for one in judged if one.model)),

@@ -12,10 +12,12 @@ from judge_service.errors import CallError
 from judge_service.flow import Handler, Request
 from judge_service.grading.judge import Judge, Outcome, choose_ladder
 from judge_service.grading.monitoring.guards import UNGUARDED, Guards
+from judge_service.grading.outright import Outright, unseen_in_prompt
 from judge_service.grading.prompting.parse import Unparseable, parse
-from judge_service.grading.prompting.prompt import PromptWriter, count_chars, is_blank
+from judge_service.grading.prompting.prompt import PromptWriter, count_chars
 from judge_service.grading.rewards import Rewards, Spent
 from judge_service.grading.rubric.rubric import Rubric
+from judge_service.grading.rubric.template import placeholders
 from judge_service.telemetry.events import Sink, ignore
 from judge_service.values import (
     NO_USAGE,
@@ -104,8 +106,9 @@ class Grader:
         self.rewards = Rewards(rubric, price)
         self._guards = guards
         self._needs_reference = rubric.needs_reference
+        self._shows_task = "task" in placeholders(rubric.user)
         self._max_reasks = max_reasks
-        self._max_sample_chars = max_sample_chars
+        self._outright = Outright(rubric, self.rewards, max_chars=max_sample_chars)
         self._reasked = self._scored = 0
         self._unscored: Counter[str] = Counter()
 
@@ -168,16 +171,13 @@ class Grader:
 
     def without_judge(self, sample: Sample, question: Question, spent: Spent) -> Reward | None:
         """The reward of a sample that needs no judge or cannot be judged; `None` for all others."""
-        if sample.response is None:
-            return self.rewards.failed(spent, "no_response", "the row has no response")
+        reward = self._outright.decide(sample, question.response, count_chars(question), spent)
+        if reward is not None:
+            return reward
+        if self._shows_task and (unseen := unseen_in_prompt(sample)):
+            return self.rewards.failed(spent, "cannot_judge", unseen)
         if self._needs_reference and question.reference is None:
             return self.rewards.failed(spent, "no_reference", "the rubric needs a reference answer")
-        chars = count_chars(question)
-        if chars > self._max_sample_chars:
-            detail = f"{chars} characters are over the limit of {self._max_sample_chars}"
-            return self.rewards.failed(spent, "too_long", detail)
-        if is_blank(question.response):
-            return self.rewards.empty()
         guard = self._guards.lowest(sample)
         return replace(self.rewards.empty(), detail=f"guard: {guard}") if guard else None
 

@@ -105,6 +105,15 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         int,
         Meta(ge=100, le=10_000_000, description="a sample with more text than this is not judged"),
     ] = 400_000
+    rubric_from_row: Annotated[
+        Literal["refuse"],
+        Meta(
+            description=(
+                "what becomes of a row that brings a rubric of its own (`rubric`, `rubrics`,"
+                " `rubric_items`); `refuse` leaves it without a score"
+            )
+        ),
+    ] = "refuse"
     deadline_s: Annotated[
         float,
         Meta(gt=0, le=86_400, description="time for one batch, seconds, if the caller sets none"),

@@ -1,6 +1,7 @@
 """Reads the wire forms of text (strings, content blocks, objects) as plain text."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from judge_service.errors import WireError
@@ -8,6 +9,35 @@ from judge_service.wire.jsontext import render
 
 TEXT_BLOCKS = frozenset({None, "text", "input_text", "output_text"})
 """Types of content blocks that are read; images, tool calls and reasoning are not part of the text."""
+
+MODALITIES = {
+    # OpenAI's chat and Responses APIs, and what vLLM and SGLang add to them
+    "image_url": "image",
+    "input_image": "image",
+    "image_file": "image",
+    "input_audio": "audio",
+    "audio_url": "audio",
+    "video_url": "video",
+    "input_video": "video",
+    "file": "document",
+    "input_file": "document",
+    # Anthropic's messages, Bedrock's Converse (the name is the block's only key), Hugging Face's templates
+    "image": "image",
+    "audio": "audio",
+    "video": "video",
+    "document": "document",
+}
+"""Types of content blocks that hold no text, and what they hold."""
+
+MODALITY_COLUMNS = {
+    # columns beside a prompt with a placeholder: TRL, verl, OpenRLHF, LLaMA-Factory
+    "images": "image",
+    "videos": "video",
+    "audios": "audio",
+    "multi_modal_data": "image",
+    "multi_modal_inputs": "image",
+}
+"""Columns of a row that hold what its prompt shows besides text, and what they hold."""
 
 TEXT_FIELDS = frozenset({"text", "answer", "ground_truth", "reference_answer"})
 """Fields that wrap a text: an object with one of these as its only field is that text."""
@@ -50,6 +80,28 @@ def read_text(content: Any, path: str) -> str:
     if isinstance(content, dict) and "text" in content:
         return _read_string(content["text"], f"{path}.text")
     raise WireError(path, f"must be text, a list of content blocks or null, not {name_of(content)}")
+
+
+def unseen_in(content: Any) -> tuple[str, ...]:
+    """What else than text is in a list of content blocks; sorted, each once."""
+    if not isinstance(content, list | tuple):
+        return ()
+    found = {modality for block in content if (modality := _modality(block))}
+    return tuple(sorted(found))
+
+
+def unseen_beside(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What else than text a row's columns hold for its prompt, see `MODALITY_COLUMNS`."""
+    return tuple(sorted({kind for name, kind in MODALITY_COLUMNS.items() if row.get(name)}))
+
+
+def _modality(block: Any) -> str | None:
+    if not isinstance(block, dict):
+        return None
+    kind = block.get("type")
+    if isinstance(kind, str):
+        return MODALITIES.get(kind)
+    return next((MODALITIES[name] for name in block if name in MODALITIES), None)
 
 
 def read_reference(value: Any, path: str) -> str | None:

@@ -6,7 +6,15 @@ from typing import Any
 
 from judge_service.errors import WireError
 from judge_service.values import NO_METADATA, Message, Sample
-from judge_service.wire.content import clean_text, name_of, read_id, read_reference, read_text
+from judge_service.wire.content import (
+    clean_text,
+    name_of,
+    read_id,
+    read_reference,
+    read_text,
+    unseen_beside,
+    unseen_in,
+)
 from judge_service.wire.jsontext import render
 
 ROLES = {"nova_assistant": "assistant", "bot": "assistant", "developer": "system"}
@@ -40,12 +48,16 @@ def decode_row(row: Any, path: str = "$") -> Sample:
     if not isinstance(row, dict):
         raise WireError(path, f"a row must be an object, not {name_of(row)}")
     turns, gold, fields = _read_shape(row, path)
-    response = None
+    response: str | None = None
+    unseen: tuple[str, ...] = ()
     if turns and turns[-1].role == "assistant":
-        response = turns.pop().content
+        answer = turns.pop()
+        response, unseen = answer.content, answer.unseen
         if turns and turns[-1].role == "assistant":
             earlier = turns.pop().content
             gold = gold or earlier or None
+    if turns and (beside := unseen_beside(row)):
+        turns[-1] = Message(turns[-1].role, turns[-1].content, beside)
     reference = find_reference(row, path)
     return Sample(
         id=read_id(row.get("id"), f"{path}.id"),
@@ -54,6 +66,7 @@ def decode_row(row: Any, path: str = "$") -> Sample:
         reference=gold if reference is None else reference,
         metadata={k: v for k, v in row.items() if k not in fields} or NO_METADATA,
         group_key=group_key_of(turns),
+        unseen=unseen,
     )
 
 
@@ -102,7 +115,7 @@ def _read_turns(row: dict[str, Any], field: str, role: str, path: str) -> Turns:
         not value or (isinstance(value[0], dict) and "role" in value[0])
     ):
         return _read_messages(value, path)
-    return [Message(role, read_text(value, path))]
+    return [Message(role, read_text(value, path), unseen_in(value))]
 
 
 def _read_messages(messages: Any, path: str) -> Turns:
@@ -126,7 +139,7 @@ def _read_message(message: Any, path: str) -> Message:
         # An answer may consist of tool calls only; without them it would look empty and so be bad.
         called = clean_text(render(calls, f"{path}.tool_calls"))
         text = f"{text}\n{called}" if text else called
-    return Message(ROLES.get(role) or clean_text(role), text)
+    return Message(ROLES.get(role) or clean_text(role), text, unseen_in(content))
 
 
 def _last_text(turns: Turns) -> str | None:

@@ -68,7 +68,28 @@ def test_a_reference_too_deep_to_render_is_refused() -> None:
 )
 def test_every_form_of_content_becomes_text(content: Any, text: str) -> None:
     assert decode_row(conversation(("assistant", content))).response == text
-    assert decode_row(conversation(("user", content))).messages == (Message("user", text),)
+    (message,) = decode_row(conversation(("user", content))).messages
+    assert (message.role, message.content) == ("user", text)
+
+
+@pytest.mark.parametrize(
+    ("content", "unseen"),
+    [
+        ("a", ()),
+        ([{"type": "text", "text": "a"}, {"type": "thinking", "thinking": "t"}], ()),
+        ([{"type": "tool_use", "name": "f", "input": {"image": 1}}], ()),
+        ([{"type": "image_url", "image_url": {}}, {"type": "image"}], ("image",)),
+        ([{"video": {}}, {"text": "a"}, {"type": "input_audio"}], ("audio", "video")),
+        ([{"document": {"name": "d"}}], ("document",)),
+        ([{"type": ["image"]}], ()),
+    ],
+)
+def test_what_is_no_text_is_not_lost_without_a_word(content: Any, unseen: tuple[str, ...]) -> None:
+    assert decode_row(conversation(("assistant", content))).unseen == unseen
+    (message,) = decode_row(conversation(("user", content))).messages
+    assert message.unseen == unseen
+    prompted = decode_row({"prompt": content, "response": content})
+    assert (prompted.messages[0].unseen, prompted.unseen) == (unseen, unseen)
 
 
 def test_a_missing_answer_is_none_and_an_empty_one_is_empty() -> None:

@@ -1,5 +1,7 @@
 """Combines guards, canaries and monitors into one object for the service."""
 
+import logging
+
 from msgspec import Struct
 
 from judge_service.grading.monitoring.canaries import Canaries, CanariesStatistics, Canary
@@ -7,6 +9,11 @@ from judge_service.grading.monitoring.guards import Guards, GuardsStatistics
 from judge_service.grading.monitoring.monitors import Monitors, MonitorsStatistics, mean_of
 from judge_service.telemetry.events import CanaryGraded, Sink
 from judge_service.values import Reward, Sample
+
+MAX_TOLD = 20
+"""Most different sentences that are said in the log."""
+
+logger = logging.getLogger("judge_service")
 
 
 class JudgeMonitorStatistics(Struct, frozen=True, kw_only=True):
@@ -37,6 +44,7 @@ class JudgeMonitor:
         self._monitors = monitors
         self._is_monitoring = is_monitoring
         self._sink = sink
+        self._told: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<JudgeMonitor {self.guards!r} {self.canaries!r}>"
@@ -50,11 +58,19 @@ class JudgeMonitor:
 
     def note(self, sample: Sample, reward: Reward) -> None:
         """Notes the reward of a sample."""
+        if reward.reason == "cannot_judge":
+            self._tell_once(reward.detail)
         if not self._is_monitoring:
             return
         chars = len(sample.response or "")
         for changed in self._monitors.note_reward(reward, group_key=sample.group_key, chars=chars):
             self._sink(changed)
+
+    def _tell_once(self, detail: str) -> None:
+        """Says in Python's log that rows are left out, and why: nobody looks at every reward's `detail`."""
+        if detail not in self._told and len(self._told) < MAX_TOLD:
+            self._told.add(detail)
+            logger.warning("rows have no score (cannot_judge): %s; this is said once", detail)
 
     def note_canary(self, canary: Canary, rewards: list[Reward]) -> None:
         """Notes the rewards of a canary, one for each judge call of the rubric."""

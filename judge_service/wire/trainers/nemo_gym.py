@@ -5,7 +5,7 @@ from typing import Any
 
 from judge_service.errors import WireError
 from judge_service.values import UNSCORED_REASONS, Message, Reward, Sample
-from judge_service.wire.content import clean_text, name_of, read_id, read_text
+from judge_service.wire.content import clean_text, name_of, read_id, read_text, unseen_in
 from judge_service.wire.jsontext import render
 from judge_service.wire.native import ScoreRange, native_reward
 from judge_service.wire.rows import ROLES, find_reference, group_key_of
@@ -35,17 +35,19 @@ def decode_verify(body: Any) -> Sample:
     turns = _read_instructions(asked)
     turns += _read_items(asked.get("input"), "$.responses_create_params.input")
     output = _merge(_read_items(answered.get("output"), "$.response.output"))
-    response = output.pop().content if output and output[-1].role == "assistant" else ""
+    is_answered = bool(output) and output[-1].role == "assistant"
+    answer = output.pop() if is_answered else Message("assistant", "")
     messages = (*turns, *output)
     fields = {k: v for k, v in body.items() if k not in ("responses_create_params", "response")}
     expected = {"reference_answer": body["expected_answer"]} if "expected_answer" in body else {}
     return Sample(
         id=read_id(answered.get("id"), "$.response.id"),
         messages=messages,
-        response=response,
+        response=answer.content,
         reference=find_reference(fields | expected, "$"),
         metadata=fields,
         group_key=group_key_of(turns),
+        unseen=answer.unseen,
     )
 
 
@@ -114,7 +116,8 @@ def _read_item(item: Any, path: str) -> Message | None:
         called = {"name": item.get("name"), "arguments": item.get("arguments")}
         return Message("assistant", clean_text(render(called, path)))
     if kind == "function_call_output":
-        return Message("tool", read_text(item.get("output"), f"{path}.output"))
+        output = item.get("output")
+        return Message("tool", read_text(output, f"{path}.output"), unseen_in(output))
     return None
 
 
@@ -124,7 +127,8 @@ def _read_message(item: Mapping[str, Any], path: str) -> Message:
         raise WireError(f"{path}.role", f"must be a string, not {name_of(role)}")
     if isinstance(content, list):
         content = [_unwrap_refusal(block) for block in content]
-    return Message(ROLES.get(role) or clean_text(role), read_text(content, f"{path}.content"))
+    text = read_text(content, f"{path}.content")
+    return Message(ROLES.get(role) or clean_text(role), text, unseen_in(content))
 
 
 def _unwrap_refusal(block: Any) -> Any:
@@ -139,8 +143,10 @@ def _merge(turns: list[Message]) -> list[Message]:
     merged: list[Message] = []
     for turn in turns:
         if turn.role == "assistant" and merged and merged[-1].role == "assistant":
-            text = "\n".join(filter(None, (merged.pop().content, turn.content)))
-            merged.append(Message("assistant", text))
+            earlier = merged.pop()
+            text = "\n".join(filter(None, (earlier.content, turn.content)))
+            unseen = tuple(sorted({*earlier.unseen, *turn.unseen}))
+            merged.append(Message("assistant", text, unseen))
         else:
             merged.append(turn)
     return merged

@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from judge_service.errors import WireError
 from judge_service.values import Sample
-from judge_service.wire.content import name_of, read_text
+from judge_service.wire.content import name_of, read_text, unseen_in
 from judge_service.wire.jsontext import dump_json, read_json
 from judge_service.wire.rows import decode_row
 
@@ -42,12 +43,13 @@ class RolloutRequest(Struct, frozen=True, kw_only=True):
     low: float = 0.0
     high: float = 1.0
 
-    def sample(self, response: str) -> Sample:
-        """A sample of the task and the policy's answer. Raises WireError."""
+    def sample(self, response: str, unseen: tuple[str, ...] = ()) -> Sample:
+        """A sample of the task and the policy's answer. unseen: what else is in it. Raises WireError."""
         field, turns = _task(self.data)
         row = {name: value for name, value in self.data.items() if name != field}
         answer = {"role": "assistant", "content": response}
-        return decode_row({**row, "id": self.sample_id, "messages": [*turns, answer]}, "$.data")
+        row = {**row, "id": self.sample_id, "messages": [*turns, answer]}
+        return replace(decode_row(row, "$.data"), unseen=unseen)
 
     def scaled(self, score: float) -> float:
         """A score in [0, 1], mapped to the requested range."""
@@ -55,10 +57,11 @@ class RolloutRequest(Struct, frozen=True, kw_only=True):
 
 
 class GenerateResponse(Struct, frozen=True, kw_only=True):
-    """The policy's answer."""
+    """The policy's answer. unseen: what else than text is in it, see `Message`."""
 
     sample_id: str
     response: str
+    unseen: tuple[str, ...] = ()
 
 
 def read_message(text: str, *, max_bytes: int) -> RolloutRequest | GenerateResponse:
@@ -76,7 +79,8 @@ def read_message(text: str, *, max_bytes: int) -> RolloutRequest | GenerateRespo
     if not isinstance(sample_id, str) or not 0 < len(sample_id) <= MAX_ID_CHARS:
         raise WireError("$.sample_id", f"must be a text of 1 to {MAX_ID_CHARS} characters")
     if "step_id" in message:
-        return GenerateResponse(sample_id=sample_id, response=_generated(message))
+        response, unseen = _generated(message)
+        return GenerateResponse(sample_id=sample_id, response=response, unseen=unseen)
     return read_request(text, message, sample_id)
 
 
@@ -136,8 +140,8 @@ def _task(data: Mapping[str, Any]) -> tuple[str, list[Any]]:
     raise WireError("$.data", f"has none of {wanted}; send the task in one of them")
 
 
-def _generated(message: Mapping[str, Any]) -> str:
-    """The text of the first choice; further choices would be other rollouts."""
+def _generated(message: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """The text of the first choice, and what else is in it; further choices would be other rollouts."""
     value: Any = message
     path = "$"
     for part in ("data", "choices", 0, "message", "content"):
@@ -146,7 +150,7 @@ def _generated(message: Mapping[str, Any]) -> str:
             value = value[part]
         except (KeyError, IndexError, TypeError):
             raise WireError(path, "is not there; a generated answer is expected") from None
-    return read_text(value, path)
+    return read_text(value, path), unseen_in(value)
 
 
 def _range(message: Mapping[str, Any]) -> tuple[float, float]:

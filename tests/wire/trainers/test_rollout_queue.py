@@ -90,6 +90,13 @@ def test_the_first_choice_is_the_answer() -> None:
     assert read(response(data={"choices": blocks})).response == "a\nb"
 
 
+def test_a_picture_in_the_answer_is_not_lost_without_a_word() -> None:
+    content = [{"type": "image_url", "image_url": {}}, {"type": "text", "text": "Look!"}]
+    answer = read(response(data={"choices": [{"message": {"content": content}}]}))
+    assert (answer.response, answer.unseen) == ("Look!", ("image",))
+    assert read(request()).sample(answer.response, answer.unseen).unseen == ("image",)
+
+
 def test_an_answer_without_text_is_an_empty_one() -> None:
     assert read(response(data={"choices": [{"message": {"content": None}}]})).response == ""
 

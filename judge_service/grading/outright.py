@@ -1,0 +1,119 @@
+"""What is decided of a sample before anybody is asked; the same for judges and for verifiers."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from judge_service.grading.prompting.prompt import is_blank
+from judge_service.grading.rewards import Rewards, Spent
+from judge_service.grading.rubric.rubric import Rubric
+from judge_service.values import Reward, Sample
+
+RUBRIC_COLUMNS = frozenset({"rubric", "rubrics", "rubric_items"})
+"""Columns in which data sets bring a rubric for each row: HealthBench and its kin, open-instruct, Tinker."""
+
+INNER_TABLES = frozenset({"extra_info", "metadata", "info", "reward_model"})
+"""Columns of a row that are tables of further columns: verl's, our own dialects', verifiers'."""
+
+REFERENCE_COLUMNS = frozenset({"ground_truth", "reference_answer", "reference", "label", "answer"})
+"""Columns that hold a rubric as JSON where others hold a reference: open-instruct's rubrics (DR Tulu)."""
+
+MAX_RUBRIC_CHARS = 1_000_000
+"""A longer column is not read as JSON."""
+
+
+class Outright:
+    """Decides what needs no judge and no verifier, or what none of them can judge.
+
+    max_chars: a sample with more text is not judged.
+    """
+
+    def __init__(self, rubric: Rubric, rewards: Rewards, *, max_chars: int) -> None:
+        self._rubric = rubric
+        self._rewards = rewards
+        self._max_chars = max_chars
+
+    def decide(self, sample: Sample, response: str, chars: int, spent: Spent) -> Reward | None:
+        """The reward of a sample that nobody can judge or needs to see; `None` for all others.
+
+        response: what would be shown of the sample's. chars: how much text would be shown in all.
+        """
+        failure = self._failure(sample, chars)
+        if failure is not None:
+            return self._rewards.failed(spent, *failure)
+        if not is_blank(response):
+            return None
+        # nobody can tell whether to say nothing is what the reference says
+        if self._rubric.needs_reference and is_blank(sample.reference):
+            return self._rewards.failed(
+                spent, "no_reference", "the rubric needs a reference answer"
+            )
+        return self._rewards.empty()
+
+    def _failure(self, sample: Sample, chars: int) -> tuple[str, str] | None:
+        """Why nobody can judge a sample, as a reason and a sentence."""
+        if sample.response is None:
+            return "no_response", "the row has no response"
+        if column := own_rubric(sample, self._rubric):
+            return "cannot_judge", (
+                f"the row brings a rubric of its own in `{column}`, which is not used"
+                ' (`rubric_from_row = "refuse"`): drop the column to have `rubric` judge it'
+            )
+        if sample.unseen:
+            return "cannot_judge", unseen("response", sample.unseen)
+        if chars > self._max_chars:
+            return "too_long", f"{chars} characters are over the limit of {self._max_chars}"
+        return None
+
+
+def unseen_in_prompt(sample: Sample) -> str:
+    """In words, what of the prompt is not text; `""` if there is nothing."""
+    found = sorted({one for message in sample.messages for one in message.unseen})
+    return unseen("prompt", found) if found else ""
+
+
+def unseen(where: str, modalities: Sequence[str]) -> str:
+    """One sentence about what is not seen."""
+    return f"only text is judged here, and the {where} holds more: {', '.join(modalities)}"
+
+
+def own_rubric(sample: Sample, rubric: Rubric) -> str:
+    """The column in which a row brings a rubric of its own; `""` if it brings none."""
+    return _column(sample.metadata, rubric, "") if sample.metadata else ""
+
+
+def _column(table: Mapping[str, Any], rubric: Rubric, path: str) -> str:
+    for (
+        name,
+        value,
+    ) in table.items():  # of the row's few columns, which is quicker than of the known ones
+        if name in RUBRIC_COLUMNS:
+            if _is_rubric(value, rubric):
+                return path + name
+        elif name in REFERENCE_COLUMNS:
+            if _holds_rubric(value):
+                return path + name
+        elif not path and name in INNER_TABLES and isinstance(value, dict):
+            found = _column(value, rubric, f"{name}.")
+            if found:
+                return found
+    return ""
+
+
+def _is_rubric(value: Any, rubric: Rubric) -> bool:
+    """Whether a column says how to judge. One word is a name or an address: a label, and no rubric."""
+    if isinstance(value, str):
+        return len(value.split(maxsplit=1)) > 1 and value.strip() != rubric.name
+    return isinstance(value, list | tuple | dict) and bool(value)
+
+
+def _holds_rubric(value: Any) -> bool:
+    """Whether a reference is a rubric: an object with one of the columns in it."""
+    if isinstance(value, str):
+        if not value[:100].lstrip().startswith("{") or '"rubric' not in value[:MAX_RUBRIC_CHARS]:
+            return False
+        try:
+            value = json.loads(value) if len(value) <= MAX_RUBRIC_CHARS else None
+        except (ValueError, RecursionError):
+            return False
+    return isinstance(value, dict) and any(value.get(name) for name in RUBRIC_COLUMNS)
