@@ -19,7 +19,8 @@ import unicodedata
 from judge_service.verifiers.marks import COMBINING, PUNCTUATION
 
 LAYOUT = re.compile(
-    r"\\(?:text|mathrm|textbf|mathbf)\{([^{}]*)\}|\\[,;!: ]|\\(?:left|right)\b|\$|~"
+    r"\\(?:text(?:bf|it|rm|sf|tt|up)?|math(?:bf|it|rm|sf|tt)|mbox|emph)\{([^{}]*)\}"
+    r"|\\[,;!: ]|\\(?:left|right)\b|\$|~"
 )
 SUPERSCRIPTS = str.maketrans(
     "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207a\u207b\u207f",

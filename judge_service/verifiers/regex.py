@@ -46,7 +46,9 @@ def make(options: Options) -> Pure:
         if sample.response is None:
             return Check(score=None, reason="no_response")
         found = extract(sample.response, options.strategies)
-        text = sample.response if options.thoughts else found and found.text
+        text = found.text if found else None
+        if options.thoughts:
+            text = sample.response
         if text is None:
             return Check(score=0.0, detail="the response has no such part")
         if len(text) > MAX_TEXT_CHARS:

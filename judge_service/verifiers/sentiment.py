@@ -1,11 +1,10 @@
 """`sentiment`: checks a label out of a fixed set, such as polarity, toxicity or topic.
 
 The label is searched in a box, then in the other marks, and last as a word of the text, where it counts only
-if it is the only label.
+if it is the only label. A negated label (`not positive`, `isn't very toxic`) is not named.
 """
 
 import re
-from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -16,7 +15,21 @@ from judge_service.values import Sample
 from judge_service.verifiers import Check, Pure
 from judge_service.verifiers.answers import AnswerOptions, Outcome, grade
 from judge_service.verifiers.extract import MAX_LOOK_CHARS, extract
+from judge_service.verifiers.marks import COMBINING
 from judge_service.verifiers.plain import plain, unwrapped
+from judge_service.verifiers.words import UNSPACED
+
+CLAUSE_END = re.compile(
+    r"[.,;:!?](?=\s)|\n|\b(?:but|rather|instead|sondern|mais|sino|mas)\b", re.IGNORECASE
+)
+NEGATED = re.compile(
+    r"(?<!\w)(?:not|non|never|no|neither|nor|hardly|without|cannot|(?:\w{2,6}n t)|nicht|keine?|nie|pas|jamais"
+    r"|n\u00e3o|niet|inte|ikke|\u043d\u0435|\u043d\u0438)(?:\s\w+){0,4}\s?$|(?:\u4e0d|\u975e|\u6ca1|\u6c92|\u672a)\w{0,3}$"
+)
+MAX_NEGATION_CHARS = 60
+"""A negation counts for the label at most four words later, in its clause."""
+
+UNSPACED_LETTER = re.compile(f"[{UNSPACED}]")
 
 Label = Annotated[str, Meta(min_length=1, max_length=100)]
 
@@ -37,25 +50,35 @@ class Labels:
     """Finds the labels that a text names."""
 
     def __init__(self, options: Options) -> None:
-        self._labels: Mapping[str, str] = {
-            **{plain(label): label for label in options.labels},
-            **{plain(word): label for word, label in options.synonyms.items()},
-        }
-        words = sorted(self._labels, key=len, reverse=True)
+        said = {**{label: label for label in options.labels}, **options.synonyms}
+        self._labels = {plain(word): label for word, label in said.items()}
+        self._in_text = {_clauses(word): label for word, label in said.items()}
+        words = sorted(self._in_text, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(_whole_word, words)))
 
     def named(self, text: str) -> str | None:
-        """The label that equals a text, or the only label in it."""
-        said = plain(unwrapped(text))
-        if said in self._labels:
+        """The label that equals a text, or the only label in it that is not negated."""
+        text = unwrapped(text)
+        if (said := plain(text)) in self._labels:
             return self._labels[said]
-        found = {self._labels[word] for word in self._pattern.findall(said)}
+        found, end, text = set(), 0, _clauses(text)
+        for word in self._pattern.finditer(text):
+            if not NEGATED.search(text, max(end, word.start() - MAX_NEGATION_CHARS), word.start()):
+                found.add(self._in_text[word[0]])
+            end = word.end()
         return found.pop() if len(found) == 1 else None
+
+
+def _clauses(text: str) -> str:
+    """The plain text with a bar where a clause ends, which ends a negation too."""
+    return plain(CLAUSE_END.sub(" | ", text.strip().rstrip(".!?,;:")))
 
 
 def _whole_word(word: str) -> str:
     """The pattern of a whole word; scripts without spaces have no word boundaries."""
-    return rf"\b{re.escape(word)}\b" if word.isascii() else re.escape(word)
+    if UNSPACED_LETTER.search(word):
+        return re.escape(word)
+    return rf"(?<![\w{COMBINING}]){re.escape(word)}(?![\w{COMBINING}#+*-])"
 
 
 def make(options: Options) -> Pure:

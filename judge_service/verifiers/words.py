@@ -3,11 +3,15 @@
 import re
 import unicodedata
 
+from judge_service.verifiers.marks import COMBINING
+
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+"""Scripts that write no spaces between words."""
+
 WORD = re.compile(
-    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|\d+(?:[.,]\d+)*"
-    r"|[^\W\d_\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+"
+    rf"[{UNSPACED}]|\d+(?:[.,]\d+)*|[^\W\d_{UNSPACED}](?:[^\W\d_{UNSPACED}]|[{COMBINING}](?<![{UNSPACED}]))*"
 )
-"""A word, a number, or one character of a script that writes no spaces between words."""
+"""A word with its combining marks, a number, or one character of a script without spaces."""
 
 SENTENCE = re.compile(r"(?<=[.!?\u061f])[\"')\]\u201d]*\s+|(?<=[\u3002\uff01\uff1f])|\n+")
 

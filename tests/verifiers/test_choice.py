@@ -94,3 +94,95 @@ def test_a_reference_that_is_no_choice_cannot_be_compared() -> None:
     assert check("choice", "B", "Berlin", row=ROW).reason == "no_reference"
     assert check("choice", "B", "B", letters="XY").reason == "no_reference"
     assert check("choice", "B", "B", row={"choices": 7}).score == 1.0
+
+
+RIGHT: list[tuple[str, str, list[str]]] = [
+    ("C) 0.8c", "C", ["2c", "c", "0.8c", "0.5c"]),
+    ("A) O", "A", ["O", "A", "B", "AB"]),
+    ("AB", "D", ["O", "A", "B", "AB"]),
+    ("D) AB", "D", ["O", "A", "B", "AB"]),
+    ("The answer is C.", "C", ["O", "A", "B", "AB"]),
+    ("\\boxed{A}", "A", ["O", "A", "B", "AB"]),
+    ("O", "A", ["O", "A", "B", "AB"]),
+    ("-23", "B", ["\u221271", "\u221223", "23", "71"]),
+    ("So \\boxed{\\langle H\\rangle \\ll \\Delta E} holds.\n\n**Answer: D**", "D", []),
+    ("\\boxed{\\textbf{(D)}\\ 12}", "D", []),
+    ("\\boxed{\\mathrm{D}}", "D", []),
+    ("\\boxed{\\text{(B)}}", "B", []),
+    ("$\\boxed{B}$", "B", []),
+    ("\\boxed{B. 12}", "B", []),
+    ("\\boxed{(E)\\ x = 5}", "E", []),
+    ("The answer is (B) 12, not (C).", "B", []),
+    ("B\n\nExplanation: vitamin C is not.", "B", []),
+    ("正确答案选A", "A", []),
+    ("故选A.", "A", []),
+    ("正解はA", "A", []),
+    ("\uff21", "A", []),
+    ("故选\uff1aA", "A", []),
+    ("정답은 B입니다", "B", []),
+    ("答案\uff1a\uff22", "B", []),
+    ("Therefore, B is correct.", "B", []),
+    ("Thus (B) is the correct answer.", "B", []),
+    ("A is incorrect, so B is correct.", "B", []),
+    (
+        "The answer is It is dry since May.",
+        "B",
+        ["Because it rains. Always", "It is dry since May", "Only in winter", "No one knows"],
+    ),
+    (
+        "The answer is Because it rains. Always",
+        "A",
+        ["Because it rains. Always", "It is dry since May", "Only in winter", "No one knows"],
+    ),
+    ("I considered (A), but it is incorrect. Final answer: D.", "D", []),
+    ("b. 4", "B", []),
+    ("Since $\\alpha > 1$, it is B.", "B", []),
+    ("The answer is B, because A is wrong.", "B", []),
+    ("Option B: because the others fail", "B", []),
+    ("The answer is $B$.", "B", []),
+    ("It is not A but B", "B", []),
+    ("**B**", "B", []),
+    ("The correct option is C: vitamin C", "C", []),
+    ("Choose (C)", "C", []),
+]
+
+WRONG: list[tuple[str, str, list[str]]] = [
+    ("B", "C", ["2c", "c", "0.8c", "0.5c"]),
+    ("B) c", "C", ["2c", "c", "0.8c", "0.5c"]),
+    ("B) A", "A", ["O", "A", "B", "AB"]),
+    ("23", "B", ["\u221271", "\u221223", "23", "71"]),
+    ("-23", "C", ["\u221271", "\u221223", "23", "71"]),
+    ("So \\boxed{\\langle H\\rangle \\ll \\Delta E} holds.\n\n**Answer: D**", "E", []),
+    ("\\boxed{E = mc^2}", "E", []),
+    ("\\boxed{x + C}", "C", []),
+    ("\\boxed{\\vec{B}}", "B", []),
+    ("\\boxed{\\frac{D}{2}}", "D", []),
+    ("It is 25 °C", "C", []),
+    ("The answer is (B) 12, not (C).", "C", []),
+    ("Therefore, B is correct.", "C", []),
+    ("B is not correct", "B", []),
+    ("A is wrong.", "A", []),
+    (
+        "the answer is Only in winter",
+        "B",
+        ["Because it rains. Always", "It is dry since May", "Only in winter", "No one knows"],
+    ),
+    ("A\nB\nC", "A", []),
+    ("B\nor\nC", "B", []),
+    ("Answer: B or C", "B", []),
+    ("Let f(A) = B. Hmm", "B", []),
+    ("A or B", "A", []),
+    ("not B", "B", []),
+]
+
+
+@pytest.mark.parametrize(("response", "reference", "texts"), RIGHT)
+def test_a_choice_is_found_in_any_form(response: str, reference: str, texts: list[str]) -> None:
+    assert check("choice", response, reference, row={"choices": texts}).score == 1.0
+
+
+@pytest.mark.parametrize(("response", "reference", "texts"), WRONG)
+def test_a_letter_that_is_not_the_choice_earns_nothing(
+    response: str, reference: str, texts: list[str]
+) -> None:
+    assert check("choice", response, reference, row={"choices": texts}).score == 0.0

@@ -72,3 +72,12 @@ def test_the_longest_texts_end_quickly(measure: str, unit: str) -> None:
     check("overlap", text[:-1] + "z", text[1:], measure=measure)
 
     assert time.thread_time() - started < 1.0
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("हिन्दी", "हिन्दू"), ("विद्या", "विद्यालय"), ("कि", "की"), ("কি", "কী")]
+)
+def test_combining_marks_belong_to_their_word(one: str, other: str) -> None:
+    assert check("overlap", one, other).score == 0.0
+    assert check("overlap", one, one).score == 1.0
+    assert check("groundedness", one, row={"context": other}).score == 0.0

@@ -58,3 +58,44 @@ def test_labels_and_their_synonyms_are_options() -> None:
 def test_a_synonym_of_no_label_is_refused() -> None:
     with pytest.raises(RubricError, match="not among the `labels`"):
         open_verifier("sentiment", {"synonyms": {"good": "great"}})
+
+
+NAMED: list[tuple[str, str, float, list[str]]] = [
+    ("not positive", "positive", 0.0, ["positive", "negative", "neutral"]),
+    ("It isn't positive", "positive", 0.0, ["positive", "negative", "neutral"]),
+    ("The review is not very positive", "positive", 0.0, ["positive", "negative", "neutral"]),
+    ("non-positive", "positive", 0.0, ["positive", "negative", "neutral"]),
+    ("never positive", "positive", 0.0, ["positive", "negative", "neutral"]),
+    ("It is not at all positive", "positive", 0.0, ["positive", "negative", "neutral"]),
+    ("neither positive nor negative", "positive", 0.0, ["positive", "negative", "neutral"]),
+    ("I don't think it is positive", "positive", 0.0, ["positive", "negative", "neutral"]),
+    ("nicht positiv", "positive", 0.0, ["positive", "negative", "neutral"]),
+    ("not neutral, not positive", "positive", 0.0, ["positive", "negative", "neutral"]),
+    ("positive", "positive", 1.0, ["positive", "negative", "neutral"]),
+    ("It is positive, not negative.", "positive", 1.0, ["positive", "negative", "neutral"]),
+    ("Not negative but positive", "positive", 1.0, ["positive", "negative", "neutral"]),
+    ("Not bad at all. Positive!", "positive", 1.0, ["positive", "negative", "neutral"]),
+    ("The label is: positive", "positive", 1.0, ["positive", "negative", "neutral"]),
+    ("clearly positive", "positive", 1.0, ["positive", "negative", "neutral"]),
+    ("There is no doubt: positive", "positive", 1.0, ["positive", "negative", "neutral"]),
+    ("**Positive**", "positive", 1.0, ["positive", "negative", "neutral"]),
+    ("No, it is positive.", "positive", 1.0, ["positive", "negative", "neutral"]),
+    ("C#", "C", 0.0, ["C", "C#", "Java"]),
+    ("I would use C# here", "C#", 1.0, ["C", "C#", "Java"]),
+    ("I would use C++ here", "C", 0.0, ["C", "C++", "Java"]),
+    ("यह कि है", "की", 0.0, ["की", "कि"]),
+    ("यह कि है", "कि", 1.0, ["की", "कि"]),
+    ("这是积极的", "积极", 1.0, ["积极", "消极"]),
+    ("这不是积极的", "积极", 0.0, ["积极", "消极"]),
+    ("The topic is Sci/Tech here", "Sci/Tech", 1.0, ["Sci/Tech", "World"]),
+    ("It is not_toxic", "toxic", 0.0, ["toxic", "not_toxic"]),
+    ("It is not_toxic", "not_toxic", 1.0, ["toxic", "not_toxic"]),
+    ("It is not toxic", "not toxic", 1.0, ["toxic", "not toxic"]),
+]
+
+
+@pytest.mark.parametrize(("response", "reference", "score", "labels"), NAMED)
+def test_a_negated_label_or_a_part_of_a_word_is_not_named(
+    response: str, reference: str, score: float, labels: list[str]
+) -> None:
+    assert check("sentiment", response, reference, labels=labels).score == score

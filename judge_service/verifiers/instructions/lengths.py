@@ -12,8 +12,9 @@ from judge_service.verifiers.instructions.relation import (
     holds,
     parted,
 )
+from judge_service.verifiers.marks import COMBINING
 
-WORD = re.compile(r"\w+")
+WORD = re.compile(rf"[\w{COMBINING}]+")
 SENTENCE_END = re.compile(
     r"(?<![.!?\u2026])([.!?\u2026]{1,20})([\"'\u201d\u2019)\]*_]{0,4})(?=\s|$)"
 )

@@ -122,9 +122,7 @@ def instructions(row: Mapping[str, Any]) -> list[Instruction]:
 
 
 def _instruction(name: Any, kwargs: Any) -> Instruction:
-    kind = KINDS.get(
-        ":".join(str(name).split(":")[-2:])
-    )  # some data sets put the language before it
+    kind = KINDS.get(str(name).removeprefix("en:"))  # other languages have rules of their own
     if kind is None or not isinstance(kwargs, dict | None):
         raise ValueError(name)
     said = {key: value for key, value in (kwargs or {}).items() if value is not None}

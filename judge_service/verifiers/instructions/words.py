@@ -12,8 +12,12 @@ from judge_service.verifiers.instructions.relation import (
     Relation,
     holds,
 )
+from judge_service.verifiers.marks import COMBINING
 
-WORD = re.compile(r"\w+(?:['\u2019./&-]\w+)*")
+LETTER = rf"[\w{COMBINING}]"
+"""A letter or its combining mark: `\\b` would cut words of Indic scripts."""
+
+WORD = re.compile(rf"{LETTER}+(?:['\u2019./&-]{LETTER}+)*")
 
 POSSESSIVE = re.compile(r"['\u2019]s$")
 
@@ -47,7 +51,7 @@ class ForbiddenWords(Struct, frozen=True):
 
     def followed(self, text: str) -> bool:
         words = "|".join(re.escape(word) for word in self.forbidden_words)
-        return re.search(rf"\b(?:{words})\b", text, re.IGNORECASE) is None
+        return re.search(rf"(?<!{LETTER})(?:{words})(?!{LETTER})", text, re.IGNORECASE) is None
 
 
 class LetterFrequency(Struct, frozen=True):
