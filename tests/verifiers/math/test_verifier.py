@@ -10,7 +10,7 @@ import pytest
 from antlr4.atn.PredictionMode import PredictionMode
 
 from judge_service.values import UNSCORED_REASONS, Sample
-from judge_service.verifiers import Check, open_verifier
+from judge_service.verifiers import Check, Front, open_verifier
 from judge_service.verifiers.extract import extract
 from judge_service.verifiers.math.library import Mathematics as Library
 from judge_service.verifiers.math.plain import compare
@@ -30,9 +30,10 @@ DATA = os.environ.get("TEST_DATA", "")
 
 
 def opened(**options: object) -> Mathematics:
-    verifier = open_verifier("math", {"workers": 1, **options})
-    assert isinstance(verifier, Mathematics)
-    return verifier
+    front = open_verifier("math", {"workers": 1, **options})
+    assert isinstance(front, Front)
+    assert isinstance(front.inner, Mathematics)
+    return front.inner
 
 
 async def check(response: str | None, reference: str | None, **options: object) -> Check:
