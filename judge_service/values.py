@@ -47,7 +47,8 @@ NO_METADATA: Mapping[str, Any] = {}
 class Message(Struct, frozen=True):
     """One message of a conversation; its content is already reduced to text.
 
-    unseen: content that is not text, which judges of text do not see: `image`, `audio`, `video`, `document`.
+    unseen: kinds of content that are not text and that the judge does not see: `image`, `audio`, `video`,
+        `document`.
     """
 
     role: str
@@ -65,7 +66,7 @@ class Sample(Struct, frozen=True, kw_only=True):
     reference: the reference answer as text, `None` when there is none.
     metadata: every other field of the row.
     group_key: equal for the rollouts of one prompt (a GRPO group).
-    unseen: what else was in the response, see `Message`.
+    unseen: kinds of other content in the response, see `Message`.
     """
 
     id: Any = None
@@ -322,13 +323,13 @@ class Wait(Struct, frozen=True, kw_only=True):
 
 
 MAX_DIFFERENCES = 6
-"""Most differences between two instruments that are told."""
+"""Most differences between two instruments that a message lists."""
 
 
 def differences(found: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """In words, where two instruments differ: each setting with both values; `""` where they do not.
+    """Describes how two instruments differ: each setting with both values; `""` if they are equal.
 
-    found: what was used (`JudgeService.instrument`). now: what is used now.
+    found: the earlier instrument (`JudgeService.instrument`). now: the present one.
     """
     names = [name for name in {**now, **found} if found.get(name) != now.get(name)]
     told = [

@@ -84,5 +84,5 @@ def _read_tokens(settings: Settings, prompts: Sequence[Prompt]) -> int:
 
 
 def _draws(settings: Settings) -> int:
-    """Opinions on each sample; the number of those that only ties ask for is not known."""
+    """Opinions on each sample; additional opinions in case of ties are not counted, as they are not known."""
     return settings.vote.draws if settings.vote.when == "always" else 1

@@ -1,7 +1,10 @@
-"""The identity of the instrument: all that can change an answer, by the name of the setting that says it.
+"""The identity of the instrument: everything that can change an answer, by the name of its setting.
 
-The key of kept answers, the journal of `judge score` and jobs go by it: what one instrument judged is not
-another's answer. Unless `CHANGES_NO_ANSWER` says why not, a new setting is part of it: none can be forgotten.
+The cache of answers, the journal of `judge score`, and jobs compare it, so that the answers of two different
+instruments are not mixed. A new setting is part of it unless `CHANGES_NO_ANSWER` lists it with a reason.
+
+Worked example: `temperature` is part of the identity, so a journal that was written at 0 is refused at 0.5.
+`limits.requests_per_minute` is not, because it changes only when a call is sent.
 """
 
 from collections.abc import Mapping
@@ -13,49 +16,50 @@ from judge_service.grading import Rubric
 from judge_service.settings import Settings, keys
 
 PROMPT_FORM = 1
-"""Raised with every change of the code that writes prompts; `tests/assembly/test_instrument.py` notices one.
-The rubric's own words, and the packaged templates, are in the rubric's version."""
+"""Version of the code that writes prompts. Raise it with every change of that code, which
+`tests/assembly/test_instrument.py` detects. The texts of the rubric and the packaged templates are part of
+the rubric's version instead."""
 
 BACKENDS = ("bedrock", "sagemaker", "openai")
-"""Sections of backends: only the chosen one's counts."""
+"""Sections of backends; only the section of the chosen backend is part of the identity."""
 
 CHANGES_NO_ANSWER: Mapping[str, str] = {
     "limits.": "when a call is sent, not what it asks",
     "retry.": "how often a failed call is sent again; a failure is no answer",
     "hedge.": "a second copy of the same call",
-    "http.": "how bytes travel, and how long they may take",
-    "prompt_cache.": "what the judge need not read again, and who goes first",
-    "cache.": "what is kept is the answer that was given",
+    "http.": "how bytes are sent, and how long that may take",
+    "prompt_cache.": "what the judge need not read again, and which call is sent first",
+    "cache.": "a cached answer is the answer that was given",
     "deadline_s": "how long an answer may take",
     "grader_timeout_s": "how long an answer may take",
-    "canaries.": "samples of our own beside the user's",
-    "guards.forgeries": "is told, and changes no score",
-    "guards.watch": "is told, and changes no score",
+    "canaries.": "additional samples beside the user's",
+    "guards.forgeries": "is reported, and changes no score",
+    "guards.watch": "is reported, and changes no score",
     "unscored.": "what a caller gets for a row without a score; the reward itself has none",
-    "wire.": "how a reward is written for a caller; jobs, which keep what was written, add the range",
+    "wire.": "how a reward is written for a caller; jobs store written rewards, so they add the range",
     "prices.": "what an answer costs",
-    "logs.": "what is told of an answer",
-    "function.": "where events come from and replies go",
-    "service.": "who may ask, how much at once",
+    "logs.": "what is logged about an answer",
+    "function.": "where events come from and where replies go",
+    "service.": "who may send requests, and how many at once",
     "openai.api_key_env": "who pays",
-    "bedrock.profile": "who pays; where it says the region, that is named",
-    "sagemaker.profile": "who pays; where it says the region, that is named",
-    "bedrock.transport": "both send the same bytes (a differential test holds it)",
-    "rubric": "a place; its content counts, which `rubric` names by its version",
-    "model": "the model that the backend has is named",
+    "bedrock.profile": "who pays; its region is listed separately",
+    "sagemaker.profile": "who pays; its region is listed separately",
+    "bedrock.transport": "both transports send the same bytes (a differential test compares them)",
+    "rubric": "a path; the version of the rubric's content is listed as `rubric` instead",
+    "model": "the model that the backend uses is listed instead",
 }
 """Settings that change no answer, with the reason. A name that ends with a point is a whole section."""
 
 COUNTS_ALL_THE_SAME = frozenset({"http.max_reply_bytes"})
-"""Of these sections what can change an answer: of a reply over the limit nothing is read."""
+"""Settings of these sections that can change an answer: a reply over the limit is not read."""
 
 
 def instrument_of(
     settings: Settings, rubric: Rubric, model: str, environ: Mapping[str, str]
 ) -> dict[str, str]:
-    """All that can change an answer: by the name of its setting, what it is. No secret is in it.
+    """Returns everything that can change an answer: values by the name of the setting, without secrets.
 
-    model: who answers. environ: where the region is read from if no setting names it.
+    model: the model that answers. environ: contains the region if no setting names it.
     """
     judge = judge_of(settings, model, environ)
     shown = {"rubric": f"{rubric.name} {rubric.version}", **judge}
@@ -66,7 +70,7 @@ def instrument_of(
 
 
 def judge_of(settings: Settings, model: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """The part of it that a prompt's own key does not name: who answers, and how it is asked."""
+    """Returns the part that the key of a prompt does not contain: the model, and how it is called."""
     shown = {"backend": settings.backend, "model": model, "prompt form": f"{PROMPT_FORM}"}
     sections = (f"{settings.backend}.", "failover.")
     for name, value in _values(settings):
@@ -78,7 +82,7 @@ def judge_of(settings: Settings, model: str, environ: Mapping[str, str]) -> dict
 
 
 def digest_of(parts: Mapping[str, str]) -> str:
-    """16 hex characters; equal for equal parts."""
+    """Returns a hash of the parts: 16 hex characters."""
     content = "\n".join(f"{name}={value}" for name, value in sorted(parts.items()))
     return sha256(content.encode()).hexdigest()[:16]
 
@@ -102,7 +106,7 @@ def _values(settings: Settings) -> list[tuple[str, Any]]:
 
 
 def _region(settings: Settings, environ: Mapping[str, str]) -> str:
-    """The region that is called; of a profile's only the profile's name is known before the first call."""
+    """The region of the calls. If a profile contains it, only the profile's name is known before a call."""
     from judge_service.aws.credentials import region_in  # noqa: PLC0415 - only what is used
 
     chosen = settings.sagemaker if settings.backend == "sagemaker" else settings.bedrock
@@ -119,7 +123,7 @@ def _text(name: str, value: Any) -> str:
 
 
 def without_secrets(url: str) -> str:
-    """A URL without user, password and what is behind its path; of that only a hash, since it may matter."""
+    """A URL without user and password. Query and fragment may change answers, so they become a hash."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     behind = f"{parts.query}#{parts.fragment}" if parts.query or parts.fragment else ""

@@ -226,7 +226,7 @@ def _per_prompt(
 def _cache(
     settings: Settings, rubric: Rubric, judge: str, sink: Sink, closing: AsyncExitStack
 ) -> Cache[Prompt, Completion]:
-    """judge: names all of the judge that can change an answer, or how it is read."""
+    """Makes the cache. judge: a hash of everything about the judge that can change an answer."""
     cache = settings.cache
     all_asked = panels(rubric)
 

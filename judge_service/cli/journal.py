@@ -200,7 +200,7 @@ def journal_path(output: Path) -> Path:
 
 
 def _refuse_difference(path: Path, found: Mapping[str, str], wanted: Mapping[str, str]) -> None:
-    if found.get(_FORMAT) != wanted[_FORMAT]:  # what it says of its judge is in other words
+    if found.get(_FORMAT) != wanted[_FORMAT]:  # another format describes its judge in other words
         found, wanted = ({_FORMAT: one.get(_FORMAT, "")} for one in (found, wanted))
     if said := differences(found, wanted):
         raise SettingsError(

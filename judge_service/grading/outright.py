@@ -1,4 +1,4 @@
-"""What is decided of a sample before anybody is asked; the same for judges and for verifiers."""
+"""Decides samples that need no judge, or that no judge can judge. Judges and verifiers share these rules."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,22 +10,22 @@ from judge_service.grading.rubric.rubric import Rubric
 from judge_service.values import Reward, Sample
 
 RUBRIC_COLUMNS = frozenset({"rubric", "rubrics", "rubric_items"})
-"""Columns in which data sets bring a rubric for each row: HealthBench and its kin, open-instruct, Tinker."""
+"""Columns with a rubric for each row, in data sets such as HealthBench, open-instruct, and Tinker."""
 
 INNER_TABLES = frozenset({"extra_info", "metadata", "info", "reward_model"})
-"""Columns of a row that are tables of further columns: verl's, our own dialects', verifiers'."""
+"""Columns of a row that are tables of further columns, as in verl and verifiers."""
 
 REFERENCE_COLUMNS = frozenset({"ground_truth", "reference_answer", "reference", "label", "answer"})
-"""Columns that hold a rubric as JSON where others hold a reference: open-instruct's rubrics (DR Tulu)."""
+"""Columns for a reference, which in some data sets contain a rubric as JSON (open-instruct's DR Tulu)."""
 
 MAX_RUBRIC_CHARS = 1_000_000
 """A longer column is not read as JSON."""
 
 
 class Outright:
-    """Decides what needs no judge and no verifier, or what none of them can judge.
+    """Decides samples that need no judge and no verifier, or that none of them can judge.
 
-    max_chars: a sample with more text is not judged.
+    max_chars: most text of a sample that is judged.
     """
 
     def __init__(self, rubric: Rubric, rewards: Rewards, *, max_chars: int) -> None:
@@ -34,16 +34,16 @@ class Outright:
         self._max_chars = max_chars
 
     def decide(self, sample: Sample, response: str, chars: int, spent: Spent) -> Reward | None:
-        """The reward of a sample that nobody can judge or needs to see; `None` for all others.
+        """Returns the reward of a sample that cannot or need not be judged; `None` for all others.
 
-        response: what would be shown of the sample's. chars: how much text would be shown in all.
+        response: the part of the response that the judge would see. chars: all characters that it would see.
         """
         failure = self._failure(sample, chars)
         if failure is not None:
             return self._rewards.failed(spent, *failure)
         if not is_blank(response):
             return None
-        # nobody can tell whether to say nothing is what the reference says
+        # without the reference it is unknown whether an empty answer is correct
         if self._rubric.needs_reference and is_blank(sample.reference):
             return self._rewards.failed(
                 spent, "no_reference", "the rubric needs a reference answer"
@@ -51,7 +51,7 @@ class Outright:
         return self._rewards.empty()
 
     def _failure(self, sample: Sample, chars: int) -> tuple[str, str] | None:
-        """Why nobody can judge a sample, as a reason and a sentence."""
+        """Why a sample cannot be judged: a reason and a sentence, or `None`."""
         if sample.response is None:
             return "no_response", "the row has no response"
         if column := own_rubric(sample, self._rubric):
@@ -67,18 +67,18 @@ class Outright:
 
 
 def unseen_in_prompt(sample: Sample) -> str:
-    """In words, what of the prompt is not text; `""` if there is nothing."""
+    """A sentence about the content of the prompt that is not text; `""` if all of it is text."""
     found = sorted({one for message in sample.messages for one in message.unseen})
     return unseen("prompt", found) if found else ""
 
 
 def unseen(where: str, modalities: Sequence[str]) -> str:
-    """One sentence about what is not seen."""
+    """A sentence about content that is not text."""
     return f"only text is judged here, and the {where} holds more: {', '.join(modalities)}"
 
 
 def own_rubric(sample: Sample, rubric: Rubric) -> str:
-    """The column in which a row brings a rubric of its own; `""` if it brings none."""
+    """The column that contains the row's own rubric; `""` if there is none."""
     return _column(sample.metadata, rubric, "") if sample.metadata else ""
 
 
@@ -101,14 +101,14 @@ def _column(table: Mapping[str, Any], rubric: Rubric, path: str) -> str:
 
 
 def _is_rubric(value: Any, rubric: Rubric) -> bool:
-    """Whether a column says how to judge. One word is a name or an address: a label, and no rubric."""
+    """Whether a column contains a rubric. A single word is a name or an address: a label, not a rubric."""
     if isinstance(value, str):
         return len(value.split(maxsplit=1)) > 1 and value.strip() != rubric.name
     return isinstance(value, list | tuple | dict) and bool(value)
 
 
 def _holds_rubric(value: Any) -> bool:
-    """Whether a reference is a rubric: an object with one of the columns in it."""
+    """Whether a reference is a rubric: an object with one of `RUBRIC_COLUMNS`."""
     if isinstance(value, str):
         if not value[:100].lstrip().startswith("{") or '"rubric' not in value[:MAX_RUBRIC_CHARS]:
             return False

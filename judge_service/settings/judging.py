@@ -297,7 +297,7 @@ class VoteSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         Literal["always", "tied"],
         Meta(
             description=(
-                "`tied` draws once, and again only on the responses of a group whose rewards are all equal"
+                "`tied` draws once, and again only for the responses of a group whose rewards are all equal"
             )
         ),
     ] = "always"

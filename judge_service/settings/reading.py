@@ -109,8 +109,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Literal["refuse"],
         Meta(
             description=(
-                "what becomes of a row that brings a rubric of its own (`rubric`, `rubrics`,"
-                " `rubric_items`); `refuse` leaves it without a score"
+                "what happens to a row that has its own rubric (`rubric`, `rubrics`,"
+                " `rubric_items`); with `refuse` it has no score"
             )
         ),
     ] = "refuse"

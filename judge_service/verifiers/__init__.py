@@ -77,7 +77,7 @@ class Pure:
 
 
 class Front:
-    """Gives a verifier the answer in what a policy sent (`front.split`); thoughts alone score 0."""
+    """Passes only the answer of a response to a verifier (`front.split`); thoughts without answer score 0."""
 
     def __init__(self, inner: Verifier) -> None:
         self.inner = inner
@@ -100,9 +100,9 @@ class Front:
 
 
 def open_verifier(kind: str, options: Mapping[str, Any], where: str = "options") -> Verifier:
-    """Opens a verifier by the name of its kind, behind the common front.
+    """Opens a verifier by the name of its kind, wrapped in `Front`.
 
-    The option `thoughts` of some kinds takes the front away: they look at all that the policy sent.
+    With the option `thoughts` of some kinds there is no `Front`: the verifier checks the whole response.
     where: name of the options in errors.
 
     Raises RubricError for an unknown kind or option, or a missing package.

@@ -1,9 +1,9 @@
-"""Splits what a policy sends into thoughts and answer, once for all verifiers.
+"""Splits a policy's response into thoughts and answer, for all verifiers.
 
-    <think>So 6 times 7.</think>42<|im_end|>     is the answer     42
+    <think>So 6 times 7.</think>42<|im_end|>     has the answer     42
 
-The answer is the text after the last mark that closes thoughts. Thoughts that are not closed are no answer,
-nor is anything after the token that ends the turn. A mark in quotes or backticks is text about a mark.
+The answer is the text after the last mark that closes thoughts. Thoughts that are not closed, and text after
+the token that ends the turn, do not belong to the answer. A mark in quotes or backticks is ordinary text.
 """
 
 import re
@@ -26,7 +26,7 @@ THOUGHTS: Mapping[str, str] = {
     "<|START_THINKING|>": "<|END_THINKING|>",
     "<|channel|>analysis": "<|channel|>final<|message|>",
 }
-"""The marks of models around their thoughts: what opens them, what closes them."""
+"""The marks with which models open and close their thoughts."""
 
 TURN_ENDS = (
     "<|im_end|>",
@@ -59,18 +59,18 @@ OPENED = _pattern(tuple(THOUGHTS))
 CLOSED = _pattern(tuple(THOUGHTS.values()))
 TURN_END = _pattern(TURN_ENDS)
 MARK = re.compile("[<[\u25c1]")
-"""Every mark begins with one of these; most answers have none of them."""
+"""The first characters of all marks. Most answers contain none of them, so they need no further search."""
 
 
 class Turn(Struct, frozen=True):
-    """What a policy sent. unfinished: there are thoughts but no answer."""
+    """A policy's response after the split. unfinished: there are thoughts but no answer."""
 
     answer: str
     unfinished: bool = False
 
 
 def split(response: str) -> Turn:
-    """The answer of a response, in linear time."""
+    """Finds the answer in a response, in linear time."""
     if MARK.search(response) is None:
         return Turn(response)
     start = 0

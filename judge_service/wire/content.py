@@ -27,7 +27,7 @@ MODALITIES = {
     "video": "video",
     "document": "document",
 }
-"""Types of content blocks that hold no text, and what they hold."""
+"""The kind of content by the type of a content block, for blocks without text."""
 
 MODALITY_COLUMNS = {
     # columns beside a prompt with a placeholder: TRL, verl, OpenRLHF, LLaMA-Factory
@@ -37,7 +37,7 @@ MODALITY_COLUMNS = {
     "multi_modal_data": "image",
     "multi_modal_inputs": "image",
 }
-"""Columns of a row that hold what its prompt shows besides text, and what they hold."""
+"""The kind of content by the column of a row, for columns with content of the prompt that is not text."""
 
 TEXT_FIELDS = frozenset({"text", "answer", "ground_truth", "reference_answer"})
 """Fields that wrap a text: an object with one of these as its only field is that text."""
@@ -83,7 +83,7 @@ def read_text(content: Any, path: str) -> str:
 
 
 def unseen_in(content: Any) -> tuple[str, ...]:
-    """What else than text is in a list of content blocks; sorted, each once."""
+    """The kinds of content in a list of content blocks that are not text; sorted, each once."""
     if not isinstance(content, list | tuple):
         return ()
     found = {modality for block in content if (modality := _modality(block))}
@@ -91,7 +91,7 @@ def unseen_in(content: Any) -> tuple[str, ...]:
 
 
 def unseen_beside(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """What else than text a row's columns hold for its prompt, see `MODALITY_COLUMNS`."""
+    """The kinds of content of a row's prompt in separate columns, see `MODALITY_COLUMNS`."""
     return tuple(sorted({kind for name, kind in MODALITY_COLUMNS.items() if row.get(name)}))
 
 

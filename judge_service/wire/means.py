@@ -1,4 +1,4 @@
-"""Running means of scores, per group for a limited time and for the whole process, of each tenant apart."""
+"""Running means of each tenant's scores, per group for a limited time and for the whole process."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 
 MAX_REMEMBERED = 50_000
-"""Most group means kept, one per tenant, group and column (15 MB). The least recently used goes first."""
+"""Most group means kept, one per tenant, group, and column (15 MB). The least recently used goes first."""
 
 MAX_TENANTS_COLUMNS = 10_000
 """Most means over all groups kept, one per tenant and column; the least recently used is dropped first."""
 
 
 class Means:
-    """Means of the scores that this process has given. No tenant learns of another's scores.
+    """Means of the scores that this process has given. Each tenant's scores are separate.
 
     memory_s: how long a group's mean is kept after its last score, seconds; 0 keeps none.
     now: clock, seconds.

@@ -63,8 +63,8 @@ class ReplyPolicy:
 
     * `group_mean`: the mean of the scored rows of its group in the batch; else the group's mean that this
       process has kept; else the mean of the batch; else the mean of all scores of this process; else the
-      middle of the range. In a group-relative algorithm its advantage is then about zero. What is kept is
-      kept for each tenant apart.
+      middle of the range. In a group-relative algorithm its advantage is then about zero. Earlier scores are
+      kept separately for each tenant.
     * `value:x`: x, which is in the wire range.
     * `fail`: nothing; one failed judgement fails the batch. Rows that no judge could judge
       (`values.INPUT_REASONS`) are not failed judgements and get the group mean.
@@ -119,7 +119,7 @@ class ReplyPolicy:
             has no substitute, so late rows count as failed even with `answer`.
         refuse: `False` for a caller that cannot handle an error: every row without a score gets a
             substitute (with the policy `fail` the group mean), however many there are.
-        tenant: whose rows they are; means of another tenant's scores are no substitute for them.
+        tenant: the owner of the rows. Their substitutes are means of this tenant's scores only.
 
         Raises TooManyUnscored, with counts, the most frequent reason and advice.
         """

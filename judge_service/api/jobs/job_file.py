@@ -53,8 +53,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     total: number of rows. done: rows with a result; `unscored` of them have no score, by reason.
     created_at, started_at, finished_at: seconds since 1970, 0 if it has not happened.
     done_before: rows done before the present run, for the rate.
-    judge: the judge, for people. instrument: everything about it that can change a result, by the name of its
-        setting; a run with another instrument would mix scores that cannot be compared.
+    judge: the judge's name for people. instrument: everything about the judge that can change a result, by
+        the name of the setting. A run with another instrument would mix scores that cannot be compared.
     reason, until: while it waits for the judge, the reason (a word of `values.UNSCORED_REASONS`), and the
         time of the next probe, seconds since 1970.
     detail: why it failed, or waits.

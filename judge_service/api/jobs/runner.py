@@ -185,13 +185,13 @@ class JobRunner:
 
 
 def judge_of(judge: JudgeService) -> str:
-    """The name of the judge, for people: model and rubric."""
+    """The name of the judge for people: model and rubric."""
     seen = judge.statistics()
     return f"{seen.model} with {seen.rubric}"
 
 
 def instrument_of(judge: JudgeService) -> dict[str, str]:
-    """What measures, and in which range results are written; no two of them may be mixed in one job."""
+    """The instrument and the range of the written results; a job must have only one."""
     return {**judge.instrument, "wire.score_range": judge.settings.wire.score_range}
 
 

@@ -1,4 +1,4 @@
-"""Rollouts of one prompt that arrive together: who belongs to whom, and when nobody else is expected."""
+"""Collects rollouts of one prompt that arrive together: which form a group, and when it is complete."""
 
 import asyncio
 from collections.abc import Callable, Hashable
@@ -14,24 +14,24 @@ from judge_service.grading.rewards import Spent
 from judge_service.values import Sample
 
 QUIET_S = 0.05
-"""A group is complete when for so long nobody came. In a large batch its members may be thousands of samples
-apart, 0.1 ms each; beside a judge call it is nothing."""
+"""A group is complete when no sample has joined for this long, seconds. In a large batch its members may be
+hundreds of samples apart, 0.1 ms each. The wait is short compared with a judge call."""
 
 LONGEST_S = 1.0
-"""A group is complete after this time even if its members still come: the first must not wait for ever."""
+"""A group is complete after this many seconds even if samples still join, to limit the wait of the first."""
 
 
 class Sibling(Struct, frozen=True):
-    """A sample's place among others. group: equal for siblings. response: equal for equal responses."""
+    """A place in a group. group: equal for samples of one group. response: a hash of the response."""
 
     group: Hashable
     response: bytes
 
 
 def sibling_of(grader: Grader, request: Request[Sample]) -> Sibling | None:
-    """Whose sibling a sample is: those with its group key, lane, job, prompt and reference.
+    """Identifies the group of a sample: samples with the same group key, lane, job, prompt, and reference.
 
-    `None` for a sample without a group key, and for one that needs no judge.
+    Returns `None` for a sample without a group key, and for one that needs no judge.
     """
     sample = request.body
     if not sample.group_key:
@@ -39,7 +39,7 @@ def sibling_of(grader: Grader, request: Request[Sample]) -> Sibling | None:
     try:
         question = grader.writer.question(sample)
         needless = grader.without_judge(sample, question, Spent())
-    except Exception:  # noqa: BLE001 - the grader fails over it too, and makes a reward of that
+    except Exception:  # noqa: BLE001 - the grader has the same error, and reports it in the reward
         return None
     if needless is not None:
         return None
@@ -48,7 +48,7 @@ def sibling_of(grader: Grader, request: Request[Sample]) -> Sibling | None:
 
 
 class Open(Protocol):
-    """A group that others may still join."""
+    """A group that samples may still join."""
 
     opened_at: float
     timer: asyncio.TimerHandle | None
@@ -58,9 +58,9 @@ G = TypeVar("G", bound=Open)
 
 
 class OpenGroups(Generic[G]):
-    """The groups that may still be joined.
+    """The groups that samples may still join, by key.
 
-    make: a new group. complete: is called with a group when nobody is expected any more.
+    make: makes a new group. complete: is called with a group when it is complete.
     quiet_s: see `QUIET_S`.
     """
 
@@ -79,11 +79,11 @@ class OpenGroups(Generic[G]):
         return len(self._groups)
 
     def find(self, key: Hashable) -> G | None:
-        """The open group of that key."""
+        """Returns the open group of this key, `None` if there is none."""
         return self._groups.get(key)
 
     def join(self, key: Hashable) -> G:
-        """The open group of that key, perhaps a new one. It now waits for others again."""
+        """Returns the open group of this key, if necessary a new one, and restarts its wait for others."""
         loop = asyncio.get_running_loop()
         group = self._groups.get(key)
         if group is None:
@@ -96,12 +96,12 @@ class OpenGroups(Generic[G]):
         return group
 
     def complete(self, key: Hashable, group: G) -> None:
-        """Nobody else joins it."""
+        """Closes a group, and passes it on as complete."""
         self.forget(key, group)
         self._complete(group)
 
     def forget(self, key: Hashable, group: G) -> None:
-        """From here on nobody joins it, and nothing comes of it."""
+        """Closes a group without passing it on."""
         if group.timer is not None:
             group.timer.cancel()
         if self._groups.get(key) is group:  # a later one may have taken its place

@@ -59,12 +59,13 @@ class _Group:
 class GroupGrader:
     """A grader that compares responses to one prompt. `await grader(request)` never fails.
 
-    Siblings (`sibling_of`) that arrive together form a group. Equal responses count as one. More than
-    `MAX_RESPONSES` different responses are judged in parts of equal size, and their rewards say so; a part
-    that is too long for the judge is halved. A sample without siblings is scored alone.
+    Responses to one prompt (`sibling_of`) that arrive together form a group. Equal responses count as one.
+    More than `MAX_RESPONSES` different responses are judged in parts of equal size, and the `detail` of their
+    rewards says so; a part that is too long for the judge is halved. A sample without a group is scored
+    alone.
 
-    All rewards are on the rubric's scale: the mean of what the judge gave in both orders. So the reward of a
-    response does not depend on the number of its siblings or on when they arrive (docs/decisions/0020).
+    All rewards are on the rubric's scale: the mean of the judge's scores in both orders. The reward of a
+    response therefore does not depend on the number of others, or on when they arrive (docs/decisions/0020).
 
     A group has the deadline of its first sample. A sample with an earlier deadline closes the group and opens
     another. A sample that has time left after its group's deadline has passed is scored alone.
@@ -200,7 +201,7 @@ class GroupGrader:
         reasons = {reward.reason for reward in rewards}
         if not reasons <= ALONE_AFTER:
             return [rewards]
-        # halves may not be too long; of what is denied one text may be the reason
+        # halves may be short enough; a denied call may be denied because of one text
         most = 1 if "denied" in reasons else -(-len(requests) // 2)
         parts = await self._judge_parts(divided(requests, most), deadline)
         parts[0][0] = _charged(parts[0][0], rewards)
@@ -208,9 +209,9 @@ class GroupGrader:
 
 
 def divided(items: Sequence[T], most: int) -> list[Sequence[T]]:
-    """As few parts as there can be of at most `most` items, none larger than another by more than one.
+    """Divides items into as few parts as possible, of at most `most` items and of nearly equal size.
 
-    17 items in parts of at most 16 are 9 and 8, so that no item is alone.
+    Worked example: 17 items in parts of at most 16 become 9 and 8, so that no item is alone.
     """
     count = -(-len(items) // most)
     bounds = [-(-len(items) * number // count) for number in range(count + 1)]
@@ -223,7 +224,7 @@ def _note(sizes: Sequence[int]) -> str:
 
 
 def _charged(reward: Reward, failed: Sequence[Reward]) -> Reward:
-    """The reward with what was spent in vain before it."""
+    """Adds the usage and the cost of failed calls to a reward."""
     costs = [one.cost_usd for one in (reward, *failed)]
     return replace(
         reward,
@@ -233,7 +234,7 @@ def _charged(reward: Reward, failed: Sequence[Reward]) -> Reward:
 
 
 def _shared(reward: Reward, count: int) -> list[Reward]:
-    """The reward for each of so many equal responses; its cost is divided among them."""
+    """The reward for each of `count` equal responses; its cost is divided among them."""
     if count == 1:
         return [reward]
     cost_usd = None if reward.cost_usd is None else reward.cost_usd / count

@@ -54,7 +54,7 @@ class _Answer(Struct, frozen=True):
 NO_ANSWER = _Answer({})
 
 ALONE_AFTER = frozenset({"denied", "too_long"})
-"""Reasons of a failed pack that need not be those of its samples: one text may be it, or all together."""
+"""Reasons of a failed pack after which its samples are judged alone: one text or the size may cause them."""
 
 _Key = tuple[str, str, int]
 """Lane, job and draw, which are the same for all samples of a pack."""

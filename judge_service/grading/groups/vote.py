@@ -46,11 +46,11 @@ class VoteStatistics(Struct, frozen=True, kw_only=True):
 
 
 class Ballots:
-    """Combines the opinions on a sample to one reward, and counts them.
+    """Combines the opinions on a sample into one reward, and counts them.
 
-    rubric: whose criteria are combined; its weighted mean and its gates come after that.
+    rubric: its criteria are combined one by one; its weighted mean and its gates are applied after that.
     draws: most opinions on a sample, 2 or more.
-    temperature: what the grader asks with; checked, since at 0 the opinions would be alike.
+    temperature: the temperature of the grader's calls. It is checked, because at 0 all opinions are equal.
 
     Raises SettingsError if the temperature is 0.
     """
@@ -83,7 +83,7 @@ class Ballots:
         )
 
     def combined(self, opinions: Sequence[Reward], *, least: int = 1) -> Reward:
-        """The reward of all opinions together. least: so many must have a score, or the reward has none."""
+        """The reward of all opinions. least: how many must have a score; with fewer the reward has none."""
         scored = scored_of(opinions)
         if len(scored) < least:
             return _totalled(_most_frequent(opinions), opinions)
@@ -187,7 +187,7 @@ class Vote:
 
 
 def scored_of(opinions: Sequence[Reward]) -> list[Reward]:
-    """Those that have a score."""
+    """The opinions that have a score."""
     return [opinion for opinion in opinions if opinion.score is not None]
 
 
@@ -198,7 +198,7 @@ def columns_of(scored: Sequence[Reward]) -> list[list[float]]:
 
 
 def _explanation(score: float, opinions: Sequence[Reward]) -> str:
-    """The reason of the opinion with the score nearest to the outcome, with its number."""
+    """The explanation of the opinion whose score is nearest to the combined score, with its number."""
     told = [
         (abs(one.score - score), number, one.score, one.explanation)
         for number, one in enumerate(opinions, 1)

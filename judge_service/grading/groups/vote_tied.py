@@ -1,4 +1,4 @@
-"""More opinions on the responses of a group, only where their rewards are all alike."""
+"""A vote that asks for more opinions only if all rewards of a group are equal."""
 
 import asyncio
 from math import inf
@@ -13,7 +13,7 @@ from judge_service.values import Reward, Sample
 
 
 class _Member:
-    """A response of a group. turn: it has its opinion and waits for the others; `None` while it is asked."""
+    """A response of a group. turn: set while it has its opinion and waits for those of the others."""
 
     __slots__ = ("response", "score", "turn")
 
@@ -24,7 +24,7 @@ class _Member:
 
 
 class _Group:
-    """Siblings that hear at one moment, when all of them have an opinion, whether they tie."""
+    """Responses to one prompt. When all of them have an opinion, all learn whether the group ties."""
 
     __slots__ = ("_is_complete", "members", "opened_at", "timer")
 
@@ -35,17 +35,17 @@ class _Group:
         self.members: set[_Member] = set()
 
     def complete(self) -> None:
-        """Nobody else joins."""
+        """Closes the group: no more responses join."""
         self._is_complete = True
         self._tell()
 
     def leave(self, member: _Member) -> None:
-        """One is done, or has gone; nobody waits for it any more."""
+        """Removes a response that is finished or cancelled; the others no longer wait for it."""
         self.members.discard(member)
         self._tell()
 
     async def is_tied(self, member: _Member, score: float) -> bool:
-        """Waits for the others, then whether all are rewarded alike though they differ."""
+        """Waits for the others. Returns whether all rewards are equal although the responses differ."""
         member.score = score
         turn: Turn[bool] = Turn()
         member.turn = turn
@@ -66,17 +66,19 @@ class _Group:
 
 
 class TiedVote:
-    """Asks for one opinion, and for another one on each response of a group that ties, up to `draws`.
+    """Gets one opinion on each response, and one more on each while their group ties, up to `draws`.
 
-    A group is what `sibling_of` says and what arrives together; it ties when two or more different
-    responses have scores and all scores are equal. Then each of its responses is asked about once more,
-    and its reward is the mean or the median of its opinions so far, until the group ties no more. So all
-    responses of a group have the same number of opinions. A response without a score, or whose time is
-    over, takes no part. A later opinion without a score is left out.
+    The responses that `sibling_of` puts into one group and that arrive together are a group. It ties if
+    two or more different responses have scores and all scores are equal. Then the judge is asked once more
+    about each response, and each reward is the mean or the median of the response's opinions so far, until
+    the scores differ. All responses of a group therefore have the same number of opinions. A response
+    without a score, or whose deadline has passed, does not take part. A later opinion without a score is
+    left out. A response without a group has one opinion.
 
-    Whoever has no sibling has one opinion.
+    Worked example: `draws` is 3 and two responses both get 0.8. A second opinion gives 0.8 and 0.6, so the
+    rewards are 0.8 and 0.7. They differ, and no third opinion is requested.
 
-    grader: gives an opinion. asker: lends its rubric and says who are siblings.
+    grader: gives an opinion. asker: has the rubric, and defines the groups (`sibling_of`).
     draws, reduce, temperature: see `Ballots`.
 
     Raises SettingsError if the temperature is 0.
@@ -146,8 +148,8 @@ class TiedVote:
 
 
 def _nothing() -> None:
-    """Whoever is cancelled leaves the group itself."""
+    """Does nothing: a cancelled call leaves the group by itself."""
 
 
 def _ignore(_tied: bool) -> None:  # noqa: FBT001 - the form that `Turn.wait` calls
-    """There is nothing to give back."""
+    """Does nothing: the value of a turn need not be returned."""

@@ -11,7 +11,7 @@ from judge_service.telemetry.events import CanaryGraded, Sink
 from judge_service.values import Reward, Sample
 
 MAX_TOLD = 20
-"""Most different sentences that are said in the log."""
+"""Most different sentences that are logged."""
 
 logger = logging.getLogger("judge_service")
 
@@ -67,7 +67,7 @@ class JudgeMonitor:
             self._sink(changed)
 
     def _tell_once(self, detail: str) -> None:
-        """Says in Python's log that rows are left out, and why: nobody looks at every reward's `detail`."""
+        """Logs once that rows have no score, and why, because nobody reads the `detail` of every reward."""
         if detail not in self._told and len(self._told) < MAX_TOLD:
             self._told.add(detail)
             logger.warning("rows have no score (cannot_judge): %s; this is said once", detail)

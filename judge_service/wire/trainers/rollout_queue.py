@@ -44,7 +44,7 @@ class RolloutRequest(Struct, frozen=True, kw_only=True):
     high: float = 1.0
 
     def sample(self, response: str, unseen: tuple[str, ...] = ()) -> Sample:
-        """A sample of the task and the policy's answer. unseen: what else is in it. Raises WireError."""
+        """A sample of the task and the policy's answer. unseen: see `Sample`. Raises WireError."""
         field, turns = _task(self.data)
         row = {name: value for name, value in self.data.items() if name != field}
         answer = {"role": "assistant", "content": response}
@@ -57,7 +57,7 @@ class RolloutRequest(Struct, frozen=True, kw_only=True):
 
 
 class GenerateResponse(Struct, frozen=True, kw_only=True):
-    """The policy's answer. unseen: what else than text is in it, see `Message`."""
+    """The policy's answer. unseen: kinds of its content that are not text, see `Message`."""
 
     sample_id: str
     response: str
@@ -141,7 +141,7 @@ def _task(data: Mapping[str, Any]) -> tuple[str, list[Any]]:
 
 
 def _generated(message: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """The text of the first choice, and what else is in it; further choices would be other rollouts."""
+    """The text of the first choice, and its other content; further choices would be other rollouts."""
     value: Any = message
     path = "$"
     for part in ("data", "choices", 0, "message", "content"):
