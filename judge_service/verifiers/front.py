@@ -56,7 +56,7 @@ def _pattern(marks: tuple[str, ...]) -> re.Pattern[str]:
 
 
 OPENED = _pattern(tuple(THOUGHTS))
-CLOSED = _pattern(tuple(THOUGHTS.values()))
+CLOSED = _pattern((*THOUGHTS.values(), "<|channel|>commentary"))  # where gpt-oss calls tools
 TURN_END = _pattern(TURN_ENDS)
 MARK = re.compile("[<[\u25c1]")
 """The first characters of all marks. Most answers contain none of them, so they need no further search."""

@@ -35,7 +35,7 @@ def find(text: str, take: Take) -> Any:
     if take == "whole":
         return read(text.strip())
     text = text[-MAX_JSON_CHARS:] if take == "last" else text[:MAX_JSON_CHARS]
-    for candidates in (_fenced(text), list(_bare(text))):
+    for candidates in (_fenced(text), list(bare(text))):
         for candidate in reversed(candidates) if take == "last" else candidates:
             if (value := read(candidate)) is not NOTHING:
                 return value
@@ -79,7 +79,7 @@ def _fenced(text: str) -> list[str]:
     return [text[opened.end() : closed.start()].strip() for opened, closed in pairs]
 
 
-def _bare(text: str) -> Iterator[str]:
+def bare(text: str) -> Iterator[str]:
     """The balanced outermost pieces, in the order of their ends; quotes count only inside a piece."""
     start = place = depth = 0
     while opening := BRACKET.search(text, place):

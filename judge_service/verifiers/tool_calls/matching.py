@@ -13,7 +13,16 @@ Types = Literal["exact", "numbers", "text"]
 """Values of different types that are equal: none, 1 and 1.0, or also "1" and 1, "true" and true."""
 
 PUNCTUATION = re.compile(r"[,./_*^'\"\s-]+")
-"""Characters that are ignored in a comparison of texts, except next to a number."""
+"""Characters that are ignored in a comparison of texts, except those that `_kept` keeps."""
+
+ADDRESS = re.compile(r"\A\s*(?:~|\.{0,2})/\w|://|\w@\w")
+"""A path, a URL or a mail address, in which every mark counts."""
+
+OPERAND_BEFORE = re.compile(r"(?:\d|(?:\A|[\W\d_])[^\W\d_]|[)\]])\Z")
+OPERAND_AFTER = re.compile(r"\d|[^\W\d_](?![^\W\d_])|[(\[]")
+OPERATOR = re.compile(r"[*/^]|^[^,]*-$")
+SHORT_END = re.compile(r"[-*](?:\s|\Z)")
+SHORT_WORD = re.compile(r"(?:\A|[\W\d_])[^\W\d_]{1,2}\Z")
 
 
 class Expected(Struct, frozen=True):
@@ -91,18 +100,36 @@ class Comparison(Struct, frozen=True):
 
 
 def plain(text: str) -> str:
-    """The text without case, white space and most punctuation."""
-    return PUNCTUATION.sub(_kept, unicodedata.normalize("NFKC", text).casefold())
+    """The text without case, white space, and punctuation that is no operator, sign or address."""
+    text = unicodedata.normalize("NFKC", text.replace("\u2212", "-")).casefold()
+    return " ".join(text.split()) if ADDRESS.search(text) else PUNCTUATION.sub(_kept, text.strip())
 
 
 def _kept(run: re.Match[str]) -> str:
-    """The punctuation that stays: separators between two numbers, and the sign or point before a number."""
+    """The punctuation that stays: what is between numbers or operands, a sign, a flag, `O-` and `A*`."""
     text, said = run.string, run[0]
-    if not text[run.end() : run.end() + 1].isdigit():
+    before, after = text[max(0, run.start() - 3) : run.start()], text[run.end() : run.end() + 2]
+    marks = "".join(said.split())
+    operated = OPERAND_BEFORE.search(before) and OPERAND_AFTER.match(after)
+    if operated and OPERATOR.search(marks):
+        return marks
+    if _is_sign(said, before, after):
+        return " -" if before else "-"
+    if SHORT_END.match(said) and SHORT_WORD.search(before) and (not after or said[1:]):
+        return said[0]
+    if not after[:1].isdigit():
         return ""
-    if text[max(0, run.start() - 1) : run.start()].isdigit():
+    if before[-1:].isdigit():
         return " " if any(map(str.isspace, said)) else said
     return said[-1] if said[-1] in "-." else ""
+
+
+def _is_sign(said: str, before: str, after: str) -> bool:
+    """Whether a run ends with a minus or a flag's dash: `-x`, `34.05, -118`, `rm -rf`."""
+    if not before:
+        attached = said[-1] == "-" and OPERAND_AFTER.match(after) is not None
+        return attached or (said.strip() == "-" and after[:1].isdigit())
+    return said[-1] == "-" and said[:-1].endswith((" ", ",")) and bool(after)
 
 
 def _plain_name(name: str) -> str:
@@ -130,7 +157,7 @@ def best_total(credits_: Sequence[Sequence[float]]) -> float:
     rows, columns, row_of = [0.0] * size, [0.0] * size, [-1] * size
     for row in range(size):
         _augment(row, costs, rows, columns, row_of)
-    return -sum(costs[row][column] for column, row in enumerate(row_of))
+    return sum(-costs[row][column] for column, row in enumerate(row_of)) + 0.0  # never -0.0
 
 
 def _augment(

@@ -5,6 +5,7 @@ Python syntax is parsed, never run, and arguments must be literals. Text beyond 
 """
 
 import ast
+import keyword
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,6 +13,9 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+
+from judge_service.verifiers.json_text import bare
+from judge_service.verifiers.tool_calls.markup import AFTER, TAGGED, named_calls
 
 MAX_CHARS = 20_000
 """Characters of a response's end that are read; the wire puts tool calls there."""
@@ -21,8 +25,10 @@ MAX_PYTHON_CHARS = 4_000
 
 MAX_CALLS = 32
 
-TAGGED = re.compile(r"<tool_call>([^<]*+(?:<(?!/?tool_call>)[^<]*+)*+)</tool_call>")
 FENCED = re.compile(r"^```\w{0,20}[ \t]{0,20}\n((?:(?!```).*\n)*+)```", re.MULTILINE)
+SEPARATOR = re.compile(r";\s|\n")
+RENAMED = "renamed_9f3_"
+KEYWORD = re.compile(rf"([(,]\s{{0,9}})({'|'.join(keyword.kwlist)})(?=\s?=[^=])")
 SPELLED = {"true": True, "false": False, "null": None}
 ARGUMENT_KEYS = ("arguments", "input", "parameters", "args")
 WRAPPERS = ("function", "toolUse", "function_call")
@@ -41,12 +47,12 @@ class TooManyCalls(ValueError):
 
 
 def calls_in(text: str) -> list[Call]:
-    """The calls of a response: in tags, as the whole text, in fences, or on lines.
+    """The calls of a response: in a model's marks, as the whole text, in fences, on lines, in a sentence.
 
     Empty when there are none. Raises TooManyCalls.
     """
     text = text[-MAX_CHARS:].strip()
-    for pieces in (TAGGED.findall(text), [text], FENCED.findall(text), text.splitlines()):
+    for pieces in _places(text):
         calls: list[Call] = []
         for piece in pieces:
             calls += _calls(piece.strip())
@@ -57,17 +63,37 @@ def calls_in(text: str) -> list[Call]:
     return []
 
 
+def _places(text: str) -> Iterator[list[str]]:
+    """Where calls may stand, in the order of precedence."""
+    if "<" in text or "[TOOL" in text or "functools" in text:
+        yield TAGGED.findall(text)
+        yield [text] if any(named_calls(text)) else []
+        if mark := AFTER.search(text):
+            yield [text[mark.end() :]]
+            yield SEPARATOR.split(text[mark.end() :])
+    yield [text]
+    yield FENCED.findall(text)
+    yield [line.strip().strip("`") for line in text.splitlines()]
+    yield list(bare(text)) if "{" in text else []
+
+
 def calls_of(value: Any) -> list[Call] | None:
     """The calls in a JSON value, `None` if it holds something else.
 
     It is one call or a list, in the form of OpenAI, Bedrock, Anthropic, or `{name: arguments}`.
     """
+    if isinstance(value, dict) and isinstance(value.get("tool_calls"), list):  # a whole message
+        value = value["tool_calls"]
     items = value if isinstance(value, list) else [value]
     calls = [call for item in items if (call := _call(item)) is not None]
     return calls if len(calls) == len(items) else None
 
 
 def _calls(piece: str) -> list[Call]:
+    if "<" in piece or "[TOOL" in piece:
+        named = [call for name, body in named_calls(piece) if (call := _named(name, body))]
+        if named:
+            return named
     if piece[:1] in ("{", "["):
         try:
             if calls := calls_of(msgspec.json.decode(piece)):
@@ -80,6 +106,15 @@ def _calls(piece: str) -> list[Call]:
         except UNREADABLE:
             pass
     return []
+
+
+def _named(name: str, body: str | dict[str, str]) -> Call | None:
+    """A call whose name stands in the markup. Parameters are JSON where they can be, else texts."""
+    if isinstance(body, dict):
+        read = {key: _decoded(value) for key, value in body.items()}
+        return Call(name, {key: body[key] if one is None else one for key, one in read.items()})
+    arguments = _decoded(body)
+    return Call(name, arguments) if isinstance(arguments, dict) else None
 
 
 def _call(item: Any) -> Call | None:
@@ -111,7 +146,7 @@ def _python_calls(text: str) -> Iterator[Call]:
     with warnings.catch_warnings(
         action="ignore"
     ):  # about escapes in strings: it is not our program
-        statements = ast.parse(text).body
+        statements = _parsed(text)
     for statement in statements:
         if not isinstance(statement, ast.Expr):
             raise ValueError(statement)  # noqa: TRY004  the caller takes any unreadable text alike
@@ -120,14 +155,22 @@ def _python_calls(text: str) -> Iterator[Call]:
             yield _python_call(node)
 
 
+def _parsed(text: str) -> list[ast.stmt]:
+    """The statements of a text; an argument may have a keyword of Python as its name, such as `from=`."""
+    try:
+        return ast.parse(text).body
+    except SyntaxError:
+        return ast.parse(KEYWORD.sub(rf"\1{RENAMED}\2", text)).body
+
+
 def _python_call(node: ast.expr) -> Call:
     if not isinstance(node, ast.Call):
         raise ValueError(node)  # noqa: TRY004  see above
     arguments = {f"#{place}": _literal(value) for place, value in enumerate(node.args)}
-    for keyword in node.keywords:
-        if keyword.arg is None or keyword.arg in arguments:
-            raise ValueError(keyword)
-        arguments[keyword.arg] = _literal(keyword.value)
+    for given in node.keywords:
+        if given.arg is None or given.arg in arguments:
+            raise ValueError(given)
+        arguments[given.arg.removeprefix(RENAMED)] = _literal(given.value)
     return Call(".".join(_dotted(node.func)), arguments)
 
 
@@ -143,8 +186,8 @@ def _dotted(node: ast.expr) -> list[str]:
 
 def _literal(node: ast.expr) -> Any:
     match node:
-        case ast.Constant(value=None | bool() | int() | float() | str()):
-            return node.value
+        case ast.Constant(value=None | bool() | int() | float() | str() as value):
+            return value.replace(RENAMED, "") if isinstance(value, str) else value
         case ast.Name() if node.id in SPELLED:
             return SPELLED[node.id]
         case ast.List() | ast.Tuple() | ast.Set():
@@ -155,8 +198,10 @@ def _literal(node: ast.expr) -> Any:
                 return {
                     str(key): _literal(item) for key, item in zip(keys, node.values, strict=True)
                 }
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
-            return -number
+        case ast.UnaryOp(op=sign, operand=ast.Constant(value=int() | float() as number)) if (
+            isinstance(sign, ast.USub | ast.UAdd)
+        ):
+            return -number if isinstance(sign, ast.USub) else number
     raise ValueError(node)
 
 
