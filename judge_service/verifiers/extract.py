@@ -41,7 +41,7 @@ COUNTED = frozenset({"boxed", "answer_tag"})
 UNMARKED = frozenset({"last_number", "whole"})
 """Strategies that find unmarked answers; these get no credit for their form."""
 
-THINKING_END = "</think>"
+THINKING_START, THINKING_END = "<think>", "</think>"
 SOLUTION = ("<|begin_of_solution|>", "<|end_of_solution|>")
 ANSWER = ("<answer>", "</answer>")
 
@@ -91,6 +91,8 @@ class Found(Struct, frozen=True):
 def extract(response: str, strategies: Sequence[Strategy]) -> Found | None:
     """The answer of the first strategy that finds one, `None` if none does."""
     text = response[-MAX_LOOK_CHARS:].rpartition(THINKING_END)[2]
+    if THINKING_START in text:  # it was cut off while it thought
+        text = text.partition(THINKING_START)[0]
     block = _solution(text)
     for strategy in strategies:
         answers = _answers(strategy, text, block)

@@ -17,8 +17,13 @@ FRACTION = re.compile(r"([+-]?)(?:\\frac\{(\d{1,40})\}\{(\d{1,40})\}|(\d{1,40})/
 BASED = re.compile(r"([0-9A-Fa-f]{1,40})_(?:\{(\d{1,2})\}|(\d{1,2}))")
 """A number with its base, which the library ignores."""
 
-LAYOUT = re.compile(r"\\(?:left|right)(?![a-zA-Z])|\\[!,;:]|\$|(?<!\d)\s+|\s+(?!\d)")
-"""Parts of a text that do not change its meaning; a space between digits does."""
+LAYOUT = re.compile(
+    r"\\(?:left|right)(?![a-zA-Z])|\\[!,;:]|\$|(?<![\d,])\s+|\s+(?!\d)|(?<=,)\s+(?!\d{3}(?!\d))"
+)
+"""Parts of a text that do not change its meaning. A space between digits does, and one in `1, 100`."""
+
+TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox)\s?\{([^{}]*)\}")
+WORDS = re.compile(r"\(?([^\W\d_][^\W\d_\s]*(?:\s[^\W\d_]+)*)\)?")
 
 SYNONYMS = ((r"\dfrac", r"\frac"), (r"\tfrac", r"\frac"))
 
@@ -29,6 +34,8 @@ def compare(answer: str, reference: str, tolerance: float) -> bool | None:
         return None
     said, gold = _bare(answer), _bare(reference)
     if said and said == gold:
+        return True
+    if _same_words(answer, reference):
         return True
     if (one := BASED.fullmatch(said)) and (other := BASED.fullmatch(gold)):
         return _based(one) == _based(other)
@@ -55,6 +62,22 @@ def _number(text: str) -> Fraction | None:
         over, under = map(int, digits)
         return Fraction(-over if sign == "-" else over, under) if under else None
     return None
+
+
+def _same_words(answer: str, reference: str) -> bool:
+    """Whether both are the same words, one in a text command. Case counts in a letter that stands alone."""
+    said, gold = _words(answer), _words(reference)
+    if not gold or not TEXT.search(answer + reference):
+        return False
+    return said == gold or (
+        said.casefold() == gold.casefold() and (len(gold) > 1 or "(" in reference)
+    )
+
+
+def _words(text: str) -> str:
+    """The words of a text without the commands for their font; empty if there is anything else in it."""
+    found = WORDS.fullmatch(TEXT.sub(r"\1", text).strip(" .$"))
+    return found[1] if found else ""
 
 
 def _based(number: re.Match[str]) -> tuple[str, int]:

@@ -1,7 +1,8 @@
-"""`math`: checks mathematical equivalence with the reference, in any notation, with math-verify.
+"""`math`: checks mathematical equivalence with the reference, in any notation.
 
-Texts that need no algebra are compared here. Others go to worker processes (`pool`), because the library runs
-only in a main thread and cannot bound the cost of hostile expressions. An answer that exhausts its CPU time
+Both sides are read to their last character, or not at all: a reference that is not has `cannot_judge`, an
+answer that is not scores 0. Texts that need no algebra are compared here. Others go to worker processes
+(`pool`), which bound the cost of hostile expressions. An answer that exhausts its CPU time
 or memory scores 0 if the reference alone could be read: an equal answer never needs a tower of powers. A
 short and plain answer has no score then (`cannot_judge`), because the reference or the machine is to blame.
 """
@@ -16,9 +17,16 @@ from msgspec import Meta, Struct
 
 from judge_service.values import Sample
 from judge_service.verifiers import Check
-from judge_service.verifiers.extract import MAX_ANSWER_CHARS, MaxValues, Strategies, extract
+from judge_service.verifiers.extract import (
+    MAX_ANSWER_CHARS,
+    MaxValues,
+    Strategies,
+    boxed,
+    extract,
+)
 from judge_service.verifiers.math.plain import compare
 from judge_service.verifiers.math.pool import Outcome, Pool
+from judge_service.verifiers.math.stated import stated
 from judge_service.verifiers.math.worker import Task
 
 if find_spec("math_verify") is None:  # imported by the workers only
@@ -26,23 +34,24 @@ if find_spec("math_verify") is None:  # imported by the workers only
 
 MARKED: Strategies = ("boxed", "hashes", "answer_tag")
 
-SAID_WHERE = re.compile(r"\\f?boxed|(?<!\\)\$")
-"""Marks of mathematics that the library looks for."""
-
 PLAIN = re.compile(r"(?:\\frac|[0-9A-Za-z+/=(),.{}\s-]|\*(?!\*)){0,32}")
 """An answer that costs a few hundredths of a second by itself: no power, root, function or long product."""
 
 TAIL_CHARS = 4_000
-"""Characters of a response's end in which the library looks for an unmarked answer."""
+"""Characters of a response's end in which an unmarked answer is looked for."""
 
-SPACED_UNIT = re.compile(r"(?<=\d)\s{1,9}(?=i(?![A-Za-z]))")
-"""The library reads `9i` as imaginary, but not `9 i`."""
+DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+"""A reference that may be a list of two or a number with a decimal comma."""
+
+MAX_BOXES = 20
+"""Most boxes that are compared as the parts of one answer."""
 
 MAX_REFERENCE_CHARS = 20_000
 """A reference may be a whole solution."""
 
 UNVERIFIED: Mapping[str, str] = {
-    "no_reference": "no_reference",
+    "no_reference": "cannot_judge",
+    "ambiguous": "cannot_judge",
     "reference_exhausts": "cannot_judge",
     "comparison_exhausts": "cannot_judge",
     "no_worker": "unavailable",
@@ -56,9 +65,10 @@ DETAILS: Mapping[str, str] = {
     "equal": "the answer equals the reference",
     "different": "the answer does not equal the reference",
     "guesses": "more different answers are marked than the rubric allows",
-    "no_answer": "there is no mathematics that can be read in the answer",
+    "no_answer": "the answer is not mathematics that can be read to its last character",
     "answer_exhausts": "the answer is too large to be compared within the limits of time and memory",
-    "no_reference": "there is no mathematics that can be read in the reference",
+    "no_reference": "the reference is not mathematics that can be read to its last character",
+    "ambiguous": "the reference is two numbers or one with a decimal comma, and the answer is the latter",
     "reference_exhausts": "the reference is too large to be read within the limits of time and memory",
     "comparison_exhausts": "the answer is plain, but comparing it with the reference exceeds the limits:"
     " raise `timeout_s` or `memory_mb`",
@@ -69,7 +79,7 @@ DETAILS: Mapping[str, str] = {
 }
 
 
-Ended = Outcome | Literal["guesses", "comparison_exhausts"]
+Ended = Outcome | Literal["guesses", "comparison_exhausts", "ambiguous"]
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -84,7 +94,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     strategies: Annotated[
         Strategies,
         Meta(
-            description="Where the answer may stand, in order; without a match math-verify searches."
+            description="Where the answer may stand, in order; without a match `phrase`, `label`,"
+            " the last formula, the last number."
         ),
     ] = MARKED
     max_values: Annotated[
@@ -127,21 +138,33 @@ class Mathematics:
         options = self._options
         found, gold = extract(response, options.strategies), _gold(reference)
         if found is None:
-            said = _in_unicode(response[-TAIL_CHARS:])
-            return await self._compare(said, said, gold)
-        if found.values > options.max_values:
-            return "guesses"
+            return await self._unmarked(response, gold)
         if len(found.text) > MAX_ANSWER_CHARS:
             return "answer_exhausts"
-        same = compare(found.text, gold, options.tolerance)
+        if found.values > options.max_values:
+            parts = _parts(response) if found.strategy == "boxed" else ""
+            several = await self._compare(parts, gold) if parts else "guesses"
+            return several if several == "equal" or several in UNVERIFIED else "guesses"
+        return await self._compare(found.text, gold)
+
+    async def _unmarked(self, response: str, gold: str) -> Ended:
+        """Compares the first text that may be the answer and can be read."""
+        outcome: Ended = "no_answer"
+        for text in stated(response[-TAIL_CHARS:]):
+            outcome = await self._compare(text, gold)
+            if outcome != "no_answer":
+                break
+        return outcome
+
+    async def _compare(self, said: str, gold: str) -> Ended:
+        if DECIMAL_COMMA.fullmatch(gold) and compare(said, gold.replace(",", "."), 0.0):
+            return "equal" if compare(said, gold, 0.0) else "ambiguous"
+        same = compare(said, gold, self._options.tolerance)
         if same is not None:
             return "equal" if same else "different"
-        return await self._compare(found.text, _boxed(found.text), gold)
-
-    async def _compare(self, stated: str, said: str, gold: str) -> Ended:
-        """stated: the answer without the marks that the library looks for, which `said` has."""
-        outcome = await self._pool.ask(Task(said, _boxed(gold), self._options.tolerance))
-        if outcome == "answer_exhausts" and PLAIN.fullmatch(stated):
+        task = Task(_in_unicode(said), _in_unicode(gold), self._options.tolerance)
+        outcome = await self._pool.ask(task)
+        if outcome == "answer_exhausts" and PLAIN.fullmatch(said):
             return "comparison_exhausts"
         return outcome
 
@@ -165,13 +188,15 @@ class Mathematics:
 
 def _gold(reference: str) -> str:
     found = extract(reference, MARKED)
+    if found and found.strategy == "boxed" and found.values > 1:
+        return _parts(reference) or found.text
     return found.text if found else reference.strip()
 
 
-def _boxed(text: str) -> str:
-    """The text in a box, so that the library reads all of it."""
-    text = SPACED_UNIT.sub("", _in_unicode(text))
-    return text if SAID_WHERE.search(text) else rf"\boxed{{{text}}}"
+def _parts(text: str) -> str:
+    """The different contents of all boxes as the parts of one answer, empty if they are too many."""
+    contents = list(dict.fromkeys(content for content in boxed(text) if content))
+    return "; ".join(contents) if len(contents) <= MAX_BOXES else ""
 
 
 def _in_unicode(text: str) -> str:

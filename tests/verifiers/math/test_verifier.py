@@ -22,7 +22,6 @@ from judge_service.verifiers.math.verifier import (
     PLAIN,
     UNVERIFIED,
     Mathematics,
-    _boxed,
 )
 from judge_service.verifiers.math.worker import Task, Verdict, find
 
@@ -44,13 +43,6 @@ async def check(response: str | None, reference: str | None, **options: object) 
         await verifier.aclose()
 
 
-def test_a_text_is_boxed_unless_it_says_where_its_mathematics_is() -> None:
-    assert _boxed("7") == r"\boxed{7}"
-    assert _boxed(r"\$7") == r"\boxed{\$7}"
-    assert _boxed("it is $7$") == "it is $7$"
-    assert _boxed(r"\boxed{7}") == r"\boxed{7}"
-
-
 async def test_guessing_with_many_boxes_earns_nothing() -> None:
     guesses = " ".join(rf"\boxed{{{number}}}" for number in range(8))
 
@@ -69,6 +61,10 @@ async def test_guessing_with_many_boxes_earns_nothing() -> None:
         ("$x$", "x", True),
         (r"\leftarrow", "arrow", None),
         ("1 2", "12", None),
+        ("1, 100", "1,100", None),
+        (r"\text{Yes}", "yes", True),
+        ("b", r"\text{(B)}", True),
+        (r"\text{B}", "b", None),
         ("-3", "3", False),
         ("+3.50", "3.5", True),
         (".5", "1/2", True),
@@ -107,7 +103,7 @@ def test_the_library_is_asked_for_what_needs_algebra() -> None:
 
     def verdicts(answer: str, reference: str, tolerance: float = 0.0) -> list[Verdict | None]:
         told: list[Verdict | None] = []
-        find(Task(_boxed(answer), _boxed(reference), tolerance), library, told.append)
+        find(Task(answer, reference, tolerance), library, told.append)
         return told
 
     assert verdicts("(x-1)(x+1)", "x^2-1") == [None, "equal"]
@@ -154,7 +150,7 @@ def test_the_quick_stage_of_the_parser_is_in_force_and_the_full_one_follows_it()
 async def test_hostile_mathematics_ends_at_its_limit_with_the_lowest_score() -> None:
     verifier = opened(timeout_s=0.3)
 
-    for hostile in (r"9^{9^{9^9}}", "{" * 900 + "1" + "}" * 900):
+    for hostile in (r"\sin(10^{10^{10}})", r"9^{9^{8}}-9^{9^{8}}-\cos(9^{9^{9}})"):
         found = await verifier(Sample(response=rf"\boxed{{{hostile}}}", reference="7"))
         assert found == Check(score=0.0, detail=DETAILS["answer_exhausts"])
 
@@ -169,7 +165,7 @@ async def test_hostile_mathematics_ends_at_its_limit_with_the_lowest_score() -> 
 
 async def test_a_plain_answer_is_not_blamed_for_what_its_reference_costs() -> None:
     towering = await check(r"\boxed{7}", r"9^{9^{9^9}}", timeout_s=0.3)
-    hostile = await check(r"\boxed{9^{9^{9^9}}}", "x", timeout_s=0.3)
+    hostile = await check(r"\boxed{\sin(10^{10^{10}})}", "x", timeout_s=0.3)
 
     assert (towering.score, towering.reason) == (None, "cannot_judge")
     assert (hostile.score, hostile.detail) == (0.0, DETAILS["answer_exhausts"])

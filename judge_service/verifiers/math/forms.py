@@ -1,0 +1,89 @@
+r"""Rewrites trees: `\pm` as two values, an inequality as an interval."""
+
+from judge_service.verifiers.math.nodes import (
+    Call,
+    Group,
+    Interval,
+    Node,
+    Quantity,
+    Relation,
+    Sym,
+    walk,
+)
+from judge_service.verifiers.math.tokens import Unread
+
+MAX_ALTERNATIVES = 4
+r"""Most `\pm` that are written out."""
+
+FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
+
+
+def named_alike(parts: list[Node]) -> list[Node]:
+    """`k = 2, 5, 7` names all three."""
+    first = parts[0]
+    named = isinstance(first, Relation) and first.operators == ("=",)
+    if isinstance(first, Relation) and named and len(parts) > 1:
+        rest = parts[1:]
+        return (
+            parts if any(isinstance(part, Relation) for part in rest) else [first.sides[1], *rest]
+        )
+    return parts
+
+
+def alternatives(node: Node) -> list[Node]:
+    r"""A value with `\pm` as its two values."""
+    count = sum(isinstance(one, Call) and one.name in {"pm", "mp"} for one in walk(node))
+    if not count:
+        return [node]
+    if count > MAX_ALTERNATIVES:
+        raise Unread
+    return [_signed(node, 1), _signed(node, -1)]
+
+
+def _signed(node: Node, sign: int) -> Node:  # noqa: PLR0911  one line for each kind of node
+    match node:
+        case Call(name="pm" | "mp", args=(inner,)):
+            positive = (node.name == "pm") == (sign > 0)
+            below = _signed(inner, sign)
+            return below if positive else Call("neg", (below,))
+        case Call():
+            return Call(node.name, tuple(_signed(one, sign) for one in node.args))
+        case Group():
+            return Group(node.kind, tuple(_signed(one, sign) for one in node.items))
+        case Relation():
+            return Relation(tuple(_signed(one, sign) for one in node.sides), node.operators)
+        case Quantity():
+            return Quantity(_signed(node.value, sign), node.unit)
+        case Interval():
+            return Interval(
+                _signed(node.low, sign), _signed(node.high, sign), node.left, node.right, node.of
+            )
+    return node
+
+
+def as_interval(node: Node) -> Node:
+    """An inequality of one unknown, which stands alone, as an interval; any other node as it is."""
+    if not isinstance(node, Relation) or any(one not in FLIPPED for one in node.operators):
+        return node
+    sides, operators = node.sides, node.operators
+    if all(one in {">", ">="} for one in operators):
+        sides, operators = sides[::-1], tuple(FLIPPED[one] for one in operators[::-1])
+    if not all(one in {"<", "<="} for one in operators):
+        return node
+    unknown: Node
+    infinity = Call("infty")
+    below = Call("neg", (infinity,))
+    if len(sides) == 3 and isinstance(sides[1], Sym):
+        low, unknown, high = sides[0], sides[1], sides[2]
+        left, right = operators
+    elif len(sides) == 2 and isinstance(sides[0], Sym):
+        (unknown, high), low, left, right = sides, below, "<", operators[0]
+    elif len(sides) == 2 and isinstance(sides[1], Sym):
+        (low, unknown), high, left, right = sides, infinity, operators[0], "<"
+    else:
+        return node
+    if not isinstance(unknown, Sym) or unknown in walk(low) or unknown in walk(high):
+        return node
+    return Interval(
+        low, high, "(" if left == "<" else "[", ")" if right == "<" else "]", unknown.name
+    )
