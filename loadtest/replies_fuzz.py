@@ -2,13 +2,12 @@
 
     python loadtest/replies_fuzz.py [--mutations 100000]
 
-Each reply contains one verdict. Mutations (`replies_mutations.py`) remove, change the type of, reorder, cut,
-double, and wrap parts of the reply, and report whether the verdict is still there. The backend reads the
-bytes like those of a judge, from a transport inside the process, and `parse` reads the completion.
-
-Wrong: a score that differs from the verdict, or a score without a verdict. Lost: a verdict without its
-score. Exception: any error of the backend that is not a CallError. Another tenth of the mutations change
-bytes and JSON nodes at random: their score must be that of the verdict or missing.
+Each reply has one verdict. Mutations (`replies_mutations.py`) drop, retype, reorder, cut, double and wrap
+parts of it, and know what they leave of the verdict. The backend reads the bytes as it reads those of a
+judge, from a transport that never leaves the process, and `parse` reads the completion. A score that differs
+from the verdict, or that a killed verdict still gives, is wrong; a kept verdict without its score is lost;
+anything but a CallError out of the backend is an exception. A tenth is blind: bytes change at random, and
+the score may only be the verdict's or none.
 """
 
 import asyncio

@@ -351,7 +351,7 @@ def parts(case: Case, chance: random.Random, reply: Any) -> Any:
     return reply
 
 
-def as_object(case: Case, chance: random.Random, reply: Any) -> Any:
+def as_object(case: Case, _chance: random.Random, reply: Any) -> Any:
     """The tool's arguments as an object, or the input as text."""
     if case.channel != "tool":
         return reply

@@ -36,6 +36,7 @@ TOKENS_PER_WORD = 0.75
 """Fewer tokens for a word than this are not believed. Tokenizers begin a token at each word, so that it is at
 least 1; a quarter is left for the few that join words."""
 
+_BYTE_ORDER_MARK = "\ufeff"
 _WORD = re.compile(r"[A-Za-z]{2,}")
 
 
@@ -64,7 +65,7 @@ def complete(
             stop_reason = "max_tokens"
     if text is not None:
         try:
-            text = without_reasoning(text)
+            text = without_reasoning(text.removeprefix(_BYTE_ORDER_MARK))
         except Unclosed:
             text = None
             stop_reason = "reasoning" if stop_reason in FINISHED else stop_reason

@@ -30,6 +30,6 @@ async def test_a_broken_guard_is_found(
     if guard == "read_verdict_object":
         for name in ("judge_service.backends.chat.wire", "judge_service.backends.bedrock.converse"):
             monkeypatch.setattr(f"{name}.{guard}", broken)
-    found = await fuzz.run(500, seed=11)
+    found = await fuzz.run(1_000, seed=11)
 
     assert found["counts"]["wrong"] + found["counts"]["exception"] > 5

@@ -33,7 +33,7 @@ from judge_service.errors import CallError, CredentialsError, Denied
 from judge_service.flow import Request
 from judge_service.http.client import proxy_url_of, read_certificates
 from judge_service.http.descriptors import bounded
-from judge_service.http.failures import broken, printable, timed_out, unreachable
+from judge_service.http.failures import broken, printable, timed_out, unreachable, unreadable
 from judge_service.http.json_body import encode_body
 from judge_service.http.reply import Reply
 from judge_service.http.transport import time_left
@@ -125,6 +125,9 @@ class BedrockSdk:
                 return await client.converse(modelId=self.model, **body)
         except TimeoutError as problem:
             raise timed_out(timeout_s, at_deadline=at_deadline) from problem
+        except (ValueError, TypeError, LookupError, AttributeError) as problem:
+            # boto's parser trusts the types of its model
+            raise unreadable(f"boto cannot parse it ({type(problem).__name__})") from problem
 
     async def aclose(self) -> None:
         self._client = None

@@ -37,7 +37,7 @@ def decode_reply(body: bytes) -> ChatReply:
     """Reads a reply of status 200 that is no stream. Raises Unavailable if it is not a completion."""
     try:
         decoded = _decoder.decode(body)
-        if _has_keys_once(body, decoded):
+        if _has_keys_once(body, decoded) and not _is_empty(decoded.choices[0].message):
             return decoded
     except NOT_JSON:
         pass
@@ -50,6 +50,11 @@ def decode_reply(body: bytes) -> ChatReply:
         error = table(value).get("error")
         raise unreadable("it holds an error" if error else "it has no choices")
     return pick_reply(reply)
+
+
+def _is_empty(message: ChatMessage) -> bool:
+    """Whether a message has nothing of the known form: the slow reader knows others."""
+    return message.content is None and not message.tool_calls and not message.refusal
 
 
 def _has_keys_once(body: bytes, reply: ChatReply) -> bool:

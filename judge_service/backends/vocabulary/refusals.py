@@ -210,12 +210,17 @@ _CHANGES = {
 }
 
 
+_POLITE = re.compile(r"\A\s*(?:error:? |sorry, )?(?:your |you have |the |this )?", re.IGNORECASE)
+
+
 def says(what: str, text: str, *, at_begin: bool = False) -> bool:
     """Whether a text holds a wording. what: the name of a table, in lower case.
 
-    at_begin: within the first characters, where nobody quotes a prompt.
+    at_begin: with its first words, where nobody quotes a prompt.
     """
-    return _COMPILED[what].search(text[:60] if at_begin else text) is not None
+    if at_begin:
+        return _COMPILED[what].match(_POLITE.sub("", text, 1)) is not None
+    return _COMPILED[what].search(text) is not None
 
 
 def changes_for(text: str) -> list[str]:
