@@ -75,6 +75,9 @@ bench-verifiers: install ## measure speed and accuracy of the verifiers (accurac
 	$(BIN)/python loadtest/verifiers_speed.py
 	$(BIN)/python loadtest/verifiers_accuracy.py
 
+bench-votes: install ## measure votes where groups tie, on recorded verdicts (needs TEST_DATA)
+	$(BIN)/python loadtest/tied_votes.py
+
 soak: install ## measure leaks over a million evaluations (ten minutes); writes loadtest/results/soak.json
 	$(BIN)/python loadtest/soak.py
 
@@ -92,4 +95,4 @@ lock: install ## resolve requirements.lock and deploy/tools.txt again
 clean: ## remove .venv and the files that tools leave
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build rewards.jsonl*
 
-.PHONY: help install run test check format bench bench-service bench-function bench-verifiers bench-world bench-peers load load-ui deploy-tools trainers image soak docs lock clean
+.PHONY: help install run test check format bench bench-service bench-function bench-verifiers bench-votes bench-world bench-peers load load-ui deploy-tools trainers image soak docs lock clean

@@ -26,8 +26,13 @@ MODALITIES = {
     "audio": "audio",
     "video": "video",
     "document": "document",
+    # an item of the Responses API
+    "image_generation_call": "image",
 }
 """The kind of content by the type of a content block, for blocks without text."""
+
+MESSAGE_FIELDS = {"audio": "audio", "images": "image"}
+"""The kind of content by the field of a message, beside `content`: OpenAI's audio, OpenRouter's images."""
 
 MODALITY_COLUMNS = {
     # columns beside a prompt with a placeholder: TRL, verl, OpenRLHF, LLaMA-Factory
@@ -88,6 +93,13 @@ def unseen_in(content: Any) -> tuple[str, ...]:
         return ()
     found = {modality for block in content if (modality := _modality(block))}
     return tuple(sorted(found))
+
+
+def unseen_of(message: Mapping[str, Any]) -> tuple[str, ...]:
+    """The kinds of content that are not text in a message: in its content, and beside it."""
+    found = unseen_in(message.get("content"))
+    beside = {kind for name, kind in MESSAGE_FIELDS.items() if message.get(name)}
+    return tuple(sorted({*found, *beside})) if beside else found
 
 
 def unseen_beside(row: Mapping[str, Any]) -> tuple[str, ...]:

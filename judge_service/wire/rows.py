@@ -14,6 +14,7 @@ from judge_service.wire.content import (
     read_text,
     unseen_beside,
     unseen_in,
+    unseen_of,
 )
 from judge_service.wire.jsontext import render
 
@@ -139,7 +140,7 @@ def _read_message(message: Any, path: str) -> Message:
         # An answer may consist of tool calls only; without them it would look empty and so be bad.
         called = clean_text(render(calls, f"{path}.tool_calls"))
         text = f"{text}\n{called}" if text else called
-    return Message(ROLES.get(role) or clean_text(role), text, unseen_in(content))
+    return Message(ROLES.get(role) or clean_text(role), text, unseen_of(message))
 
 
 def _last_text(turns: Turns) -> str | None:

@@ -92,6 +92,16 @@ def test_what_is_no_text_is_not_lost_without_a_word(content: Any, unseen: tuple[
     assert (prompted.messages[0].unseen, prompted.unseen) == (unseen, unseen)
 
 
+def test_a_picture_beside_the_content_of_a_message_is_not_lost_either() -> None:
+    def answered(**fields: Any) -> tuple[str, ...]:
+        answer = {"role": "assistant", "content": None, **fields}
+        return decode_row({"messages": [{"role": "user", "content": "Draw!"}, answer]}).unseen
+
+    assert answered(images=[{"image_url": {}}]) == ("image",)
+    assert answered(audio={"id": "a"}, content=[{"type": "image"}]) == ("audio", "image")
+    assert answered(audio=None, images=[]) == ()
+
+
 def test_a_missing_answer_is_none_and_an_empty_one_is_empty() -> None:
     assert decode_row(conversation(("user", "a"))).response is None
     assert decode_row(conversation(("user", "a"), ("assistant", None))).response == ""

@@ -84,12 +84,16 @@ class GroupGrader:
         self._grader = grader
         self._ranker = ranker
         self._alone = alone
+        self._quiet_s = quiet_s
         self._open = OpenGroups(_Group, self._send, quiet_s)
         self._counts: Counter[str] = Counter()
         self._waiting = 0
 
     def __repr__(self) -> str:
-        return f"<GroupGrader of 2 to {MAX_RESPONSES} side by side, {self._open!r}, else {self._alone!r}>"
+        return (
+            f"<GroupGrader of 2 to {MAX_RESPONSES} within {self._quiet_s * 1000:g} ms side by side,"
+            f" else {self._alone!r}>"
+        )
 
     def statistics(self) -> GroupGraderStatistics:
         """A copy of the counts."""

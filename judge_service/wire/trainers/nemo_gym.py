@@ -5,7 +5,14 @@ from typing import Any
 
 from judge_service.errors import WireError
 from judge_service.values import UNSCORED_REASONS, Message, Reward, Sample
-from judge_service.wire.content import clean_text, name_of, read_id, read_text, unseen_in
+from judge_service.wire.content import (
+    MODALITIES,
+    clean_text,
+    name_of,
+    read_id,
+    read_text,
+    unseen_in,
+)
 from judge_service.wire.jsontext import render
 from judge_service.wire.native import ScoreRange, native_reward
 from judge_service.wire.rows import ROLES, find_reference, group_key_of
@@ -118,6 +125,8 @@ def _read_item(item: Any, path: str) -> Message | None:
     if kind == "function_call_output":
         output = item.get("output")
         return Message("tool", read_text(output, f"{path}.output"), unseen_in(output))
+    if kind in MODALITIES:  # the policy made an image
+        return Message("assistant", "", (MODALITIES[kind],))
     return None
 
 

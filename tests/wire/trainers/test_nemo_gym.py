@@ -54,6 +54,7 @@ def test_an_output_that_says_nothing_is_an_empty_answer(output: list[Any]) -> No
 def test_a_picture_that_the_policy_made_is_not_lost_without_a_word() -> None:
     picture = {"type": "message", "role": "assistant", "content": [{"type": "input_image"}]}
     assert decode_verify(verify(picture, message("Look!"))).unseen == ("image",)
+    assert decode_verify(verify({"type": "image_generation_call"})).unseen == ("image",)
     assert decode_verify(verify(message("Look!"))).unseen == ()
 
 
