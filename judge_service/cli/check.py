@@ -23,9 +23,9 @@ EXAMPLES = """examples:
   judge check --config judge.toml --sample rollouts.jsonl
   judge check --json
 
-Scores one sample the way `judge score` does: the rubric's prompt, its channel, its parameters, every opinion
-of a vote; it costs those calls. Where one call is about several samples (`pack`, `compare = "group"`) it
-scores two. Exits with 0 when judging works, with 2 when it does not.
+Scores one sample in the same way as `judge score`: with the rubric's prompt, its channel, its parameters,
+and every opinion of a vote. It costs those calls. If one call judges several samples (`pack`,
+`compare = "group"`), it scores two. The exit code is 0 if judging works, else 2.
 """
 
 MAX_SAMPLES = 2

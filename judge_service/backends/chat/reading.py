@@ -53,7 +53,7 @@ def decode_reply(body: bytes) -> ChatReply:
 
 
 def _is_empty(message: ChatMessage) -> bool:
-    """Whether a message has nothing of the known form: the slow reader knows others."""
+    """Whether a message has no content of the common form. The slow reader supports other forms."""
     return message.content is None and not message.tool_calls and not message.refusal
 
 

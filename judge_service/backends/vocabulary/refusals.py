@@ -216,7 +216,7 @@ _POLITE = re.compile(r"\A\s*(?:error:? |sorry, )?(?:your |you have |the |this )?
 def says(what: str, text: str, *, at_begin: bool = False) -> bool:
     """Whether a text holds a wording. what: the name of a table, in lower case.
 
-    at_begin: with its first words, where nobody quotes a prompt.
+    at_begin: match only the first words, which are no quotation of a prompt.
     """
     if at_begin:
         return _COMPILED[what].match(_POLITE.sub("", text, 1)) is not None

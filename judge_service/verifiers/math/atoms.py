@@ -1,4 +1,4 @@
-"""Reads what binds most: numbers, letters, brackets, commands."""
+"""Parses the innermost parts of an expression: numbers, letters, brackets, commands."""
 
 from abc import abstractmethod
 from fractions import Fraction
@@ -23,7 +23,7 @@ CONSTANTS: dict[str, Node] = {
 
 
 class Atoms(Cursor):
-    """The forms that begin with a sign of their own."""
+    """Parses the parts of an expression that begin with their own token."""
 
     @abstractmethod
     def _statement(self) -> Node:
@@ -155,7 +155,7 @@ class Atoms(Cursor):
         return self._enclosed(name)
 
     def _enclosed(self, name: str) -> Node:
-        """A command with something inside it."""
+        """Parses a command with arguments."""
         if name == "sqrt":
             return self._root()
         if name in CLOSES:
@@ -187,7 +187,7 @@ class Atoms(Cursor):
         return name
 
     def _argument(self) -> Node:
-        """A group in braces or one digit, letter or command."""
+        """Parses a group in braces, or one digit, letter, or command."""
         if self._take("{"):
             return self._braced()
         token = self._peek()

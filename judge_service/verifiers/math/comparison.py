@@ -1,4 +1,4 @@
-"""Compares two answers that were read as trees."""
+"""Compares two answers, given as syntax trees."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -27,10 +27,10 @@ from judge_service.verifiers.math.tokens import FUNCTIONS
 from judge_service.verifiers.math.value import Point, Unvalued, inexact, point, value
 
 MAX_PARTS = 40
-"""Most parts of an answer that lists several."""
+"""Most values of an answer that lists several."""
 
 NAMED = frozenset("fghpqFGPTSVN")
-"""Letters that are functions in front of a bracket."""
+"""Letters that are function names before a bracket."""
 
 
 def same(said: Sequence[Node], gold: Sequence[Node], tolerance: float) -> bool:
@@ -54,7 +54,7 @@ def _in_order(said: Sequence[Node], gold: Sequence[Node], equal: Any) -> bool:
 
 
 def _matched(said: Sequence[Node], gold: Sequence[Node], equal: Any) -> bool:
-    """Whether each of one equals another of the other, in any order. Equality is all but transitive."""
+    """Whether two lists have equal values in any order. Equality is almost transitive."""
     said, gold = _distinct(said, equal), _distinct(gold, equal)
     if len(said) != len(gold) or len(said) > MAX_PARTS:
         return False
@@ -114,7 +114,7 @@ def _with_group(said: Node, gold: Node, tolerance: float) -> bool:
 
 
 def _pair_or_interval(pair: Group, interval: Interval, tolerance: float) -> bool:
-    """`(1, 2)` is a pair or an interval, `[1, 2]` an interval or a list."""
+    """Compares an interval with a list: `(1, 2)` is a pair or an interval, `[1, 2]` an interval or a list."""
     is_open = (interval.left, interval.right) == ("(", ")")
     is_list = (interval.left, interval.right) == ("[", "]") and not interval.of
     ends = (interval.low, interval.high)
@@ -137,7 +137,7 @@ def stated(relation: Relation) -> Node | None:
 
 
 def _plain_name(node: Node) -> bool:  # noqa: PLR0911  one line for each form
-    r"""Whether it names what the rest states: `x`, `f(2)`, `AB`, `\cos t`, `m+n`; not `2x`, `x^2`, `xy`."""
+    r"""Whether a side only names the value: `x`, `f(2)`, `AB`, `\cos t`, `m+n`; not `2x`, `x^2`, `xy`."""
     match node:
         case Words() | Sym():
             return True
@@ -199,7 +199,7 @@ def _side(relation: Relation) -> Node:
 
 
 def _multiple(said: Relation, gold: Relation, *, positive: bool) -> bool:
-    """Whether the left side minus the right one is the same in both but for a constant factor."""
+    """Whether left side minus right side is the same in both equations, up to a constant factor."""
     one, other = _side(said), _side(gold)
     names = unknowns(one, other)
     if not names or unknowns(one) != unknowns(other):
@@ -222,7 +222,7 @@ def _multiple(said: Relation, gold: Relation, *, positive: bool) -> bool:
 
 
 def _solved_alike(said: Relation, gold: Relation) -> bool:
-    """Whether both equations are linear in one unknown and have the same solution for it everywhere."""
+    """Whether both equations are linear in one unknown and have the same solution for it at all points."""
     one, other = _side(said), _side(gold)
     names = unknowns(one, other)
     if len(names) < 2 or unknowns(one) != unknowns(other):

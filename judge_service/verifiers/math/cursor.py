@@ -1,10 +1,10 @@
-"""A place in a list of tokens."""
+"""A position in a list of tokens."""
 
 from judge_service.verifiers.math.tokens import Token, Unread
 
 
 class Cursor:
-    """Goes through the tokens of one text."""
+    """Reads the tokens of one text in order."""
 
     def __init__(self, given: list[Token]) -> None:
         self._tokens = given

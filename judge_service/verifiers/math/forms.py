@@ -13,13 +13,13 @@ from judge_service.verifiers.math.nodes import (
 from judge_service.verifiers.math.tokens import Unread
 
 MAX_ALTERNATIVES = 4
-r"""Most `\pm` that are written out."""
+r"""Most `\pm` in an expression that are expanded."""
 
 FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 
 def named_alike(parts: list[Node]) -> list[Node]:
-    """`k = 2, 5, 7` names all three."""
+    """Expands a list after a name: in `k = 2, 5, 7` all three values belong to `k`."""
     first = parts[0]
     named = isinstance(first, Relation) and first.operators == ("=",)
     if isinstance(first, Relation) and named and len(parts) > 1:
@@ -31,7 +31,7 @@ def named_alike(parts: list[Node]) -> list[Node]:
 
 
 def alternatives(node: Node) -> list[Node]:
-    r"""A value with `\pm` as its two values."""
+    r"""Expands a value with `\pm` into two values."""
     count = sum(isinstance(one, Call) and one.name in {"pm", "mp"} for one in walk(node))
     if not count:
         return [node]
@@ -62,7 +62,7 @@ def _signed(node: Node, sign: int) -> Node:  # noqa: PLR0911  one line for each 
 
 
 def as_interval(node: Node) -> Node:
-    """An inequality of one unknown, which stands alone, as an interval; any other node as it is."""
+    """Rewrites an inequality of one unknown, such as `x > 3`, as an interval; other nodes are unchanged."""
     if not isinstance(node, Relation) or any(one not in FLIPPED for one in node.operators):
         return node
     sides, operators = node.sides, node.operators

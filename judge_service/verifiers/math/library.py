@@ -1,4 +1,4 @@
-"""Compares mathematics in a worker: with the project's own reader, and with math-verify where that ends.
+"""Compares mathematics in a worker process, with this package's parser; math-verify handles the rest.
 
 math-verify salvages a part of a text that it cannot parse, drops letters as units, and ignores characters
 that its grammar does not know. So it is asked for sums, integrals and limits only, in texts whose every token
@@ -24,14 +24,14 @@ FIRST = (
 """Pairs that a new process compares once: algebra, sets, an integral."""
 
 ALGEBRA = re.compile(r"\\(?:i{0,2}int|oint|sum|prod|lim)(?![A-Za-z])")
-"""The operators that are left to math-verify."""
+"""The operators that math-verify handles."""
 
 FIGURES = {"float_rounding": 15, "numeric_precision": 30}
-"""Digits in which math-verify compares; with its default, all decimals below 5e-7 are equal."""
+"""Digits that math-verify compares. With its default, all decimals below 5e-7 are equal."""
 
 
 class Mathematics:
-    """The reader, math-verify and its dependencies. Raises ImportError if one is missing."""
+    """The parser, math-verify, and its dependencies. Raises ImportError if one is missing."""
 
     def __init__(self) -> None:
         self._verify: Any = import_module("math_verify")
@@ -55,7 +55,7 @@ class Mathematics:
 
     @lru_cache(maxsize=1024)  # noqa: B019  one object, which lives as long as its process
     def read(self, text: str) -> Any:
-        """What a text states, falsy if it is not read to its last character.
+        """Parses a text. The result is falsy if the text cannot be parsed completely.
 
         The rollouts of a group share their reference and often their answers.
         """
@@ -66,7 +66,7 @@ class Mathematics:
         return found if all(map(has_value, found)) else ()
 
     def equal(self, answer: str, reference: str, tolerance: float) -> bool | None:
-        """Whether the texts are equivalent, `None` if the answer is not read to its last character.
+        """Whether the texts are equivalent; `None` if the answer cannot be parsed completely.
 
         tolerance: relative, of numbers.
         """
@@ -81,7 +81,7 @@ class Mathematics:
         )
 
     def _parsed(self, text: str, *, always: bool = False) -> list[Any]:
-        """math-verify's reading of a sum, an integral or a limit. always: of anything else, too."""
+        """Parses a sum, an integral, or a limit with math-verify. always: parses any other text too."""
         written = normal(text)
         if not (always or ALGEBRA.search(written)):
             return []

@@ -1,4 +1,4 @@
-"""The tree that `reader` makes of a text with mathematics."""
+"""The nodes of the syntax tree that `reader` makes from a mathematical text."""
 
 from fractions import Fraction
 
@@ -61,7 +61,7 @@ class Group(Struct, frozen=True):
 
 
 class Interval(Struct, frozen=True):
-    """All numbers between two. left, right: `[` or `(`, `]` or `)`. of: its unknown, if one is named."""
+    """An interval. left, right: its brackets, `[` or `(`, `]` or `)`. of: the name of its unknown, if any."""
 
     low: "Node"
     high: "Node"
@@ -71,7 +71,7 @@ class Interval(Struct, frozen=True):
 
 
 class Relation(Struct, frozen=True):
-    """A chain of sides with operators between them."""
+    """A chain of sides with relations between them, such as `1 < x <= 3`."""
 
     sides: tuple["Node", ...]
     operators: tuple[str, ...]
@@ -93,7 +93,7 @@ def children(node: Node) -> tuple[Node, ...]:
 
 
 def walk(node: Node) -> list[Node]:
-    """A node and all below it."""
+    """A node and all its descendants."""
     found = [node]
     for part in found:
         found.extend(children(part))

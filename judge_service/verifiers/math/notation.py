@@ -1,4 +1,4 @@
-r"""Writes mathematics in one notation: LaTeX's, in ASCII. No digit, sign or operator is lost.
+r"""Converts mathematical text to one notation, LaTeX in ASCII. No digit, sign, or operator is lost.
 
 Unicode's signs become commands (`½`, `√2`, `x²`, `≤`), spaced and Indian thousands one number, `1e-3` a
 power of ten, a mixed number (`3 1/2`) a sum in braces, and a repeating decimal (`0.\overline{3}`) a fraction.
@@ -119,7 +119,7 @@ MAX_PASSES = 10
 
 
 def normal(text: str) -> str:
-    """The text in one notation. Spaces, which separate numbers and units, stay."""
+    """Converts a text to LaTeX in ASCII. Spaces remain, because they separate numbers and units."""
     if not text.isascii():
         text = _ascii(text)
     text = MONEY.sub(" ", text)

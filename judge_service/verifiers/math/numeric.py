@@ -10,19 +10,19 @@ from judge_service.verifiers.math.nodes import Call, Node, Num, Sym, walk
 from judge_service.verifiers.math.value import Point, Unvalued, inexact, point, value
 
 DIGITS, MORE_DIGITS = 60, 150
-"""Decimal digits of the two evaluations. A true difference is the same in both, one of rounding is not."""
+"""Decimal digits of the two evaluations. A true difference is equal in both; a rounding error is not."""
 
 LOST = 30
 """Digits of an evaluation that may be lost to rounding."""
 
 SHRUNK = 40
-"""A difference that shrinks by so many digits in the longer evaluation is one of rounding."""
+"""A difference that becomes smaller by this many digits in the longer evaluation is a rounding error."""
 
 NEAR = 20
-"""Values that agree in so many digits are evaluated with more digits."""
+"""Values that agree in this many digits are evaluated again with more digits."""
 
 ROUNDED_FIGURES = 6
-"""A decimal with at least so many significant digits stands for the values that it is the rounding of."""
+"""A decimal with at least this many significant digits equals every value that rounds to it."""
 
 TURNS = 3
 """Points at which expressions with unknowns are compared."""

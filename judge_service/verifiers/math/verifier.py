@@ -1,10 +1,10 @@
 """`math`: checks mathematical equivalence with the reference, in any notation.
 
-Both sides are read to their last character, or not at all: a reference that is not has `cannot_judge`, an
-answer that is not scores 0. Texts that need no algebra are compared here. Others go to worker processes
-(`pool`), which bound the cost of hostile expressions. An answer that exhausts its CPU time
-or memory scores 0 if the reference alone could be read: an equal answer never needs a tower of powers. A
-short and plain answer has no score then (`cannot_judge`), because the reference or the machine is to blame.
+Both sides must be parsed completely. A reference that cannot be parsed has `cannot_judge`; an answer that
+cannot be parsed scores 0. Texts that need no algebra are compared here. Others go to worker processes
+(`pool`), which limit the cost of hostile expressions. An answer that exceeds the limit of CPU time or memory
+scores 0 if the reference alone could be parsed, because an equal answer needs no tower of powers. A short and
+plain answer has no score in this case (`cannot_judge`), because the reference or the machine is the cause.
 """
 
 import os
