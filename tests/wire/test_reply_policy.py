@@ -68,13 +68,15 @@ def test_a_group_that_comes_row_by_row_is_remembered_as_a_whole() -> None:
 
 def test_a_tenants_substitute_is_never_made_of_another_tenants_scores() -> None:
     policy = lenient()
-    sample = Sample(group_key="a")
-    policy.answer([sample], [scored(0.9)], tenant="one")
+    policy.answer([Sample(group_key="a")], [scored(0.9)], tenant="one")
+    policy.answer([Sample(group_key="b")], [scored(0.3)], tenant="one")
 
-    (other,) = policy.answer([sample], [failed()], tenant="two")
-    (own,) = policy.answer([sample], [failed()], tenant="one")
+    def substitute(tenant: str, group: str) -> float:
+        (answer,) = policy.answer([Sample(group_key=group)], [failed()], tenant=tenant)
+        return answer.score
 
-    assert (other.score, own.score) == (0.5, 0.9)
+    assert [substitute("one", group) for group in "abc"] == pytest.approx([0.9, 0.3, 0.6])
+    assert [substitute("two", group) for group in "abc"] == [0.5, 0.5, 0.5]
 
 
 def test_the_means_of_tenants_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
