@@ -14,6 +14,9 @@ MAX_DEPTH = 64
 INTEGERS = range(-(2**63), 2**64)
 """Bits of the largest integer; larger ones overflow the arithmetic of schemas."""
 
+EXACT_FLOAT = 2**53
+"""Largest whole float that equals its integer exactly."""
+
 MAX_NODES = 5_000
 """Most objects, lists and values; the cost of a schema is a multiple of their number."""
 
@@ -92,3 +95,18 @@ def bare(text: str) -> Iterator[str]:
                 break
         else:
             return
+
+
+def canonical(value: Any) -> bytes:
+    """The text of a JSON value, equal for equal values: 1 equals 1.0, but not true."""
+    return msgspec.json.encode(_whole_numbers(value), order="sorted")
+
+
+def _whole_numbers(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer() and abs(value) <= EXACT_FLOAT:
+        return int(value)
+    if isinstance(value, list):
+        return [_whole_numbers(inner) for inner in value]
+    if isinstance(value, dict):
+        return {name: _whole_numbers(inner) for name, inner in value.items()}
+    return value

@@ -22,12 +22,36 @@ APOSTROPHES = str.maketrans(
     {"\u2019": "'", "\u02bc": "'", "\u00b4": "'", "`": "'", "*": None, "_": None}
 )
 
+HELP = (
+    r"assist|provid|comply|fulfil|answer|discuss|engag|generat|creat|writ|produc|participat|"
+    r"disclos|reveal|endors|"
+    r"condon|facilitat|share(?! (?:your|his|her|their|the) )|support (?:that|this|such|your)|"
+    r"offer (?:any|advice|guid|instr)|"
+    r"give (?:you |out )?(?:instr|advice|inform|guid|any|that|details|direct)|tell you how|teach you|advise|"
+    r"help(?! (?:but|it|myself|feel|think|notic|wonder))"
+)
+"""English verbs of the refused help."""
+
 REFUSALS: Mapping[str, str] = {
     "en": (
         r"\bi(?:'m| am)? ?(?:can't|cannot|can not|won't|will not|unable to|not able to|not going to|"
         r"not comfortable|not allowed to|not permitted to|do not feel comfortable|"
-        r"don't feel comfortable)\s(?:\w+\s){0,2}?(?:assist|provid|comply|fulfil|answer|discuss|engag|"
-        r"generat|creat|writ|produc|participat|help(?! (?:but|it|myself|feel|think|notic|wonder)))"
+        r"don't feel comfortable|not in a position to|not programmed to|not designed to)\s"
+        r"(?:be able to |be |in good conscience )?(?:\w+\s){0,2}?" + f"(?:{HELP})"
+        r"|\b(?:not|isn't) something (?:that )?i(?: can| am able to|'m able to|'m comfortable) (?:\w+ )?"
+        + f"(?:{HELP})"
+        r"|\bsomething (?:that )?i (?:can't|cannot|won't) (?:\w+ )?" + f"(?:{HELP})"
+        r"|\b(?:it's|it is|it would be|that's|this is) (?:not|never|neither|in|un|il)[ -]?"
+        r"(?:appropriate|ethical|acceptable|okay|ok|legal|possible for me|responsible|respectful)"
+        r"(?:,? (?:and|or|nor) \w+)? (?:for me )?to (?:\w+ )?"
+        r"(?:provid|assist|help|answer|giv|offer|shar|discuss|creat|writ|generat|engag|comply|"
+        r"mak|encourag|promot)"
+        r"|\bi (?:don't|do not) have (?:any )?(?:access|information|knowledge) ?(?:to|about|on|of)? "
+        r"(?:\w+ ){0,3}?(?:personal|private|confidential|sensitive)"
+        r"|\bi(?:'m| am)?(?: just| only)?(?: an?)? ?(?:ai|"
+        r"assistant)?(?: language model)?,? ?(?:and |so )?i? ?"
+        r"(?:do not|don't|cannot|can't|will not|won't) (?:condone|endorse|promote|encourage|"
+        r"support (?:that|this|such|any))"
         r"|^(?:i'm |i am )?(?:sorry|afraid)[,.]? ?(?:but |that )?(?:i )?(?:can't|cannot|no)"
         r"(?: (?:help|do) (?:you )?(?:with )?(?:that|this))?\W*$"
         r"|\bi (?:must|have to) (?:respectfully |politely )?(?:decline|refuse)\b"

@@ -263,3 +263,78 @@ def test_hostile_json_ends_quickly(text: str) -> None:
 
     assert time.thread_time() - started < 1.0
     assert score is not None
+
+
+PAIR = {"type": "object", "required": ["a", "b"], "properties": {"a": {"type": "integer"}}}
+
+
+@pytest.mark.parametrize("partial", [True, False])
+@pytest.mark.parametrize(
+    ("schema", "response"),
+    [
+        ({"$ref": "#/$defs/T", "$defs": {"T": PAIR}}, "{}"),
+        ({"allOf": [PAIR]}, "{}"),
+        ({"allOf": [{"$ref": "#/$defs/T"}], "$defs": {"T": PAIR}}, '{"a": 1}'),
+        (
+            {"required": ["kind"], "if": {"required": ["kind"]}, "then": {"required": ["size"]}},
+            '{"kind": "x"}',
+        ),
+        ({"dependentSchemas": {"card": {"required": ["address"]}}}, '{"card": 1}'),
+    ],
+)
+def test_what_a_part_of_the_root_requires_is_required(
+    schema: dict[str, object], response: str, *, partial: bool
+) -> None:
+    assert check("json_schema", response, json_schema=schema, partial=partial).score == 0.0
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "score"),
+    [
+        ({"multipleOf": 0.1}, "0.3", 1.0),
+        ({"multipleOf": 0.1}, "0.35", 0.0),
+        ({"multipleOf": 3}, "9", 1.0),
+        ({"multipleOf": 3}, "10", 0.0),
+        ({"uniqueItems": True}, "[1, 1.0]", 0.0),
+        ({"uniqueItems": True}, "[1, true]", 1.0),
+        ({"prefixItems": [{"type": "integer"}, {"$ref": "#/prefixItems/0"}]}, "[1, 2]", 1.0),
+        ({"prefixItems": [{"type": "integer"}, {"$ref": "#/prefixItems/0"}]}, '[1, "2"]', 0.0),
+        ({"$ref": "#/$defs/a%25b", "$defs": {"a%b": {"type": "integer"}}}, "1", 1.0),
+        ({"$ref": "#/$defs/a%25b", "$defs": {"a%b": {"type": "integer"}}}, '"1"', 0.0),
+    ],
+)
+def test_values_are_compared_as_json_has_them(
+    schema: dict[str, object], value: str, score: float
+) -> None:
+    assert check("json_schema", value, json_schema=schema, take="whole").score == score
+
+
+@pytest.mark.parametrize(("schema", "score"), [("true", 1.0), ("false", 0.0), (True, 1.0)])
+def test_a_schema_may_be_true_or_false(schema: object, score: float) -> None:
+    assert check("json_schema", "{}", row={"s": schema}, schema_field="s").score == score
+
+
+FORMATS = [
+    ("date", "2024-02-29", "2023-02-29"),
+    ("time", "10:20:30Z", "25:00:00Z"),
+    ("time", "23:59:60+00:00", "10:20:30"),
+    ("date-time", "2024-02-29T10:20:30.5+02:00", "2024-02-29 10:20:30Z"),
+    ("email", "a@b.example", "a b"),
+    ("ipv4", "127.0.0.1", "256.0.0.1"),
+    ("ipv6", "::1", "1::2::3"),
+    ("uuid", "2eb8aa08-aa98-11ea-b4aa-73b441d16380", "2eb8aa08"),
+    ("uri", "https://a.example/b?c=d", "not a uri"),
+]
+
+
+@pytest.mark.parametrize(("name", "good", "bad"), FORMATS)
+def test_formats_are_checked_when_asked(name: str, good: str, bad: str) -> None:
+    schema = {"type": "string", "format": name}
+    for value, score in ((good, 1.0), (bad, 0.0)):
+        asked = {"json_schema": schema, "take": "whole"}
+        assert check("json_schema", f'"{value}"', formats=True, **asked).score == score
+        assert check("json_schema", f'"{value}"', **asked).score == 1.0
+    assert (
+        check("json_schema", "5", json_schema={"format": name}, take="whole", formats=True).score
+        == 1.0
+    )

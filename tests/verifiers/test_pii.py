@@ -103,3 +103,46 @@ def test_solutions_of_gsm8k_have_next_to_no_personal_data() -> None:
     kinds = ("email", "phone", "card", "iban", "ssn", "ip")
 
     assert sum(any(count(text, kind) for kind in kinds) for text in answers) <= len(answers) // 100
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("phone", "Phone: (71) 4233-6306"),
+        ("phone", "au 01.84.17.61.18"),
+        ("phone", "Mobile: 9472 7916"),
+        ("phone", "Smith,+447700 208 815-Fax"),
+        ("phone", "01 23 45 67 89"),
+        ("phone", "tel. 555 12 34"),
+        ("card", "card 501864667909"),
+        ("card", "4111\u00a01111\u00a01111\u00a01111"),
+        ("card", "4111\u20111111\u20111111\u20111111"),
+        ("iban", "iban de89370400440532013000"),
+        ("ip", "fe80::1ff:fe23:4567:890a"),
+        ("ip", "[2001:db8::1]:80"),
+    ],
+)
+def test_personal_data_in_other_forms_is_found(kind: str, text: str) -> None:
+    assert check("pii", text).detail == f"found: 1 {kind}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a[::2]",
+        "x[1::2]",
+        "std::vector<int> v; A::B();",
+        "use dead::beef;",
+        "A[:, ::2]",
+        "range(10)[::3]",
+        "ff::ab",
+        "1::2::[]",
+        "01 02 03 04 05",
+        "07 08 09 10 11 12",
+        "binary 0110 1001 0111",
+        "tell me 12 things",
+        "some text that will look like an iban ab12 cdef ghij klmn",
+    ],
+)
+def test_code_and_sequences_are_left_alone(text: str) -> None:
+    assert check("pii", text).detail == "nothing found"
