@@ -12,6 +12,7 @@ import pytest
 
 from judge_service.aws.identity_source import identity_source
 from judge_service.aws.refusal import read_refusal
+from judge_service.backends.answer import refuse_unseen
 from judge_service.backends.bedrock.errors import error_of
 from judge_service.backends.scripted import Scripted
 from judge_service.errors import Denied, JudgeServiceError, QuotaExhausted
@@ -24,7 +25,7 @@ from judge_service.http.reply import Reply
 from judge_service.service import open_service
 from judge_service.settings import load_settings
 from judge_service.testing import run_virtual
-from judge_service.values import Reward, Sample, Wait
+from judge_service.values import Message, Prompt, Question, Reward, Sample, Usage, Wait
 from lambda_adapter.rollout_queue import answer_queue
 from tests.flow.gates import new_gate
 
@@ -65,6 +66,14 @@ def transport() -> Iterator[str]:
         yield str(failure("a cause"))
     yield str(failures.broken("a cause"))
     yield str(failures.unreadable("a cause"))
+    yield str(failures.interrupted("error"))
+    yield str(failures.refused("400"))
+    yield str(failures.too_long("400"))
+    words = Message("user", "word " * 4_000)
+    asked = Prompt(question=Question(criteria=(), task="", response=""), messages=(words,))
+    with pytest.raises(JudgeServiceError) as caught:
+        refuse_unseen(asked, Usage(input_tokens=2_048))
+    yield str(caught.value)
     yield str(failures.oversize(4_000_000))
 
 

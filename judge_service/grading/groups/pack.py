@@ -53,7 +53,7 @@ class _Answer(Struct, frozen=True):
 
 NO_ANSWER = _Answer({})
 
-ALONE_AFTER = frozenset({"denied", "too_long"})
+ALONE_AFTER = frozenset({"denied", "refused", "too_long"})
 """Reasons of a failed pack after which its samples are judged alone: one text or the size may cause them."""
 
 _Key = tuple[str, str, int]

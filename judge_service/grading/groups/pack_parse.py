@@ -1,6 +1,6 @@
 """Reads the verdicts of several samples from one completion.
 
-The whole answer is one JSON object with one list of entries; in the text channel it may be in a code fence.
+The whole answer is one JSON object with one list of entries, which may be in a code fence.
 An entry is matched by its label, never by its position. It counts if no other entry has its label and its
 verdict matches the grammar of `parse`. A sample without such an entry has no verdict; the others keep
 theirs. An incomplete answer has no verdict for any sample.
@@ -12,12 +12,13 @@ from typing import Any
 
 from judge_service.grading.groups.pack_prompt import ENTRIES, LABEL, PackedPrompt
 from judge_service.grading.prompting.parse import (
-    FENCE_OPENINGS,
     MAX_ANSWER_CHARS,
     SPACE,
+    STOPPED,
     OffMenuError,
     parse,
     read_verdict,
+    unfenced,
 )
 from judge_service.grading.rubric.rubric import Rubric
 from judge_service.values import Channel, Completion, Criterion, Prompt, Verdict
@@ -31,7 +32,7 @@ def parse_pack(
     reasoning: str = "none",
 ) -> Mapping[str, Verdict]:
     """The usable verdicts by label; empty when the whole answer is unusable. Never raises."""
-    if completion.stop_reason != "complete":
+    if completion.stop_reason in STOPPED:
         return {}
     counted: dict[str, list[Mapping[str, Any]]] = {label: [] for label in labels}
     for entry in _entries(completion, channel):
@@ -62,28 +63,21 @@ def _read_entry(
 def _entries(completion: Completion, channel: Channel) -> Sequence[Any]:
     answer = completion.data
     if answer is None and channel != "tool":
-        answer = _json(completion.text or "", channel)
+        answer = _json(completion.text or "")
     if not isinstance(answer, Mapping) or answer.keys() != {ENTRIES}:
         return ()
     entries = answer[ENTRIES]
     return entries if isinstance(entries, (list, tuple)) else ()
 
 
-def _json(text: str, channel: Channel) -> Any:
+def _json(text: str) -> Any:
     if len(text) > MAX_ANSWER_CHARS:
         return None
     text = text.strip(SPACE)
     try:
-        return _DECODER.decode(_unfenced(text) if channel == "text" else text)
+        return _DECODER.decode(unfenced(text))
     except (ValueError, RecursionError):  # also more digits than an int may have
         return None
-
-
-def _unfenced(text: str) -> str:
-    opening, _, rest = text.partition("\n")
-    if opening.strip(SPACE) in FENCE_OPENINGS and rest.endswith("\n```"):
-        return rest[:-4]
-    return text
 
 
 def _none_if_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any] | None:

@@ -261,8 +261,6 @@ def read_order(
     """
     if completion.stop_reason in STOPPED:
         return Unparseable(*STOPPED[completion.stop_reason])
-    if completion.stop_reason == "max_tokens":
-        return Unparseable("truncated", "the answer was cut off by its token limit")
     found = parse_pack(completion, prompt.labels, rubric.criteria, prompt.channel, rubric.reasoning)
     if missing := len(prompt.labels) - len(found):
         detail = f"the answer has no usable verdict for {missing} of {len(prompt.labels)} responses"

@@ -122,7 +122,7 @@ def _read(
         )
     if channel == "text":
         return _read_text(completion, text, criteria, reasoning)
-    return read_verdict(_json(_unfenced(text)), criteria, reasoning, may_abstain=False)
+    return read_verdict(_json(unfenced(text)), criteria, reasoning, may_abstain=False)
 
 
 def _read_text(
@@ -137,7 +137,7 @@ def _read_text(
         _refuse_others(text, verdict, criteria, reasoning)
         if not verdict.explanation:
             verdict = replace(verdict, explanation=explanation_before(text, reasoning))
-    is_object = found.endswith("}") and _unfenced(text).strip(SPACE) == found
+    is_object = found.endswith("}") and unfenced(text).strip(SPACE) == found
     if completion.stop_reason == "unknown" and not is_object:
         raise OffMenuError("the judge does not say that its answer is finished")
     return verdict
@@ -158,7 +158,7 @@ def _refuse_others(
             raise OffMenuError("the answer has two verdicts that differ")
 
 
-def _unfenced(text: str) -> str:
+def unfenced(text: str) -> str:
     """The content of a code fence around the whole answer."""
     opening, _, rest = text.partition("\n")
     if opening.strip(SPACE) in FENCE_OPENINGS and rest.endswith("\n```"):
