@@ -75,6 +75,24 @@ NUMBER = re.compile(
 )
 """A number as people write it: sign, currency, thousands, decimals, exponent, fraction, percent."""
 
+MAX_FORMULA_CHARS = 60
+FORMULA = re.compile(r"(?=.*\d)(?:[^\W\d_]?(?:[\d\W_]|\\[a-z]{2,6}))+", re.DOTALL)
+"""A text without words."""
+
+MAX_BESIDE_CHARS = 40
+BEFORE_NUMBER = re.compile(
+    r"(?:(?<!\w)(?:minus|negative)\s|(?<![\w)\]}%$])\u2013\s?|\\sqrt\s?\{?|\\pm\s?"
+    r"|\d+\s?(?:hours?|hrs?|minutes?|min|feet|foot|ft|pounds?|lbs?|dollars?|weeks?|days?|years?|yards?|degrees?)"
+    r"(?:\s?,)?\s(?:and\s)?)$",
+    re.IGNORECASE,
+)
+AFTER_NUMBER = re.compile(
+    r"\s?(?:thousand|million|billion|trillion|dozen|percent)(?!\w)|\s?(?:minutes|inch|inches|cents|ounces|seconds)(?!\w)"
+    r"|[!\u00b2\u00b3\u00bd\u00bc\u00be]|\\(?:pi|sqrt)",
+    re.IGNORECASE,
+)
+"""What stands beside a number and belongs to it."""
+
 
 class Found(Struct, frozen=True):
     """An answer that a response states.
@@ -166,12 +184,23 @@ def _label(text: str) -> list[str]:
 
 
 def _last_number(text: str) -> list[str]:
-    """The last number. Searches the end first; a number at the start of that part may begin earlier."""
+    """The last number, with the words and signs that make it another one; all of a text without words.
+
+    Searches the end first; a number at the start of that part may begin earlier.
+    """
+    stripped = text.strip()
+    if len(stripped) <= MAX_FORMULA_CHARS and FORMULA.fullmatch(stripped):
+        return [stripped]
     tail = max(0, len(text) - NUMBER_TAIL_CHARS)
     found = list(NUMBER.finditer(text, tail))
     if tail and (not found or found[-1].start() < tail + NUMBER_TAIL_CHARS // 2):
         found = list(NUMBER.finditer(text))
-    return [found[-1][0]] if found else []
+    if not found:
+        return []
+    start, end = found[-1].span()
+    before = BEFORE_NUMBER.search(text, max(0, start - MAX_BESIDE_CHARS), start)
+    after = AFTER_NUMBER.match(text, end, end + MAX_BESIDE_CHARS)
+    return [text[before.start() if before else start : after.end() if after else end].strip()]
 
 
 def _whole(text: str) -> list[str]:

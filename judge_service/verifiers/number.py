@@ -1,14 +1,17 @@
 r"""`number`: checks that the answer is the reference's number, in any notation.
 
-It reads thousands separators, currency signs, `\frac`, powers of ten, percent and units. Numbers are compared
-exactly, as fractions, unless there is a tolerance. A relative tolerance does not apply to two whole numbers,
-because it would accept an answer that is off by one. An answer with several different numbers is no answer.
+It reads thousands separators, currency signs, mixed numbers, powers, fractions, percent and units, and takes
+an expression or an equation (`12+25 = 37`) for its value. Numbers are compared exactly, as fractions, unless
+there is a tolerance. A relative tolerance does not apply to two whole numbers, because it would accept an
+answer that is off by one. An answer with several different numbers is no answer.
 """
 
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fractions import Fraction
+from math import factorial, isqrt
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -17,19 +20,39 @@ from judge_service.values import Sample
 from judge_service.verifiers import Check, Pure
 from judge_service.verifiers.answers import AnswerOptions, Outcome, grade
 from judge_service.verifiers.extract import MAX_ANSWER_CHARS, NUMBER, Strategies, extract
+from judge_service.verifiers.math.nodes import Call, Node, Num, Quantity, Words
+from judge_service.verifiers.math.notation import normal
+from judge_service.verifiers.math.reader import read
+from judge_service.verifiers.math.tokens import SCALES, Unread
 
 REFERENCE: Strategies = ("boxed", "hashes", "answer_tag", "label", "whole")
 """Longest reference, which may be a whole solution with a marked answer."""
 
 WHOLE = re.compile(r"-?\d{1,40}", re.ASCII)
-LATEX = re.compile(r"\\[dt]?frac\s?\{?(-?\d{1,40})\}?\s?\{?(\d{1,40})\}?")
-POWER = re.compile(r"\s?(?:\\times|\\cdot|\u00d7|[x*])\s?10\s?(?:\^|\*\*)\s?\{?([-+]?\d{1,3})\}?")
-SCALE = re.compile(r"(?<=\d)\s?(thousand|million|billion|trillion)\b", re.IGNORECASE)
-SCALES = {"thousand": "e3", "million": "e6", "billion": "e9", "trillion": "e12"}
-SPACING = re.compile(r"\\[,!; ]|\{(?=,\})|(?<=,)\}|\\text\b")
+PLAIN = re.compile(r"[-+]?\$?(?:\d{1,3}(?:,\d{3})+|\d{1,40})?(?:\.\d{1,40})?(?<=\d)\s?\\?%?")
 TYPING: Mapping[int, str | None] = str.maketrans(
     {"\u2212": "-", "$": None, "\u20ac": None, "\u00a3": None, "\u00a5": None, "+": None, ",": None}
 )
+THOUSANDS = re.compile(r"(?<=\d)(k|K|M|bn|B|mn)(?!\w)")
+WORD_OF = {"k": "thousand", "K": "thousand", "M": "million", "mn": "million"}
+TIMES = re.compile(r"(?<=\d)\s?x\s?(?=10\s?(?:\^|\*\*))")
+TOO_LONG = re.compile(r"\d{41}")
+ASIDE = re.compile(r"(?<=[\w%])\s+\([^()]*\)")
+"""What follows a number in brackets explains it."""
+
+UNIT = re.compile(r"(?<=[\d}])\s+([A-Za-z]+)(?:[\s/][A-Za-z]+)*(?:\^\{?\d\}?)?[.\s]*$")
+NO_UNITS = frozenset("abinkxyz") | {"pi", "and", "or", *SCALES}
+SIGN_IN_WORDS = re.compile(r"(?<!\w)(?:minus|negative)\s+(?=\d)", re.IGNORECASE)
+OTHERWISE = re.compile(
+    r"[\\^_!<>]|(?<!\w)(?:not|n't|than|least|most|between|under|over|above|below|plus|minus|times|half"
+    r"|log|sqrt|root|square|squared|cubed|factorial|without|except)(?!\w)"
+    r"|(?<![A-Za-z\d])\d[\d.,]*[A-Za-z](?![A-Za-z])",
+    re.IGNORECASE,
+)
+"""What makes a number in a sentence another one."""
+
+MAX_BITS = 4_000
+"""Largest number that an expression may give."""
 
 
 class Number(Struct, frozen=True):
@@ -66,11 +89,94 @@ class Options(AnswerOptions, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 def number(text: str) -> Number | None:
-    """The number in a text, `None` if there is none or several different ones."""
+    r"""The number in a text, `None` if there is none or several different ones.
+
+    An expression counts as its value (`2^{10}`), and a number whose neighbours make it another one (`2x`,
+    `\sqrt2`, `> 3`, `not 3`) as none.
+    """
     if WHOLE.fullmatch(text):
         return Number(Fraction(int(text)))
-    found = {_read(written) for written in NUMBER.findall(_plain(text))}
+    text = text.strip()
+    if PLAIN.fullmatch(text):
+        return _read(text)
+    if TOO_LONG.search(text):
+        return None
+    text = THOUSANDS.sub(lambda short: " " + WORD_OF.get(short[1], "billion"), text)
+    text = TIMES.sub(r" \\times ", SIGN_IN_WORDS.sub("-", text))
+    written = normal(text).rpartition("=")[2].strip(" .,*")
+    written = ASIDE.sub("", written)
+    unit = UNIT.search(written)
+    if unit and unit[1].lower() not in NO_UNITS:
+        written = written[: unit.start()]
+    try:
+        parts = read(written)
+    except Unread:
+        return _in_words(written)
+    if len(parts) == 1 and isinstance(parts[0], Words):
+        return None
+    found = {_number(part) for part in parts}
     return found.pop() if len(found) == 1 else None
+
+
+def _in_words(text: str) -> Number | None:
+    """The only number of a sentence."""
+    if OTHERWISE.search(text):
+        return None
+    found = {_read(written) for written in NUMBER.findall(text)}
+    return found.pop() if len(found) == 1 else None
+
+
+def _number(node: Node) -> Number | None:
+    percent = isinstance(node, Quantity) and node.unit == "%"
+    value = _value(node.value if isinstance(node, Quantity) else node)
+    return None if value is None else Number(value, percent=percent)
+
+
+def _value(node: Node) -> Fraction | None:
+    """The value of an expression without unknowns, if it is rational and of a moderate size."""
+    if isinstance(node, Num):
+        return node.value
+    if not isinstance(node, Call) or node.name not in OPERATIONS:
+        return None
+    values = [_value(one) for one in node.args]
+    if None in values:
+        return None
+    try:
+        value = OPERATIONS[node.name](*values)
+    except ZeroDivisionError:
+        return None
+    small = value is not None and max(value.numerator.bit_length(), value.denominator.bit_length())
+    return value if small is not False and small <= MAX_BITS else None
+
+
+def _power(base: Fraction, exponent: Fraction) -> Fraction | None:
+    size = max(base.numerator.bit_length(), base.denominator.bit_length())
+    if exponent.denominator != 1 or abs(exponent) * size > MAX_BITS:
+        return None
+    return Fraction(base**exponent.numerator)
+
+
+def _root(radicand: Fraction, degree: Fraction) -> Fraction | None:
+    over, under = isqrt(max(0, radicand.numerator)), isqrt(radicand.denominator)
+    return (
+        Fraction(over, under) if degree == 2 and Fraction(over**2, under**2) == radicand else None
+    )
+
+
+def _factorial(whole: Fraction) -> Fraction | None:
+    small = whole.denominator == 1 and 0 <= whole <= 170  # more than any double holds
+    return Fraction(factorial(whole.numerator)) if small else None
+
+
+OPERATIONS: Mapping[str, Callable[..., Fraction | None]] = {
+    "neg": operator.neg,
+    "add": operator.add,
+    "mul": operator.mul,
+    "div": operator.truediv,
+    "pow": _power,
+    "root": _root,
+    "factorial": _factorial,
+}
 
 
 class Tolerance(Struct, frozen=True):
@@ -96,14 +202,6 @@ def equal(said: Number, gold: Number, tolerance: Tolerance = EXACT) -> bool:
     if said.percent == gold.percent:
         return tolerance.near(said.value, gold.value)
     return any(tolerance.near(one, other) for one in said.readings() for other in gold.readings())
-
-
-def _plain(text: str) -> str:
-    if "\\" in text or "{" in text:
-        text = LATEX.sub(r"\1/\2", SPACING.sub("", text))
-    if "10" in text:
-        text = POWER.sub(r"e\1", text)
-    return SCALE.sub(lambda word: SCALES[word[1].lower()], text) if "o" in text.lower() else text
 
 
 def _read(written: str) -> Number | None:

@@ -30,6 +30,31 @@ from tests.verifiers.checking import check
         ("about 7 H2O molecules", Fraction(7)),
         ("7 = 7.0", Fraction(7)),
         ("\u0661\u0668", Fraction(18)),
+        (r"4\frac{3}{8}", Fraction(35, 8)),
+        ("4 3/8 cups", Fraction(35, 8)),
+        ("\u00be", Fraction(3, 4)),
+        ("2\u00bd", Fraction(5, 2)),
+        (r"-\$7", Fraction(-7)),
+        ("\u20137", Fraction(-7)),
+        ("minus 7 degrees", Fraction(-7)),
+        ("2 500 000", Fraction(2_500_000)),
+        ("3'400", Fraction(3400)),
+        ("12,34,567", Fraction(1_234_567)),
+        ("10\u2074", Fraction(10_000)),
+        ("2^{10}", Fraction(1024)),
+        ("5!", Fraction(120)),
+        (r"\sqrt{49}", Fraction(7)),
+        (r"\cfrac{2}{7}", Fraction(2, 7)),
+        (r"\frac{2.5}{10}", Fraction(1, 4)),
+        (r"{2 \over 9}", Fraction(2, 9)),
+        ("7/-8", Fraction(-7, 8)),
+        (r"3\cdot10^{5}", Fraction(300_000)),
+        ("n = 12 + 30 = 42", Fraction(42)),
+        ("42 (12 red and 30 blue ones)", Fraction(42)),
+        ("7k", Fraction(7000)),
+        ("2.5bn", Fraction(2_500_000_000)),
+        ("4 dozen", Fraction(48)),
+        ("42, which is the total", Fraction(42)),
     ],
 )
 def test_a_number_is_read_however_it_is_written(text: str, value: Fraction) -> None:
@@ -40,7 +65,23 @@ def test_a_number_is_read_however_it_is_written(text: str, value: Fraction) -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["", "none", "17 or 18", "17, 18, 19", "5/0", "1.2.3", "1,5", "9" * 50]
+    "text",
+    [
+        *("", "none", "17 or 18", "17, 18, 19", "5/0", "1.2.3", "1,5", "9" * 50),
+        *(
+            r"\sqrt{7}",
+            r"4\pi",
+            "7x",
+            "7i",
+            r"\pm 7",
+            "> 7",
+            r"\le 7",
+            "not 7",
+            "less than 7",
+            "x^2",
+        ),
+        *(r"\frac{\pi}{4}", r"\log 7", "2 hours and 5 minutes", "9^{9^9}", "2^{100000}"),
+    ],
 )
 def test_no_number_or_several_are_none(text: str) -> None:
     assert number(text) is None
@@ -64,7 +105,17 @@ def test_the_same_number_in_another_form_is_right(response: str, reference: str)
 
 @pytest.mark.parametrize(
     ("response", "reference"),
-    [("17", "18"), ("18.01", "18"), ("-18", "18"), ("0.33", "1/3"), ("50", "0.5"), ("5/0", "0")],
+    [
+        (r"so it is \sqrt{7}", "7"),
+        ("It takes 2 hours and 5 minutes.", "5"),
+        ("It is 4 million.", "4"),
+        ("17", "18"),
+        ("18.01", "18"),
+        ("-18", "18"),
+        ("0.33", "1/3"),
+        ("50", "0.5"),
+        ("5/0", "0"),
+    ],
 )
 def test_another_number_is_wrong(response: str, reference: str) -> None:
     assert check("number", response, reference).score == 0.0

@@ -79,6 +79,9 @@ SPACING = re.compile(
 )
 SIZES = re.compile(r"\\(?:left|right|mleft|mright)(?![A-Za-z])\.?")
 SYNONYMS = (
+    (re.compile(r"(?<!\\)\\[()\[\]]"), " "),
+    (re.compile(r"\{([^{}]{1,200})\\over(?![A-Za-z])([^{}]{1,200})\}"), r"\\frac{\1}{\2}"),
+    (re.compile(r"^([^{}\\]{1,99})\\over(?![A-Za-z])([^{}\\]{1,99})$"), r"\\frac{\1}{\2}"),
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"(?<!\\)\\!\s?"), ""),
     (re.compile(r"\*\*"), "^"),

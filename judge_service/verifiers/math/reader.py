@@ -16,6 +16,7 @@ from judge_service.verifiers.math.nodes import (
     Relation,
     Sym,
     Words,
+    walk,
 )
 from judge_service.verifiers.math.notation import normal
 from judge_service.verifiers.math.tokens import (
@@ -183,10 +184,12 @@ class Reader(Atoms):
                 left = Call("div", (left, self._signed()))
             elif token.kind == "scale":
                 self._place += 1
-                left = Call("mul", (left, Num(Fraction(10) ** SCALES[token.text])))
+                left = Call("mul", (left, Num(Fraction(SCALES[token.text]))))
             elif isinstance(left, Words) or (isinstance(left, Quantity) and left.unit not in SIGNS):
                 return left  # a unit ends a value; words are no factor
             elif token.kind in {"text", "unit"}:
+                if not any(one == Call("pi") or isinstance(one, Num) for one in walk(left)):
+                    raise Unread  # a letter and a word
                 left = Quantity(left, self._unit())
             elif self._starts_factor():
                 left = self._beside(left)

@@ -33,7 +33,7 @@ UNITS = _names(
     "mm cm km kg mg ml mL cc ft yd lb lbs oz mph kph mi min sec hr hrs rad deg Hz kHz kW kJ Pa mol "
     "sq rpm pts pcs in"
 )
-SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+SCALES = {"dozen": 12, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 SEPARATORS = frozenset({"and", "or"})
 SHORT_WORD = 3
 """Longest run of letters that is a product of unknowns."""
