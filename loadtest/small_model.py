@@ -39,6 +39,9 @@ sys.stdin.read()
 """
 """Until its standard input is closed. One slot: a judge that is asked one by one is timed alone."""
 
+OFF = (0, 1, 10, -4)
+"""By how much the four responses of a group miss."""
+
 RUBRIC = """
 name = "small"
 [[criteria]]
@@ -100,11 +103,11 @@ def serving(model: Path, threads: int) -> Iterator[str]:
 
 
 def write_rollouts(path: Path, count: int) -> Path:
-    """Sums, every third of them wrong, in groups of four."""
+    """Sums in groups of four: one right, one close, two far off. No two rows are alike, so each is a call."""
     rows: list[dict[str, Any]] = []
     for number in range(count):
         one, other = 3 + number // 4, 5 + number // 8
-        given = one + other + (number % 3 == 0)
+        given = one + other + OFF[number % 4]
         rows.append(
             {
                 "id": number,
