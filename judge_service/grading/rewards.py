@@ -31,7 +31,12 @@ class Spent(Struct):
             self.usage = usage if self.usage is NO_USAGE else self.usage + usage
         self.cached = completion.cached
         self.model = completion.model
-        self.channel = f"{channel}; {completion.asked}" if completion.asked else channel
+        self.channel = channel_of(completion, channel)
+
+
+def channel_of(completion: Completion, channel: str) -> str:
+    """The form in which a judge answered, with the changes to the request that it needed."""
+    return f"{channel}; {completion.asked}" if completion.asked else channel
 
 
 class Rewards:

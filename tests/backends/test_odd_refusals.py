@@ -34,6 +34,14 @@ FILTERED = [
     (422, {"detail": "content moderation refused the prompt"}),
     (200, error("The response was filtered", "content_filter")),
     (500, error("prompt blocked by content filter")),
+    (200, {"promptFeedback": {"blockReason": "SAFETY"}}),
+    (
+        200,
+        {
+            "choices": [],
+            "prompt_filter_results": [{"content_filter_results": {"hate": {"filtered": True}}}],
+        },
+    ),
 ]
 TOO_LONG = [
     (

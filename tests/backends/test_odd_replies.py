@@ -247,7 +247,10 @@ STOPS = [
     ),
     *((word, "unknown") for word in ("", None, "fin", 1)),
     *((word, "truncated") for word in ("length", "MAX_TOKENS", "max-tokens", "model_length")),
-    *((word, "refused") for word in ("content_filter", "SAFETY", "content-filter", "sensitive")),
+    *(
+        (word, "refused")
+        for word in ("content_filter", "SAFETY", "content_filter: OTHER", "sensitive")
+    ),
     *((word, "unparseable") for word in ("abort", "MALFORMED_FUNCTION_CALL", "cancelled")),
     *((word, "unavailable") for word in ("error", "insufficient_system_resource", "network_error")),
     ("model_context_window_exceeded", "too_long"),

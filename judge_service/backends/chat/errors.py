@@ -127,8 +127,19 @@ def _errors_in(found: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for choice in choices if isinstance(choices, list) else ():
         if table(choice).get("error"):
             yield choice
-    if feedback := table(found.get("promptFeedback")).get("blockReason"):  # Gemini
-        yield {"error": {"message": "the prompt was blocked", "code": f"content_filter {feedback}"}}
+    if table(found.get("promptFeedback")).get("blockReason") or _is_filtered(found):
+        yield {"error": {"message": "the prompt was blocked", "code": "content_filter"}}
+
+
+def _is_filtered(found: Mapping[str, Any]) -> bool:
+    """Whether Azure has filtered the prompt, which it says in place of a choice."""
+    results = found.get("prompt_filter_results")
+    checks = (
+        table(table(results[0]).get("content_filter_results"))
+        if isinstance(results, list) and results
+        else {}
+    )
+    return any(table(check).get("filtered") is True for check in checks.values())
 
 
 def _status_of(complaint: Complaint) -> int:

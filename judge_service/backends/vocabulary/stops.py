@@ -1,7 +1,8 @@
 """Why a judge stopped: the words of servers and what they mean here.
 
 Words are compared without their case and without anything but letters and digits, so `STOP`, `end_turn`,
-`EndTurn` and `content-filter` need one line each. The prefix of Google's enumeration is dropped.
+`EndTurn` and `content-filter` need one line each. The prefix of Google's enumeration is dropped, and so is
+what stands behind a colon (`content_filter: OTHER`).
 """
 
 import re
@@ -83,4 +84,4 @@ def meaning_of(word: str | None) -> Meaning:
     """What a stop word means; `unknown` for none and for one that nobody has told us of."""
     if word is None:
         return "unknown"
-    return _AS_TOLD.get(word) or _PLAIN.get(_plain(word[:100]), "unknown")
+    return _AS_TOLD.get(word) or _PLAIN.get(_plain(word[:100].partition(":")[0]), "unknown")

@@ -14,7 +14,7 @@ from judge_service.grading.groups.pack_parse import parse_pack
 from judge_service.grading.groups.pack_prompt import PackWriter
 from judge_service.grading.prompting.fence import name_texts
 from judge_service.grading.prompting.prompt import digest_question
-from judge_service.grading.rewards import Spent
+from judge_service.grading.rewards import Spent, channel_of
 from judge_service.values import NO_USAGE, Question, Reward, Sample, Usage, Verdict
 
 
@@ -49,6 +49,7 @@ class _Answer(Struct, frozen=True):
     usage: Usage = NO_USAGE
     model: str = ""
     cached: bool = False
+    channel: str = ""
 
 
 NO_ANSWER = _Answer({})
@@ -101,7 +102,8 @@ class _Load:
         shares = divide(self.answer.usage, len(self.waiters))
         for waiter, usage in zip(self.waiters, shares, strict=True):
             if not waiter.done():
-                waiter.set_result(Spent(usage, self.answer.model, self.answer.cached))
+                answer = self.answer
+                waiter.set_result(Spent(usage, answer.model, answer.cached, answer.channel))
 
     def outcome(self, digest: bytes, deadline: float) -> Verdict | CallError | None:
         """The outcome of one sample; `None` when the judge must be asked about it alone."""
@@ -276,6 +278,7 @@ class Pack:
             usage=NO_USAGE if completion.cached else completion.usage,
             model=completion.model,
             cached=completion.cached,
+            channel=channel_of(completion, prompt.channel),
         )
 
 

@@ -204,7 +204,7 @@ class Ranker:
                 room=room,
             )
             prompt, completion = await self._grader.judge.ask(request, write)
-            order.spent.add(completion)
+            order.spent.add(completion, prompt.channel)
             found = read_order(prompt, completion, self._grader.rubric)
             if not isinstance(found, Unparseable):
                 order.verdicts = dict(zip(group, found, strict=True))
@@ -224,7 +224,8 @@ class Ranker:
         usage = sum((order.spent.usage for order in orders), NO_USAGE)
         last = orders[-1].spent
         for owner, share in zip(owners, divide(usage, len(owners)), strict=True):
-            spent = Spent(share, last.model, all(order.spent.cached for order in orders))
+            is_cached = all(order.spent.cached for order in orders)
+            spent = Spent(share, last.model, is_cached, last.channel)
             outcome = self._verdict(whole, owner) if whole else failures[0]
             yield self._grader.conclude(outcome, spent)
 
