@@ -1,6 +1,7 @@
 """Runs a suite: the candidate's code in one sandboxed interpreter, the tests in another."""
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from math import isclose
@@ -13,6 +14,14 @@ from judge_service.verifiers.sandbox.sandbox import Failure, Limits, Room, Sandb
 
 RELATIVE_TOLERANCE = 1e-9
 """Tolerance for numbers that are compared with an expected JSON value; asserts compare exactly."""
+
+PRINTED_TOLERANCE = 1e-6
+"""Tolerance for printed decimals, relative and absolute, as judges of programming contests have it."""
+
+NUMERAL = re.compile(r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][+-]?\d{1,3})?", re.ASCII)
+DECIMAL = re.compile(
+    r"[+-]?(?:\d{0,40}\.\d{1,40}(?:[eE][+-]?\d{1,3})?|\d{1,40}[eE][+-]?\d{1,3})", re.ASCII
+)
 
 ENDS_THE_ROOM = frozenset({"time", "memory", "output", "broken"})
 
@@ -111,7 +120,7 @@ class Running:
                     _compare(same(await code.ask(step.call), step.expected))
                 case Program():
                     printed = await code.run(self._source, step.stdin)
-                    _compare(_lines(printed) == _lines(step.stdout))
+                    _compare(same_output(printed, step.stdout))
         except Failure as failure:
             for cause in questions.failures if isinstance(step, Statement) else [failure]:
                 self._failed(cause, "code")
@@ -168,6 +177,27 @@ def _lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.rstrip().splitlines()]
 
 
+def same_output(printed: str, expected: str) -> bool:
+    """Whether a program printed what is expected; decimals agree within `PRINTED_TOLERANCE`."""
+    said, wanted = _lines(printed), _lines(expected)
+    return len(said) == len(wanted) and all(map(_same_line, said, wanted))
+
+
+def _same_line(said: str, wanted: str) -> bool:
+    if said == wanted:
+        return True
+    ours, theirs = said.split(), wanted.split()
+    return len(ours) == len(theirs) and all(map(_same_word, ours, theirs))
+
+
+def _same_word(said: str, wanted: str) -> bool:
+    if said == wanted:
+        return True
+    if not (DECIMAL.fullmatch(wanted) and NUMERAL.fullmatch(said)):
+        return False
+    return isclose(float(said), float(wanted), rel_tol=PRINTED_TOLERANCE, abs_tol=PRINTED_TOLERANCE)
+
+
 def same(value: Any, expected: Any) -> bool:
     """Whether a value equals JSON's: tuples are lists, keys are text, numbers agree within the tolerance."""
     if isinstance(value, bool) or isinstance(expected, bool):
@@ -188,6 +218,7 @@ def _same_number(value: float, expected: float) -> bool:
     if isinstance(value, int) and isinstance(expected, int):
         return value == expected
     try:
-        return isclose(value, expected, rel_tol=RELATIVE_TOLERANCE)
+        near_zero = RELATIVE_TOLERANCE if expected == 0 else 0.0
+        return isclose(value, expected, rel_tol=RELATIVE_TOLERANCE, abs_tol=near_zero)
     except OverflowError:
         return False

@@ -8,6 +8,7 @@ text of tests is trusted, because it comes with the data set, but it is bounded.
 
 import ast
 import builtins
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -22,6 +23,11 @@ MAX_TEXT = 200_000
 
 CONVERTERS = frozenset({"dict", "list", "set", "sorted", "tuple"})
 """Functions that are called with the call inside them: a list can leave a room, an iterator cannot."""
+
+
+ASKED = re.compile(rf"{ASK}\(['\"]([^\n]{{1,400}})")
+NAME = re.compile(r"[A-Za-z_]\w*")
+LONG = re.compile(r"\d{4300}")
 
 
 class Statement(Struct, frozen=True):
@@ -53,6 +59,20 @@ class Suite(Struct, frozen=True):
 
     setup: tuple[str, ...]
     steps: tuple[Step, ...]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names in the calls of the code; those that it must define are among them."""
+        texts = [step.text for step in self.steps if isinstance(step, Statement)]
+        calls = [call for text in texts for call in ASKED.findall(text)]
+        calls += [step.call for step in self.steps if isinstance(step, Example)]
+        return frozenset(name for call in calls for name in NAME.findall(call))
+
+    @property
+    def has_long_numbers(self) -> bool:
+        """Whether a program reads or prints a number that `int` refuses by default."""
+        programs = [step for step in self.steps if isinstance(step, Program)]
+        return any(LONG.search(one.stdin) or LONG.search(one.stdout) for one in programs)
 
     @property
     def total(self) -> int:
@@ -113,9 +133,24 @@ def _from_text(tests: tuple[str, ...], setup: str, entry_point: str, *, split: b
         body = _unrolled(ast.parse(test).body, entry_point, aliases)
         bodies += [[node] for node in body] if split else [body]
     trusted = _bound(ast.parse(setup).body)
+    kept = _bound(node for body in bodies for node in body) - aliases.keys()
+    bodies = [[_kept_by_code(node, trusted | kept) for node in body] for body in bodies]
     local = _bound(node for body in bodies for node in body) - aliases.keys()
-    asking = Asking(trusted, local, aliases)
+    asking = Asking(trusted | {ASK}, local, aliases)
     return Suite(_statements(setup), tuple(asking.step(body) for body in bodies if body))
+
+
+def _kept_by_code(node: ast.stmt, known: set[str]) -> ast.stmt:
+    """An object in a variable (`s = Solution()`) stays in the candidate's room, under its name."""
+    match node:
+        case ast.Assign(
+            targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id=kind)) as made
+        ) if kind[:1].isupper() and kind not in known and not hasattr(builtins, kind):
+            if not set(_read_names(made)) & (known - {kind}):
+                text = f"globals().__setitem__({name!r}, {ast.unparse(made)})"
+                asked = ast.Call(ast.Name(ASK, ast.Load()), [ast.Constant(text)], [])
+                return ast.fix_missing_locations(ast.Expr(asked))
+    return node
 
 
 def _unrolled(body: list[ast.stmt], entry_point: str, aliases: dict[str, str]) -> list[ast.stmt]:

@@ -18,7 +18,7 @@ from judge_service.values import Sample
 from judge_service.verifiers import EXTRA, Check
 from judge_service.verifiers.code.runner import Outcome, run
 from judge_service.verifiers.code.suite import Suite, read_suite
-from judge_service.verifiers.code_fence import last_block
+from judge_service.verifiers.code_fence import defining_block
 from judge_service.verifiers.sandbox.process import ProcessSandbox, bare_command
 from judge_service.verifiers.sandbox.sandbox import Failure, Limits, Sandbox
 from judge_service.verifiers.sandbox.wasi import Wasi, missing
@@ -134,7 +134,7 @@ class Code:
         except ValueError as problem:
             detail = f"The row's tests cannot be used: {problem}."
             return Check(score=None, reason="no_reference", detail=detail)
-        source = last_block(sample.response, FENCES)
+        source = defining_block(sample.response, FENCES, suite.names)
         if len(source) > self._options.source_kb * 1024:
             return Check(score=0.0, detail=f"The code is longer than {self._options.source_kb} kB.")
         if not source.strip():
@@ -177,7 +177,11 @@ def _wants_cpython(outcome: Outcome, suite: Suite, sandbox: Sandbox, source: str
     if outcome.lacking == "code":
         return True
     failed_by_value = outcome.failure is not None and outcome.failure.kind == "error"
-    return failed_by_value and outcome.passed < suite.total and sandbox.differs(source)
+    return (
+        failed_by_value
+        and outcome.passed < suite.total
+        and (sandbox.differs(source) or suite.has_long_numbers)
+    )
 
 
 def _told(outcome: Outcome, suite: Suite) -> Check:

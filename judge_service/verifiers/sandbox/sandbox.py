@@ -151,7 +151,8 @@ def decoded(line: str | bytes) -> dict[str, Any]:
 def value_of(reply: Mapping[str, Any], max_bytes: int) -> Any:
     """The value in a reply; raises Failure for an error or a value that is not plain and within bounds."""
     if "error" in reply:
-        raise Failure("error", known_error(str(reply["error"])))
+        kind: FailureKind = "lacking" if reply.get("lacking") is True else "error"
+        raise Failure(kind, known_error(str(reply["error"])))
     if "value" not in reply:
         raise Failure("value")
     try:

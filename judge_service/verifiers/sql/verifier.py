@@ -25,7 +25,20 @@ from judge_service.verifiers.sandbox.sandbox import Failure
 from judge_service.verifiers.sql.rows import Rows, agreement, is_ordered, same_rows
 
 WORKER = Path(__file__).with_name("worker.py")
-FENCES = frozenset({"sql", "sqlite", "duckdb"})
+FENCES = frozenset(
+    {
+        "sql",
+        "sqlite",
+        "sqlite3",
+        "duckdb",
+        "postgresql",
+        "postgres",
+        "psql",
+        "mysql",
+        "mariadb",
+        "tsql",
+    }
+)
 MAX_DATABASES = 20
 MAX_SCRIPT = 4_000_000
 MAX_QUERY = 20_000

