@@ -9,6 +9,7 @@ from typing import Any
 import mpmath  # type: ignore[import-untyped]  # it has no types
 from mpmath import mp
 
+from judge_service.verifiers.math.forms import FLIPPED, as_interval
 from judge_service.verifiers.math.nodes import (
     Based,
     Call,
@@ -93,6 +94,10 @@ def one_equal(said: Node, gold: Node, tolerance: float = 0.0) -> bool:
 def _with_relation(said: Node, gold: Node, tolerance: float) -> bool:
     if isinstance(said, Relation) and isinstance(gold, Relation):
         return _relations(said, gold, tolerance)
+    if isinstance(said, Interval) or isinstance(gold, Interval):
+        said, gold = (solved(one) if isinstance(one, Relation) else one for one in (said, gold))
+        if isinstance(said, Interval) and isinstance(gold, Interval):
+            return _intervals(said, gold, tolerance)
     bare = [stated(one) if isinstance(one, Relation) else one for one in (said, gold)]
     return bare[0] is not None and bare[1] is not None and one_equal(bare[0], bare[1], tolerance)
 
@@ -170,11 +175,10 @@ def _relations(said: Relation, gold: Relation, tolerance: float) -> bool:
         said.sides, gold.sides, partial(one_equal, tolerance=tolerance)
     ):
         return True
-    flipped = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
     if len(said.operators) == len(gold.operators) == 1:
         if said.operators[0] == gold.operators[0]:
             return _multiple(said, gold, positive=said.operators[0] != "!=")
-        if flipped.get(said.operators[0]) == gold.operators[0]:
+        if FLIPPED.get(said.operators[0]) == gold.operators[0]:
             turned = Relation(said.sides[::-1], gold.operators)
             return _multiple(turned, gold, positive=True)
     return False
@@ -196,6 +200,24 @@ def _equations(said: Relation, gold: Relation, tolerance: float) -> bool:
 
 def _side(relation: Relation) -> Node:
     return Call("add", (relation.sides[0], Call("neg", (relation.sides[1],))))
+
+
+def solved(relation: Relation) -> Node:
+    """The solutions of a linear inequality in one unknown; any other relation as it is."""
+    names = unknowns(relation)
+    if len(names) != 1 or len(relation.operators) != 1 or relation.operators[0] not in FLIPPED:
+        return relation
+    (name,) = names
+    try:
+        zero, one, two = (value(_side(relation), {name: Fraction(at)}) for at in (0, 1, 2))
+    except Unvalued:
+        return relation
+    exact = all(isinstance(found, Fraction) for found in (zero, one, two))
+    if not exact or one == zero or two - one != one - zero:
+        return relation
+    root = Num(-zero / (one - zero))
+    operator = relation.operators[0] if one > zero else FLIPPED[relation.operators[0]]
+    return as_interval(Relation((Sym(name), root), (operator,)))
 
 
 def _multiple(said: Relation, gold: Relation, *, positive: bool) -> bool:

@@ -15,6 +15,8 @@ from judge_service.verifiers.math.tokens import Unread
 MAX_ALTERNATIVES = 4
 r"""Most `\pm` in an expression that are expanded."""
 
+WHOLE_NUMBERS = (Sym("set Z"), Sym("Z"))
+
 FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 
@@ -28,6 +30,22 @@ def named_alike(parts: list[Node]) -> list[Node]:
             parts if any(isinstance(part, Relation) for part in rest) else [first.sides[1], *rest]
         )
     return parts
+
+
+def without_members(parts: list[Node]) -> list[Node]:
+    r"""`x \in A` alone says as much as `A`; beside a value, `k \in Z` says only that k is a whole number."""
+    if len(parts) == 1 and isinstance(parts[0], Group) and parts[0].kind == "member":
+        return [parts[0].items[1]]
+    rest = [part for part in parts if not (isinstance(part, Group) and part.kind == "member")]
+    values = all(
+        isinstance(part, Call) or (isinstance(part, Relation) and part.operators == ("=",))
+        for part in rest
+    )
+    whole = all(
+        part in rest or (isinstance(part, Group) and part.items[1] in WHOLE_NUMBERS)
+        for part in parts
+    )
+    return rest if rest and values and whole else parts
 
 
 def alternatives(node: Node) -> list[Node]:

@@ -52,8 +52,8 @@ class Quantity(Struct, frozen=True):
 class Group(Struct, frozen=True):
     r"""Several values.
 
-    kind: `tuple`, `set`, `union`, `intersection`, `difference`, `builder` (`\{x | ...\}`), `ratio`, `matrix`,
-    `row`, `odd` (brackets of two kinds).
+    kind: `tuple`, `set`, `union`, `intersection`, `difference`, `builder` (`\{x | ...\}`), `member`,
+    `ratio`, `matrix`, `row`, `odd` (brackets of two kinds).
     """
 
     kind: str

@@ -81,6 +81,7 @@ SIZES = re.compile(r"\\(?:left|right|mleft|mright)(?![A-Za-z])\.?")
 SYNONYMS = (
     (re.compile(r"(?<!\\)\\[()\[\]]"), " "),
     (re.compile(r"\{([^{}]{1,200})\\over(?![A-Za-z])([^{}]{1,200})\}"), r"\\frac{\1}{\2}"),
+    (re.compile(r"\{([^{}]{1,99})\\choose(?![A-Za-z])([^{}]{1,99})\}"), r"\\binom{\1}{\2}"),
     (re.compile(r"^([^{}\\]{1,99})\\over(?![A-Za-z])([^{}\\]{1,99})$"), r"\\frac{\1}{\2}"),
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"(?<!\\)\\!\s?"), ""),

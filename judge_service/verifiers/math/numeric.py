@@ -21,6 +21,9 @@ SHRUNK = 40
 NEAR = 20
 """Values that agree in this many digits are evaluated again with more digits."""
 
+DOUBLE_FIGURES = 15
+"""Significant digits that a double has at least."""
+
 ROUNDED_FIGURES = 6
 """A decimal with at least this many significant digits equals every value that rounds to it."""
 
@@ -118,7 +121,8 @@ def _rounds(decimal: Node, apart: Any) -> bool:
     number = decimal.args[0] if isinstance(decimal, Call) and decimal.name == "neg" else decimal
     if not isinstance(number, Num) or number.places is None or number.figures < ROUNDED_FIGURES:
         return False
-    limit = Fraction(1, 2 * 10**number.places)
+    units = 2 if number.figures < DOUBLE_FIGURES else 1  # a double's last digit may be off by one
+    limit = Fraction(1, units * 10**number.places)
     return bool(apart <= (limit if isinstance(apart, Fraction) else inexact(limit)))
 
 

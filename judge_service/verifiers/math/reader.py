@@ -3,8 +3,13 @@
 import re
 from fractions import Fraction
 
-from judge_service.verifiers.math.atoms import Atoms
-from judge_service.verifiers.math.forms import alternatives, as_interval, named_alike
+from judge_service.verifiers.math.atoms import Atoms, number
+from judge_service.verifiers.math.forms import (
+    alternatives,
+    as_interval,
+    named_alike,
+    without_members,
+)
 from judge_service.verifiers.math.nodes import (
     Based,
     Call,
@@ -106,7 +111,8 @@ class Reader(Atoms):
                 raise Unread
         if not parts:
             raise Unread
-        spread = [one for part in named_alike(parts) for one in alternatives(part)]
+        parts = named_alike(without_members(parts))
+        spread = [one for part in parts for one in alternatives(part)]
         spread = [as_interval(part) for part in spread]
         if (
             joined_by_or
@@ -128,7 +134,7 @@ class Reader(Atoms):
             if self._take(":"):
                 return Group("ratio", (sides[0], self._statement()))
             if self._take("command", "in"):
-                return self._sets()  # `x in A` says as much as `A`
+                return Group("member", (sides[0], self._sets()))
             return sides[0]
         return Relation(tuple(sides), tuple(operators))
 
@@ -297,7 +303,7 @@ class Reader(Atoms):
             else:
                 break
         argument = self._of(name)
-        if isinstance(power, Call) and power == Call("neg", (Num(Fraction(1)),)) and name in TRIG:
+        if name in TRIG and power == Call("neg", (number("1"),)):
             return Call("arc" + name, argument)
         called = Call(name, (*argument, *base))
         return Call("pow", (called, power)) if power else called
