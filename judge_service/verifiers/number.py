@@ -20,7 +20,7 @@ from judge_service.values import Sample
 from judge_service.verifiers import Check, Pure
 from judge_service.verifiers.answers import AnswerOptions, Outcome, grade
 from judge_service.verifiers.extract import MAX_ANSWER_CHARS, NUMBER, Strategies, extract
-from judge_service.verifiers.math.nodes import Call, Node, Num, Quantity, Words
+from judge_service.verifiers.math.nodes import Call, Node, Num, Quantity
 from judge_service.verifiers.math.notation import normal
 from judge_service.verifiers.math.reader import read
 from judge_service.verifiers.math.tokens import SCALES, Unread
@@ -112,9 +112,10 @@ def number(text: str) -> Number | None:
         parts = read(written)
     except Unread:
         return _in_words(written)
-    if len(parts) == 1 and isinstance(parts[0], Words):
+    try:
+        found = {_number(part) for part in parts}
+    except RecursionError:  # a tower of hundreds of powers or factorials
         return None
-    found = {_number(part) for part in parts}
     return found.pop() if len(found) == 1 else None
 
 

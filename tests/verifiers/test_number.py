@@ -80,7 +80,15 @@ def test_a_number_is_read_however_it_is_written(text: str, value: Fraction) -> N
             "less than 7",
             "x^2",
         ),
-        *(r"\frac{\pi}{4}", r"\log 7", "2 hours and 5 minutes", "9^{9^9}", "2^{100000}"),
+        *(
+            r"\frac{\pi}{4}",
+            r"\log 7",
+            "2 hours and 5 minutes",
+            "9^{9^9}",
+            "2^{100000}",
+            "7" + "!" * 900,
+            "2^" * 900 + "2",
+        ),
     ],
 )
 def test_no_number_or_several_are_none(text: str) -> None:
