@@ -48,15 +48,18 @@ TURN_ENDS = (
 LAST_TOKENS = re.compile(r"(?:\s{0,20}(?:</s>|<eos>|\[EOS\]|<pad>))+\s*\Z")
 """Tokens that look like markup, and so end a turn only at the end of the text."""
 
-UNQUOTED = r"(?<!['\"`])(?:{})(?!['\"`])"
+QUOTES = "'\"`"
 
 
 def _pattern(marks: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(UNQUOTED.format("|".join(map(re.escape, marks))))
+    """The marks that are not quoted: one at the start or the end of a quotation still counts."""
+    either = "|".join(map(re.escape, marks))
+    return re.compile(rf"(?<![{QUOTES}])(?:{either})|(?:{either})(?![{QUOTES}\\])")
 
 
 OPENED = _pattern(tuple(THOUGHTS))
 CLOSED = _pattern((*THOUGHTS.values(), "<|channel|>commentary"))  # where gpt-oss calls tools
+ANY_CLOSED = re.compile("|".join(map(re.escape, THOUGHTS.values())))
 TURN_END = _pattern(TURN_ENDS)
 MARK = re.compile("[<[\u25c1]")
 """The first characters of all marks. Most answers contain none of them, so they need no further search."""
@@ -76,6 +79,11 @@ def split(response: str) -> Turn:
     start = 0
     for closed in CLOSED.finditer(response):
         start = closed.end()
+    if not start and response.lstrip().startswith(tuple(THOUGHTS)):
+        closed_at_all = ANY_CLOSED.search(
+            response
+        )  # between a quotation in the thoughts and one after
+        start = closed_at_all.end() if closed_at_all else 0
     rest = response[start:]
     opened = OPENED.search(rest)
     answer = rest[: opened.start()] if opened else rest

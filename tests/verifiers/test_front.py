@@ -27,6 +27,12 @@ def test_a_turn_ends_at_its_token(token: str) -> None:
     assert split(f"<think>x</think>42{token}\n").answer.strip() == "42"
 
 
+def test_an_answer_may_be_a_quotation() -> None:
+    assert split('<think>he says "no"</think>"quoted"').answer == '"quoted"'
+    assert split("<think>`a`</think>`b`<|im_end|>").answer == "`b`"
+    assert check("exact", '<think>"a"</think>"b"', "a").score == 0.0
+
+
 def test_what_follows_the_end_of_the_turn_is_no_answer() -> None:
     assert split("42<|im_end|>\n<|im_start|>user\n43").answer == "42"
 
@@ -36,6 +42,7 @@ def test_what_follows_the_end_of_the_turn_is_no_answer() -> None:
     [
         "text.split('</think>')",
         "Write `<think>` first.",
+        'print("</think>\\n")',
         "<s>old</s> new",
         "a < b > c [d]",
         "<tool_call>{}</tool_call>",
