@@ -14,6 +14,7 @@ from judge_service.verifiers.instructions.lengths import sentences
 from judge_service.verifiers.instructions.verifier import KINDS, MAX_CHARS, followed, instructions
 from judge_service.verifiers.language import identifier
 
+HINDI = "नमस्ते दुनिया यह एक परीक्षण है"
 DATA = os.environ.get("TEST_DATA", "")
 RECORDED_SHARE = 0.99
 
@@ -323,3 +324,37 @@ def test_the_verdicts_recorded_with_ifeval_are_reproduced() -> None:
     ]
 
     assert sum(agreed) / len(agreed) >= RECORDED_SHARE
+
+
+@pytest.mark.parametrize("name", ["ja:punctuation:no_comma", "fr:punctuation:no_comma"])
+async def test_the_rules_of_other_languages_are_not_the_english_ones(name: str) -> None:
+    row = {"instruction_id_list": [name], "kwargs": [{}]}
+    assert (await check("text", row)).reason == "unreadable"
+    row = {"instruction_id_list": ["en:punctuation:no_comma"], "kwargs": [{}]}
+    assert (await check("text", row)).score == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "text", "score"),
+    [
+        ("length_constraints:number_words", {"num_words": 7, "relation": "less than"}, HINDI, 1.0),
+        ("length_constraints:number_words", {"num_words": 6, "relation": "less than"}, HINDI, 0.0),
+        (
+            "keywords:forbidden_words",
+            {"forbidden_words": ["\u0915\u0940"]},
+            "a \u0915\u0940 b",
+            0.0,
+        ),
+        (
+            "keywords:forbidden_words",
+            {"forbidden_words": ["\u0915\u0940"]},
+            "a \u0915\u093f b",
+            1.0,
+        ),
+    ],
+)
+async def test_combining_marks_belong_to_their_word(
+    name: str, kwargs: dict[str, Any], text: str, score: float
+) -> None:
+    row = {"instruction_id_list": [name], "kwargs": [kwargs]}
+    assert (await check(text, row)).score == score
