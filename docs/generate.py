@@ -182,6 +182,7 @@ FIGURES: dict[str, Callable[[], str]] = {
             "large_job",
             "shared_quota",
             "workers_quota",
+            "small_model",
             "soak",
             "load",
             "function",

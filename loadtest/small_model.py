@@ -142,7 +142,7 @@ def judge(folder: Path, rollouts: Path, url: str, channel: str) -> dict[str, Any
     missing = Counter(row["unscored_reason"] for row in rows if "unscored_reason" in row)
     told = Counter(summary["unscored_reasons"])
     return {
-        "check": [f"{one['level']}: {one['text']}" for one in checked["findings"]],
+        "check": [_without_path(f"{one['level']}: {one['text']}") for one in checked["findings"]],
         "scored": len(rows) - missing.total(),
         "unscored_reasons": dict(missing),
         "unscored_examples": summary["unscored_examples"],
@@ -154,6 +154,11 @@ def judge(folder: Path, rollouts: Path, url: str, channel: str) -> dict[str, Any
         "judge_calls": summary["judge_calls"],
         "mean": summary["reward"]["mean"],
     }
+
+
+def _without_path(text: str) -> str:
+    """The server calls the model by the file's path."""
+    return text.replace(f"{_weights().parent}{os.sep}", "")
 
 
 def _run(arguments: Sequence[str], environ: dict[str, str]) -> str:
