@@ -67,58 +67,54 @@ class Judge:
         write: makes the prompt for a channel; called again for each further channel.
         read: says what an answer is worth; called once for each answer.
 
-
         Raises CallError.
         """
         ladder = self.ladder
         first: tuple[P, Completion] | None = None
         for channel in ladder:
             prompt = write(channel)
+            self.asked += 1
+            envelope: Request[Prompt] = Request(prompt, request.deadline, request.lane, request.job)
             try:
-                completion = await self._call(request, prompt)
+                completion = await self._model(envelope)
             except CallError as error:
                 if first is not None:
                     return first
                 if not error.unsupported_channel or channel == ladder[-1]:
                     raise
                 continue
+            if completion.asked:
+                self._tell(completion)
             outcome = read(prompt, completion)
             if outcome == "usable":
-                self._follow(ladder, channel, completion)
+                if channel == self.channel:
+                    self._proven, self._doubts = True, 0
+                elif ladder == self.ladder:
+                    self._follow(channel, completion)
+                return prompt, completion
             if outcome != "ignored" or channel == ladder[-1]:
-                found = (prompt, completion)
-                return found if outcome == "usable" or first is None else first
+                return first or (prompt, completion)
             first = first or (prompt, completion)
         raise AssertionError("a ladder has a channel")
 
-    async def _call(self, request: Request[Any], prompt: Prompt) -> Completion:
-        self.asked += 1
-        envelope: Request[Prompt] = Request(prompt, request.deadline, request.lane, request.job)
-        completion = await self._model(envelope)
-        if completion.asked and completion.asked not in self._told:
+    def _tell(self, completion: Completion) -> None:
+        """Reports the changes to the request that the judge needed, once."""
+        if completion.asked not in self._told:
             self._told.add(completion.asked)
             self._sink(RequestChanged(model=completion.model, changes=completion.asked))
-        return completion
 
-    def _follow(
-        self, ladder: tuple[Channel, ...], channel: Channel, completion: Completion
-    ) -> None:
-        """A prompt that began at the top of `ladder` got a usable answer in `channel`.
+    def _follow(self, channel: Channel, completion: Completion) -> None:
+        """A prompt that began at the top of the present ladder got a usable answer in a lower channel.
 
         Several prompts in flight may be refused at once: only the first of them changes the channel.
         """
-        if channel == ladder[0]:
-            if channel == self.channel:
-                self._proven, self._doubts = True, 0
-            return
-        if ladder != self.ladder:
-            return
         self._doubts += 1
         if self._proven and self._doubts < DOUBTS:
             return
-        self.ladder = ladder[ladder.index(channel) :]
+        refused = self.channel
+        self.ladder = self.ladder[self.ladder.index(channel) :]
         self._proven, self._doubts = True, 0
-        self._sink(ChannelChanged(model=completion.model, refused=ladder[0], now=channel))
+        self._sink(ChannelChanged(model=completion.model, refused=refused, now=channel))
 
 
 def choose_ladder(
