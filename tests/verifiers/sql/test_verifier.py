@@ -323,3 +323,20 @@ def test_databases_where_both_find_nothing_earn_nothing() -> None:
     assert agreement([([], []), ([[1]], [[1], [2]])]) == pytest.approx(2 / 3)
     assert agreement([([[1]], []), ([[1]], [[1]])]) == pytest.approx(0.5)
     assert agreement([([], [])]) == 0
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "```postgresql\nSELECT 1\n```",
+        "1. Run:\n   ```sqlite3\n   SELECT 1\n   ```",
+        "<answer>SELECT 1</answer>",
+        "<think>SELECT 2</think>SELECT 1",
+    ],
+)
+async def test_a_query_is_found_in_any_fence_tag_or_after_thoughts(response: str) -> None:
+    verifier = open_verifier("sql", {})
+    asked = row("SELECT 1")
+    sample = Sample(response=response, reference="SELECT 1", metadata=asked.metadata)
+    assert (await verifier(sample)).score == 1.0
+    await verifier.aclose()
