@@ -117,10 +117,10 @@ def refuse_unseen(prompt: Prompt, usage: Usage) -> None:
     no verdict, and its count must teach nobody how many characters a token has.
     """
     seen = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
-    chars = -SUSPICIOUS_CHARS * seen
+    chars = 0
     for said in prompt.messages:
         chars += len(said.content)
-    if not seen or chars <= 0:
+    if not seen or chars <= SUSPICIOUS_CHARS * seen:
         return
     words = sum(len(_WORD.findall(said.content)) for said in prompt.messages)
     if words >= MIN_WORDS and seen < TOKENS_PER_WORD * words:

@@ -58,18 +58,23 @@ class PromptCaching:
 
     def chars(self, prompt: Prompt) -> int:
         """How many characters of the last message belong to a beginning that is kept; 0 for none."""
-        shared = prompt.shared_chars
+        shared, messages = prompt.shared_chars, prompt.messages
         if not shared or self.is_refused:
             return 0
-        *before, last = prompt.messages
+        chars = shared - len(messages[-1].content)
+        for message in messages:
+            chars += len(message.content)
         # No tokenizer that we met makes more tokens than characters of ordinary text.
-        if shared + sum([len(message.content) for message in before]) < self.min_tokens:
+        if chars < self.min_tokens:
             return 0
+        *before, last = messages
         begins = [*(message.content for message in before), last.content[:shared]]
         return shared if self._count_tokens(begins) >= self.min_tokens else 0
 
     def key(self, prompt: Prompt) -> str:
         """Names a beginning that is long enough to be kept; empty for none."""
+        if prompt.shared_chars + len(prompt.messages[0].content) < self.min_tokens:
+            return ""  # quicker than `chars`: a text has no more tokens than characters
         return prompt.shared_key if self.chars(prompt) else ""
 
     def refuse(self) -> None:

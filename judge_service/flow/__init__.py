@@ -53,7 +53,7 @@ Handler = Callable[[Request[B]], Awaitable[R]]
 class Layer(Protocol[B, R]):
     """A policy around a handler. Its `repr` is one line that `judge explain` prints."""
 
-    async def __call__(self, request: Request[B], call_next: Handler[B, R], /) -> R: ...
+    def __call__(self, request: Request[B], call_next: Handler[B, R], /) -> Awaitable[R]: ...
 
 
 def stack(handler: Handler[B, R], *layers: Layer[B, R]) -> Handler[B, R]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol
 
 from msgspec import Struct
@@ -93,9 +93,12 @@ class Cache(Generic[B, R]):
             shared=self._shared,
         )
 
-    async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
+    def __call__(self, request: Request[B], call_next: Handler[B, R]) -> Awaitable[R]:
         if self._max_entries == 0 and self.store is None:
-            return await call_next(request)
+            return call_next(request)
+        return self._answer(request, call_next)
+
+    async def _answer(self, request: Request[B], call_next: Handler[B, R]) -> R:
         key = self._key(request.body)
         found = await self._look_up(key)
         self._sink(CacheLooked(hit=found is not None))

@@ -18,7 +18,7 @@ tokens. If the leader takes 3 s and no calls queue, the others are sent at t = 1
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
 from math import inf
 from typing import Any, Generic
@@ -116,10 +116,13 @@ class LeaderFirst(Generic[B, R]):
         key = self._key(body)
         return bool(key) and self._kept_until_s.get(key, -inf) > _now_s()
 
-    async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
+    def __call__(self, request: Request[B], call_next: Handler[B, R]) -> Awaitable[R]:
         key = self._key(request.body)
-        if not key:
-            return await call_next(request)
+        if not key:  # most prompts are short: they pay for no coroutine
+            return call_next(request)
+        return self._send(key, request, call_next)
+
+    async def _send(self, key: str, request: Request[B], call_next: Handler[B, R]) -> R:
         now_s = _now_s()
         if now_s >= self._off_until_s and self._kept_until_s.get(key, -inf) <= now_s:
             place = (key, request.lane, request.job)

@@ -1,10 +1,11 @@
 """Observation: emits one event for each attempt at a target."""
 
 import asyncio
+from collections.abc import Awaitable
 
 from judge_service.errors import CallError
 from judge_service.flow import B, Handler, R, Request
-from judge_service.telemetry.events import CallEnded, Sink
+from judge_service.telemetry.events import CallEnded, Sink, ignore
 
 
 class Observe:
@@ -22,7 +23,12 @@ class Observe:
     def __repr__(self) -> str:
         return f"Observe(target={self._target})"
 
-    async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
+    def __call__(self, request: Request[B], call_next: Handler[B, R]) -> Awaitable[R]:
+        if self._sink is ignore:  # nobody listens
+            return call_next(request)
+        return self._observed(request, call_next)
+
+    async def _observed(self, request: Request[B], call_next: Handler[B, R]) -> R:
         loop = asyncio.get_running_loop()
         entered = loop.time()
         outcome, throttled = "grader_error", False

@@ -43,13 +43,6 @@ CUT_AGAIN = (
 )
 
 
-class _Answer(Struct, frozen=True):
-    """A completion and what it says."""
-
-    completion: Completion
-    outcome: Verdict | Unparseable
-
-
 class GraderStatistics(Struct, frozen=True, kw_only=True):
     """Counts since the grader was made.
 
@@ -194,10 +187,12 @@ class Grader:
                 reminder=attempt > 0,
                 max_output_tokens=max_output_tokens,
             )
-            answers: list[_Answer] = []
+            answers: list[tuple[Completion, Verdict | Unparseable]] = []
             read = partial(self._read, answers, spent, cut_tokens)
             prompt, completion = await self.judge.ask(request, write, read)
-            outcome = next(one.outcome for one in answers if one.completion is completion)
+            first, outcome = answers[0]
+            if first is not completion:  # a later channel gave a usable one
+                _, outcome = answers[-1]
             if isinstance(outcome, Verdict) or outcome.reason not in REASKED:
                 return outcome
             if attempt == self._max_reasks:
@@ -210,7 +205,7 @@ class Grader:
 
     def _read(
         self,
-        answers: list[_Answer],
+        answers: list[tuple[Completion, Verdict | Unparseable]],
         spent: Spent,
         cut_tokens: int,
         prompt: Prompt,
@@ -225,7 +220,7 @@ class Grader:
         outcome = parse(completion, self.rubric.criteria, prompt.channel, self.rubric.reasoning)
         if isinstance(outcome, Verdict) and 0 < cut_tokens == completion.usage.output_tokens:
             outcome = Unparseable("truncated", CUT_AGAIN)
-        answers.append(_Answer(completion, outcome))
+        answers.append((completion, outcome))
         if isinstance(outcome, Verdict):
             return "usable"
         return "ignored" if outcome.is_ignored else "unusable"

@@ -108,30 +108,26 @@ class Outage:
     async def __call__(
         self, request: Request[Sample], call_next: Handler[Sample, Reward]
     ) -> Reward:
+        failures = failed_at = 0
         self._at_work += 1
         try:
-            return await self._until_judged(request, call_next)
+            while True:
+                if not self._going.is_set():
+                    await self._going.wait()
+                begun = self._begin()
+                reward = await call_next(request)
+                if reward.reason is None or not self._is_blocked(reward):
+                    if _was_asked(reward):
+                        self._note_answer(begun)
+                    return reward
+                if reward.reason != "quota_exhausted":
+                    failures += failures == 0 or self._newest_answer > failed_at
+                failed_at = self._begun
+                if failures >= (MAX_REFUSALS if reward.reason == "denied" else MAX_FAILURES):
+                    return reward
+                await self._note_failure(reward)
         finally:
             self._at_work -= 1
-
-    async def _until_judged(
-        self, request: Request[Sample], call_next: Handler[Sample, Reward]
-    ) -> Reward:
-        failures = failed_at = 0
-        while True:
-            await self._going.wait()
-            begun = self._begin()
-            reward = await call_next(request)
-            if not self._is_blocked(reward):
-                if _was_asked(reward):
-                    self._note_answer(begun)
-                return reward
-            if reward.reason != "quota_exhausted":
-                failures += failures == 0 or self._newest_answer > failed_at
-            failed_at = self._begun
-            if failures >= (MAX_REFUSALS if reward.reason == "denied" else MAX_FAILURES):
-                return reward
-            await self._note_failure(reward)
 
     def _begin(self) -> int:
         """Counts an attempt, and returns its number."""

@@ -92,9 +92,9 @@ class OpenAI:
         prompt, changes = request.body, self._form.changes
         top_logprobs = self._logprobs.wanted(prompt)
         cache_key = "" if self._caching is None else self._caching.key(prompt)
-        post = partial(self._post, request, top_logprobs, cache_key)
-        reply = await post(changes)
+        reply = await self._post(request, top_logprobs, cache_key, changes)
         if reply.status >= 300:
+            post = partial(self._post, request, top_logprobs, cache_key)
             asked = {"no logprobs": top_logprobs, NO_CACHE: cache_key}
             needless = frozenset(change for change, value in asked.items() if not value)
             reply, changes = await self._form.mend(

@@ -58,7 +58,7 @@ def _is_empty(message: ChatMessage) -> bool:
 
 
 def _has_keys_once(body: bytes, reply: ChatReply) -> bool:
-    if len(reply.choices) != 1 or body.count(_FINISH) > 1:
+    if body.count(_FINISH) > 1 or len(reply.choices) != 1:
         return False
     if reply.choices[0].message.tool_calls and body.count(_ARGUMENTS) > 1:
         return False

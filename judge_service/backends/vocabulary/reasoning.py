@@ -121,7 +121,8 @@ _WRAPPED = re.compile("|".join(one for one, _ in _AROUND), re.IGNORECASE)
 _OBJECT = re.compile(r'\{(?:[^{}"]|"(?:[^"\\]|\\.)*")*\}', re.DOTALL)
 """A flat JSON object; braces in its strings are no braces."""
 
-_FIRST_WORDS = ("analysis", "here is", "here's")
+_SIGN = re.compile(r"[<\[◁]|\A(?:analysis|here is|here's)", re.IGNORECASE)
+"""What an answer with a mark or a special token has. Most answers have nothing of it."""
 
 MAX_CHARS = 100_000
 """Longer answers are no verdicts (`parse` does not read them either), and are not searched."""
@@ -133,18 +134,13 @@ class Unclosed(Exception):
 
 def without_reasoning(text: str) -> str:
     """The answer without reasoning, and without the tokens around it. Raises Unclosed."""
-    if not _has_sign(text) or len(text) > MAX_CHARS or _is_json(text):
+    if not _SIGN.search(text) or len(text) > MAX_CHARS or _is_json(text):
         return text
     bare = _END.sub("", _BEGIN.sub("", text, 1), 1)
     pieces = list(_kept(bare, _begin_of_last_object(bare)))
     found = _BEGIN.sub("", "\n".join(piece for piece in pieces if piece.strip(_SPACE)), 1)
     wrapped = _WRAPPED.fullmatch(found.strip(_SPACE))
     return (wrapped[str(wrapped.lastgroup)]) if wrapped else found
-
-
-def _has_sign(text: str) -> bool:
-    """Whether it has what an answer with a mark or a special token has. Most answers have nothing of it."""
-    return "<" in text or "[" in text or "◁" in text or text[:8].lower().startswith(_FIRST_WORDS)
 
 
 def _kept(text: str, end: int) -> Iterator[str]:

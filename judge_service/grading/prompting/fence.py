@@ -31,6 +31,7 @@ class _SharedFences(Struct, frozen=True):
     """A task and a reference in their fences, which the rollouts of one prompt share.
 
     task_name, reference_name: what they were made from. nonces: of those that are there.
+    joined: the nonces, one after the other. before: the nonces as a sentence names them before the last one.
     """
 
     task_name: bytes
@@ -38,9 +39,11 @@ class _SharedFences(Struct, frozen=True):
     task: str
     reference: str
     nonces: list[str]
+    joined: str
+    before: str
 
 
-_NONE = _SharedFences(b"-", b"-", "", "", [])
+_NONE = _SharedFences(b"-", b"-", "", "", [], "", "")
 """Made from no names: those begin otherwise."""
 
 
@@ -68,12 +71,16 @@ class Fences:
     def enclose(self, question: Question, names: Names) -> tuple[dict[str, str], str]:
         """What a template's placeholders stand for, and what names the shared ones (`enclose_shared`)."""
         response = question.response
-        values, nonces = self.enclose_shared(question, names, response)
+        shared = self._shared(question, names, response)
         texts = (response, question.task, question.reference or "")
         nonce = choose_nonce(self._keyed, b"response" + names.response, texts)
-        values["response"] = f"<response {nonce}>\n{response}\n</response {nonce}>\n"
-        values["nonce"] = listed([*nonces, nonce])
-        return values, "".join(nonces)
+        values = {
+            "task": shared.task,
+            "reference": shared.reference,
+            "response": f"<response {nonce}>\n{response}\n</response {nonce}>\n",
+            "nonce": shared.before + nonce,
+        }
+        return values, shared.joined
 
     def enclose_shared(
         self, question: Question, names: Names, after: str
@@ -83,24 +90,27 @@ class Fences:
         after: all untrusted text that follows. A nonce depends on nothing but what it encloses, unless this
             text contains it.
         """
+        shared = self._shared(question, names, after)
+        return {"task": shared.task, "reference": shared.reference}, shared.nonces
+
+    def _shared(self, question: Question, names: Names, after: str) -> _SharedFences:
         shared = self._last
         if shared.task_name != names.task or shared.reference_name != names.reference:
             shared = self._last = self._choose(question, names, "")
         for nonce in shared.nonces:
             if nonce in after:
-                shared = self._choose(question, names, after)
-                break
-        return {"task": shared.task, "reference": shared.reference}, shared.nonces
+                return self._choose(question, names, after)
+        return shared
 
     def _choose(self, question: Question, names: Names, after: str) -> _SharedFences:
         task, reference = question.task or None, question.reference
         texts, nonces = (task or "", reference or "", after), []
         of_task = of_reference = ""
         if task is not None:
-            of_task = self.nonce(b"task" + names.task, texts)
+            of_task = choose_nonce(self._keyed, b"task" + names.task, texts)
             nonces.append(of_task)
         if reference is not None:
-            of_reference = self.nonce(b"reference" + names.reference, texts)
+            of_reference = choose_nonce(self._keyed, b"reference" + names.reference, texts)
             nonces.append(of_reference)
         return _SharedFences(
             names.task,
@@ -108,6 +118,8 @@ class Fences:
             fenced("task", task, of_task),
             fenced("reference", reference, of_reference),
             nonces,
+            "".join(nonces),
+            listed([*nonces, ""]),
         )
 
 
@@ -134,17 +146,13 @@ def choose_nonce(keyed: blake2b, seed: bytes, texts: Sequence[str]) -> str:
     keyed: a hash with the process's secret, before it has read anything.
     seed: says what is enclosed.
     """
-    nonce = _digest(keyed, seed)
+    digest = keyed.copy()  # half the cost of a new hash with a key
+    digest.update(seed)
+    nonce = digest.hexdigest()
     for text in texts:
         if nonce in text:
             return choose_nonce(keyed, seed + b"\0", texts)
     return nonce
-
-
-def _digest(keyed: blake2b, seed: bytes) -> str:
-    digest = keyed.copy()  # half the cost of a new hash with a key
-    digest.update(seed)
-    return digest.hexdigest()
 
 
 def fenced(name: str, text: str | None, nonce: str) -> str:

@@ -156,10 +156,12 @@ def test_the_key_does_not_depend_on_the_fence_but_the_prompt_does(similarity: Ru
     assert one.write(one.question(SAMPLE), "text") == first
 
 
-def test_a_nonce_that_a_text_contains_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fence, "_digest", lambda secret, seed: f"{len(seed):016x}")
-    texts = ["the response guessed 0000000000000004", "and 0000000000000005"]
-    assert fence.choose_nonce(SECRET, b"seed", texts) == f"{6:016x}"
+def test_a_nonce_that_a_text_contains_is_not_used() -> None:
+    fences = fence.Fences(SECRET)
+    first = fences.nonce(b"seed", [])
+    second = fences.nonce(b"seed", [f"the response guessed {first}"])
+    third = fences.nonce(b"seed", [f"the response guessed {second}", f"and {first}"])
+    assert len({first, second, third}) == 3
 
 
 def test_a_short_or_overlong_secret_is_refused(similarity: Rubric) -> None:
