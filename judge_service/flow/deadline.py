@@ -1,6 +1,7 @@
 """Enforces the absolute deadline of a request."""
 
 import asyncio
+from collections.abc import Awaitable
 from math import inf
 
 from msgspec import Struct
@@ -45,9 +46,12 @@ class Deadline:
         """The counts so far."""
         return DeadlineStatistics(refused=self._refused, cut_off=self._cut_off)
 
-    async def __call__(self, request: Request[B], call_next: Handler[B, R]) -> R:
+    def __call__(self, request: Request[B], call_next: Handler[B, R]) -> Awaitable[R]:
         if request.deadline == inf:
-            return await call_next(request)
+            return call_next(request)
+        return self._in_time(request, call_next)
+
+    async def _in_time(self, request: Request[B], call_next: Handler[B, R]) -> R:
         late_s = asyncio.get_running_loop().time() - request.deadline
         if late_s >= 0:
             self._refused += 1
