@@ -183,6 +183,8 @@ FIGURES: dict[str, Callable[[], str]] = {
             "shared_quota",
             "workers_quota",
             "small_model",
+            "prefix",
+            "replies_fuzz",
             "soak",
             "load",
             "function",

@@ -18,7 +18,18 @@ from measuring import RESULTS, line, say
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 400
-NAMES = ("limiter", "cpu", "inflight", "large_job", "hedge", "storm", "outage", "quota", "score")
+NAMES = (
+    "limiter",
+    "cpu",
+    "inflight",
+    "large_job",
+    "hedge",
+    "storm",
+    "outage",
+    "quota",
+    "prefix",
+    "score",
+)
 
 
 def main(known: Sequence[str] = NAMES, doc: str | None = __doc__) -> int:
