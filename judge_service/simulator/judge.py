@@ -51,7 +51,10 @@ def judge(question: Question, fault: Fault | None, config: SimulatorConfig) -> J
     if question.top_logprobs is not None and answer.text is not None:
         tokens = likelihoods(answer.text, digest, question.top_logprobs)
         answer = replace(answer, tokens=tokens)
-    return Judgement(answer, digest, (input_tokens, count_tokens(answer.characters, config)))
+    output_tokens = count_tokens(answer.characters, config)
+    if answer.stop == "max_tokens" and question.max_output_tokens is not None:
+        output_tokens = question.max_output_tokens  # a cut answer has used all of them
+    return Judgement(answer, digest, (input_tokens, output_tokens))
 
 
 def count_tokens(characters: int, config: SimulatorConfig) -> int:

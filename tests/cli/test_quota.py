@@ -31,6 +31,7 @@ def summary(**facts: object) -> Summary:
         "reward": nothing, "criteria": [], "histogram": [0], "groups": 0,
         "groups_without_variance": 0, "judged_now": 0, "kept": 0, "duration_s": 0.0,
         "evaluations_per_s": 0.0, "judge_calls": 0, "input_tokens": 0, "output_tokens": 0,
+        "cache_read_tokens": 0,
         "cost_usd": None, "calls_sent": 0, "calls_refused": 0, "quota_used": {}, "waited_s": {},
     }  # fmt: skip
     return msgspec.convert({**fields, **facts}, Summary)

@@ -84,7 +84,7 @@ def two_regions(
     monkeypatch: pytest.MonkeyPatch, first: Scripted, second: Scripted, **more: str
 ) -> Settings:
     backends = iter([first, second])
-    monkeypatch.setattr(stacks, "open_backend", lambda _settings, _environ: next(backends))
+    monkeypatch.setattr(stacks, "open_backend", lambda *_: next(backends))
     return load_settings(
         None,
         {

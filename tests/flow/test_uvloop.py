@@ -72,7 +72,9 @@ def test_no_timer_is_asked_when_it_is_due() -> None:
         f"{path.name}:{node.lineno}"
         for path in Path(judge_service.__file__).parent.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute) and node.attr == "when"
+        if isinstance(node, ast.Attribute)
+        and node.attr == "when"
+        and getattr(node.value, "attr", getattr(node.value, "id", "")) != "vote"  # a setting
     ]
 
     assert not asking

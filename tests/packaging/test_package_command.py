@@ -47,7 +47,7 @@ def test_a_layer_for_another_machine_is_built_as_asked(
     ("arguments", "sentence"),
     [
         (["lambda", "--config", "none.toml"], "none.toml: there is no such file"),
-        (["policy", "--region", "*"], "--region: `*` is not a name of an AWS region"),
+        (["policy", "--region", "*"], "--region: `*` is not the name of an AWS region"),
         (["policy", "--account", "1"], "--account: `1` is not 12 digits"),
         (["policy", "--trainer", "hyperpod", "--function", "judge"], "must contain `SageMaker`"),
     ],
