@@ -86,6 +86,12 @@ def bench(scenario: Callable[[Bench], Awaitable[None]]) -> Bench:
     return run_virtual(run())
 
 
+async def sent(here: Bench, calls: int) -> None:
+    """Waits until so many calls are at the target, which has then read its error and its latency."""
+    while here.target.calls < calls:
+        await asyncio.sleep(0)
+
+
 ILL = Unavailable("503")
 
 
@@ -243,9 +249,9 @@ def test_calls_that_began_before_it_changed_say_nothing() -> None:
     async def scenario(here: Bench) -> None:
         here.target.latency_s = 6
         late = [asyncio.create_task(here.ask()) for _ in range(30)]
-        here.target.error = ILL
+        await sent(here, 30)
         late_failures = [asyncio.create_task(here.ask(1, ILL)) for _ in range(30)]
-        await asyncio.sleep(0)
+        await sent(here, 60)
         here.target.latency_s = 0
         await here.ask(20, ILL)
         await asyncio.sleep(5.5)
