@@ -226,6 +226,7 @@ async def judge_rows(
                 async for job, reward in results:
                     await writer.add(_entry(job, reward))
         duration_s = time.monotonic() - started
+        targets = judge.statistics().targets
         return RunFacts(
             total=work.rows.total,
             judged=reading.judged,
@@ -234,7 +235,7 @@ async def judge_rows(
             rubric=f"{judge.rubric.name} {judge.rubric.version}",
             judge=f"{work.settings.backend}:{judge.model}",
             score_range=judge.settings.wire.score_range,
-            **quota_facts(judge.statistics().targets, duration_s),
+            **quota_facts(targets, duration_s, judge.settings.limits.burst_s),
         )
 
 

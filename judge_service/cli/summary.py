@@ -36,15 +36,21 @@ class RunFacts(Struct, frozen=True, kw_only=True):
     waited_s: Mapping[str, float] = {}
 
 
-def quota_facts(targets: Sequence[TargetState], duration_s: float) -> dict[str, Any]:
-    """The facts of a run from the state of its targets: calls sent and refused, and quota used."""
+def quota_facts(
+    targets: Sequence[TargetState], duration_s: float, burst_s: float = 0.0
+) -> dict[str, Any]:
+    """The facts of a run from the state of its targets: calls sent and refused, and quota used.
+
+    burst_s: seconds of quota that were there at the start; without them a run of a second seems to use more
+        than all of it.
+    """
     spent: dict[str, float] = {}
     allowed: dict[str, float] = {}
     for target in targets:
         for quota in target.quota:
             spent[quota.resource] = spent.get(quota.resource, 0.0) + quota.spent
             allowed[quota.resource] = allowed.get(quota.resource, 0.0) + quota.per_minute
-    minutes = max(duration_s, 1.0) / 60
+    minutes = max(duration_s + burst_s, 1.0) / 60
     return {
         "calls_sent": sum(target.sent for target in targets),
         "calls_refused": sum(target.throttled for target in targets),

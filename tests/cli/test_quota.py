@@ -39,6 +39,8 @@ def summary(**facts: object) -> Summary:
 
 def test_the_quota_used_is_of_the_time_that_the_run_took() -> None:
     facts = quota_facts([target("a", 310, 10, requests=300.0)], duration_s=60.0)
+    short = quota_facts([target("a", 15, 0, requests=15.0)], duration_s=1.0, burst_s=0.5)
+    assert short["quota_used"] == {"requests": 1.0}
 
     assert facts == {"calls_sent": 310, "calls_refused": 10, "quota_used": {"requests": 0.5}}
 
