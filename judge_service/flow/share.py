@@ -53,6 +53,10 @@ MIN_SPAN_S = 1.0
 HEAVY = 0.5
 """Share above which no trial is needed: no judge refuses half of all calls at random."""
 
+LIKELY = 0.12
+"""Largest share that is believed to be random though the calls did not become fewer in the trial, as when the
+machine or the load is slower than the level: such a trial has tried nothing."""
+
 MIN_MIXED = 2
 """Counts with refused and accepted calls that a share above `HEAVY` needs: a cluster is not a share."""
 
@@ -125,6 +129,7 @@ class ShareController(Struct, kw_only=True):
     n1: float = 0.0
     trial_n: float = 0.0
     pace: float = 0.0
+    paced_at: float = 0.0
     share: float = 0.0
     forget_at_s: float = inf
 
@@ -216,7 +221,7 @@ class ShareController(Struct, kw_only=True):
         self._restart(now_s + SETTLE_S)
         if share <= HEAVY and not failed:
             self.before, self.after, self.share, self.trial_n = before, level, share, self.n1
-            self.pace = pace
+            self.pace, self.paced_at = pace, before
             self.level = level * (1 - DEPTH * share)
             self.since_s = self.counts_from_s
         else:
@@ -241,7 +246,7 @@ class ShareController(Struct, kw_only=True):
                 self.last += " rises"
                 return True
             pace = self.sent / max(now_s - self.since_s, SHORTEST_S)
-            if share > HEAVY / 2 and pace > self.pace * (1 + self.level / self.before) / 2:
+            if share > LIKELY and pace > self.pace * (1 + self.level / self.paced_at) / 2:
                 before = self.before
                 self._cut(now_s, allowed)
                 self.before = before

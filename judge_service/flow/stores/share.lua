@@ -1,7 +1,7 @@
 -- The share controller. Its readable form is flow/share.py, `ShareController`: same fields, same
 -- numbers, change them together (tests/flow/test_store_redis.py compares them). Goes before lease.lua.
 
-local TARGET, MIN_CALLS, MIN_SPAN_S, HEAVY, MIN_MIXED = 0.03, 20, 1.0, 0.5, 2
+local TARGET, MIN_CALLS, MIN_SPAN_S, HEAVY, LIKELY, MIN_MIXED = 0.03, 20, 1.0, 0.5, 0.12, 2
 local SHORTEST_S, SETTLE_S, Z, DEPTH, FORGET_S, OURS, RANDOM = 0.001, 1.0, 3.0, 0.5, 45.0, -3.5, 5.0
 local PATIENCE, HOLD_S, MAX_HOLD_S, STEPS, STEP_S = 1.25, 1.0, 8.0, { 1.05, 1.2, 1.4, 1.8 }, 0.3
 local MIN_LEVEL, LARGEST_CUT, FAILED_S, NEVER = 0.002, 0.2, 5.0, math.huge
@@ -11,7 +11,7 @@ local share
 local function new_share()
   return {
     level = 1, background = 0, counts_from_s = -NEVER, since_s = NEVER, sent = 0, refused = 0, mixed = 0,
-    before = 0, after = 0, trial_n = 0, pace = 0, share = 0, forget_at_s = NEVER,
+    before = 0, after = 0, trial_n = 0, pace = 0, paced_at = 0, share = 0, forget_at_s = NEVER,
     surplus = 0, hold_s = HOLD_S, streak = 0, grown_at_s = -NEVER,
   }
 end
@@ -34,7 +34,7 @@ local function cut(now_s, allowed)
   share.streak, share.level = 0, level
   restart(now_s + SETTLE_S)
   if refused <= HEAVY and not has_failed then
-    share.pace = pace
+    share.pace, share.paced_at = pace, before
     share.before, share.after, share.share, share.trial_n = before, level, refused, sent
     share.level = level * (1 - DEPTH * refused)
     share.since_s = share.counts_from_s
@@ -52,8 +52,8 @@ local function judge(now_s, allowed)
   if odds > RANDOM then
     local part = refused / sent
     if part > 1.3 * share.share + 3 * math.sqrt(share.share / sent) then return cut(now_s, allowed) end
-    local slowed = (1 + share.level / share.before) / 2
-    if part > HEAVY / 2 and sent / math.max(now_s - share.since_s, SHORTEST_S) > share.pace * slowed then
+    local slowed = (1 + share.level / share.paced_at) / 2
+    if part > LIKELY and sent / math.max(now_s - share.since_s, SHORTEST_S) > share.pace * slowed then
       local before = share.before
       cut(now_s, allowed)
       share.before = before
