@@ -7,6 +7,7 @@ the operator allows it. Without a sandbox nothing runs. docs/sandbox.md has the 
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ from judge_service.verifiers.code_fence import defining_block
 from judge_service.verifiers.sandbox.process import ProcessSandbox, bare_command
 from judge_service.verifiers.sandbox.sandbox import Failure, Limits, Sandbox
 from judge_service.verifiers.sandbox.wasi import Wasi, missing
+from judge_service.verifiers.slots import FairSlots
 
 SUBPROCESS_VARIABLE = "JUDGE_SANDBOX_SUBPROCESS"
 """The operator sets it to `1` to let rubrics use the bare process. A rubric cannot set it."""
@@ -114,7 +116,7 @@ class Code:
     def __init__(self, options: Options, sandboxes: Sequence[Sandbox]) -> None:
         self._options = options
         self._sandboxes = sandboxes
-        self._turns = asyncio.Semaphore(options.processes)
+        self._slots = FairSlots(options.processes)
         self._limits = Limits(
             call_s=min(options.call_timeout_s, options.total_timeout_s),
             total_s=options.total_timeout_s,
@@ -139,8 +141,10 @@ class Code:
             return Check(score=0.0, detail=f"The code is longer than {self._options.source_kb} kB.")
         if not source.strip():
             return Check(score=0.0, detail="The answer has no code.")
-        async with self._turns:
-            return await self._check(suite, source)
+        outcome = await self._slots.run(
+            partial(self._run, suite, source), lambda outcome: outcome.timed_out
+        )
+        return _told(outcome, suite)
 
     async def aclose(self) -> None:
         """Ends every worker."""
@@ -156,11 +160,16 @@ class Code:
         entry_point = row.get(options.entry_point_field) or ""
         return read_suite(tests, str(setup), str(entry_point))
 
-    async def _check(self, suite: Suite, source: str) -> Check:
-        """Runs the tests; each side starts in the first sandbox, and moves on if it may lack something."""
+    async def _run(self, suite: Suite, source: str, share: float) -> Outcome:
+        """Runs the tests; each side starts in the first sandbox, and moves on if it may lack something.
+
+        share: of the call's limit of time, for all calls together if it is below 1.
+        """
         code = tests = 0
         last = len(self._sandboxes) - 1
         limits = self._limits
+        if share < 1:
+            limits = replace(limits, total_s=share * limits.call_s)
         while True:
             pair = self._sandboxes[tests], self._sandboxes[code]
             outcome = await run(suite, source, *pair, limits)
@@ -170,7 +179,7 @@ class Code:
             elif code < last and _wants_cpython(outcome, suite, pair[1], source):
                 code += 1
             else:
-                return _told(outcome, suite)
+                return outcome
 
 
 def _wants_cpython(outcome: Outcome, suite: Suite, sandbox: Sandbox, source: str) -> bool:

@@ -739,3 +739,21 @@ def test_a_tiny_number_is_zero_but_not_another_tiny_number() -> None:
     assert same(1e-12, 0.0)
     assert not same(1e-12, 2e-12)
     assert not same(1e-3, 0.0)
+
+
+async def test_endless_loops_do_not_starve_the_right_answers_behind_them() -> None:
+    verifier = open_verifier("code", {"processes": 1, "call_timeout_s": 1.0})
+    ended: list[float | None] = []
+
+    async def one(response: str) -> None:
+        ended.append((await verifier(row(response, FIVE))).score)
+
+    try:
+        answers = ["while True:\n    pass\n"] * 5 + [ADD] * 3
+        await asyncio.gather(*map(one, answers))
+    finally:
+        await verifier.aclose()
+
+    # the first of all starts when no other waits; first come, first served, the loops would end first
+    assert ended[:4].count(0.8) == 3
+    assert ended[4:] == [0.0] * 4
