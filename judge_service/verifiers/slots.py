@@ -2,8 +2,8 @@
 
 Of 64 answers on two slots, the first 50 loop until their limit of 2 s. First come, first served, the other
 14 wait for 50 s. Here the first two loops have 2 s, because no other waits when they start, and the other 48
-get a twentieth of it. Then the 14 run, after 2 s + 48 * 0.1 s / 2 = 4.4 s. The 48 run again, with the whole limit,
-and end after 4.4 s + 48 * 2 s / 2 = 52.4 s: 5 % later than first come, first served.
+get a twentieth of it. Then the 14 run, after 2 s + 48 * 0.1 s / 2 = 4.4 s. The 48 run again, with the whole
+limit, and end after 4.4 s + 48 * 2 s / 2 = 52.4 s: 5 % later than first come, first served.
 
 The rule is the one of a multi-level feedback queue with two levels. A program is started again instead of
 being paused, because a sandbox cannot be paused; it has no effect outside of its sandbox.

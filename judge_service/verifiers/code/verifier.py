@@ -17,9 +17,10 @@ from msgspec.structs import replace
 from judge_service.errors import RubricError
 from judge_service.values import Sample
 from judge_service.verifiers import EXTRA, Check
+from judge_service.verifiers.code.impossible import why_impossible
 from judge_service.verifiers.code.runner import Outcome, run
 from judge_service.verifiers.code.suite import Suite, read_suite
-from judge_service.verifiers.code_fence import defining_block
+from judge_service.verifiers.code_fence import defines, defining_block
 from judge_service.verifiers.sandbox.process import ProcessSandbox, bare_command
 from judge_service.verifiers.sandbox.sandbox import Failure, Limits, Sandbox
 from judge_service.verifiers.sandbox.wasi import Wasi, missing
@@ -132,33 +133,47 @@ class Code:
         if sample.response is None:
             return Check(score=None, reason="no_response", detail="The row has no answer to run.")
         try:
-            suite = await asyncio.to_thread(self._suite, sample)  # long tests take long to read
+            # long tests take long to read
+            suite, impossible = await asyncio.to_thread(self._suite, sample)
         except ValueError as problem:
             detail = f"The row's tests cannot be used: {problem}."
             return Check(score=None, reason="no_reference", detail=detail)
+        if impossible:
+            detail = f"No answer can pass the row's tests: {impossible}."
+            return Check(score=None, reason="cannot_judge", detail=detail)
         source = defining_block(sample.response, FENCES, suite.names)
-        if len(source) > self._options.source_kb * 1024:
-            return Check(score=0.0, detail=f"The code is longer than {self._options.source_kb} kB.")
-        if not source.strip():
-            return Check(score=0.0, detail="The answer has no code.")
+        if why := self._why_not_run(source, suite):
+            return Check(score=0.0, detail=why)
         outcome = await self._slots.run(
             partial(self._run, suite, source), lambda outcome: outcome.timed_out
         )
         return _told(outcome, suite)
+
+    def _why_not_run(self, source: str, suite: Suite) -> str:
+        """Why the code earns nothing without being run; empty if it is run."""
+        if len(source) > self._options.source_kb * 1024:
+            return f"The code is longer than {self._options.source_kb} kB."
+        if not source.strip():
+            return "The answer has no code."
+        if suite.own_builtin and not defines(source, suite.own_builtin):
+            return f"The code does not define `{suite.own_builtin}`, which the tests call."
+        return ""
 
     async def aclose(self) -> None:
         """Ends every worker."""
         for sandbox in self._sandboxes:
             await sandbox.aclose()
 
-    def _suite(self, sample: Sample) -> Suite:
+    def _suite(self, sample: Sample) -> tuple[Suite, str]:
+        """The row's tests, and why no answer can pass them."""
         row, options = sample.metadata, self._options
         tests: Any = row.get(options.tests_field, sample.reference)
         if not tests:
             raise ValueError("there are none")
         setup = row.get(options.setup_field) or ""
         entry_point = row.get(options.entry_point_field) or ""
-        return read_suite(tests, str(setup), str(entry_point))
+        suite = read_suite(tests, str(setup), str(entry_point))
+        return suite, why_impossible(suite.steps, self._limits.output_bytes)
 
     async def _run(self, suite: Suite, source: str, share: float) -> Outcome:
         """Runs the tests; each side starts in the first sandbox, and moves on if it may lack something.
