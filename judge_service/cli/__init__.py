@@ -1,4 +1,4 @@
-"""The command line: `judge score | explain | check | rubric | serve | keys | simulate | package`."""
+"""The command line: `judge score | verify | explain | check | rubric | serve | keys | simulate | package`."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from judge_service.cli import check, explain, keys, package, rubric, score, serve, simulate
+from judge_service.cli import check, explain, keys, package, rubric, score, serve, simulate, verify
 from judge_service.errors import (
     CredentialsError,
     JudgeOut,
@@ -41,6 +41,7 @@ class Command(Protocol):
 
 COMMANDS: dict[str, Command] = {
     "score": score,
+    "verify": verify,
     "explain": explain,
     "check": check,
     "rubric": rubric,

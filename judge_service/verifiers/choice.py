@@ -168,7 +168,8 @@ def phrased(response: str, texts: Mapping[str, str]) -> str | None:
     return named[0] if len(named) == 1 and longest >= MIN_TEXT_CHARS else None
 
 
-def _question(sample: Sample, options: Options) -> Question | None:
+def question_of(sample: Sample, options: Options) -> Question | None:
+    """The right letter and the texts of a row, `None` if its reference names no letter."""
     if not sample.reference:
         return None
     texts = choices(sample.metadata.get(options.choices_field), options.letters)
@@ -176,7 +177,7 @@ def _question(sample: Sample, options: Options) -> Question | None:
     return Question(right, texts) if right else None
 
 
-def _searched(response: str | None, options: Options) -> Options:
+def searched_with(response: str | None, options: Options) -> Options:
     """The options without `boxed`, if the last box has a formula and not a choice."""
     if response is None or "boxed" not in response or "boxed" not in options.strategies:
         return options
@@ -199,7 +200,7 @@ def make(options: Options) -> Pure:
                 return "malformed"
             return "right" if letter == question.right else "wrong"
 
-        searched = _searched(sample.response, options)
-        return grade(sample, searched, _question(sample, options), compare, MAX_LOOK_CHARS)
+        searched = searched_with(sample.response, options)
+        return grade(sample, searched, question_of(sample, options), compare, MAX_LOOK_CHARS)
 
     return Pure(check)

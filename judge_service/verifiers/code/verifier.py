@@ -166,13 +166,7 @@ class Code:
 
     def _suite(self, sample: Sample) -> tuple[Suite, str]:
         """The row's tests, and why no answer can pass them."""
-        row, options = sample.metadata, self._options
-        tests: Any = row.get(options.tests_field, sample.reference)
-        if not tests:
-            raise ValueError("there are none")
-        setup = row.get(options.setup_field) or ""
-        entry_point = row.get(options.entry_point_field) or ""
-        suite = read_suite(tests, str(setup), str(entry_point))
+        suite = suite_of(sample, self._options)
         return suite, why_impossible(suite.steps, self._limits.output_bytes)
 
     async def _run(self, suite: Suite, source: str, share: float) -> Outcome:
@@ -195,6 +189,17 @@ class Code:
                 code += 1
             else:
                 return outcome
+
+
+def suite_of(sample: Sample, options: Options) -> Suite:
+    """The tests of a row. Raises ValueError if there are none, or they cannot be read."""
+    row = sample.metadata
+    tests: Any = row.get(options.tests_field, sample.reference)
+    if not tests:
+        raise ValueError("there are none")
+    setup = row.get(options.setup_field) or ""
+    entry_point = row.get(options.entry_point_field) or ""
+    return read_suite(tests, str(setup), str(entry_point))
 
 
 def _wants_cpython(outcome: Outcome, suite: Suite, sandbox: Sandbox, source: str) -> bool:
