@@ -41,9 +41,11 @@ IN_WORD = rf"[^\W{CJK}]"
 
 ALONE = re.compile(
     rf"(?<!{IN_WORD})(?<!['\u2019\u00b0\\^{{}}=+*/<>|])(?<![=+*/<>-] )([A-Z])"
-    rf"(?!{IN_WORD})(?!['\u2019\\^{{}}=+*/<>|(])(?! ?[=+*/<>^])(?! [a-z])"
+    rf"(?!{IN_WORD})(?!['\u2019\\^{{}}=+*/<>|(])(?! ?[=+*/<>^])"
+    rf"(?! (?!(?:or|and) [A-Z](?!{IN_WORD}))[a-z])"
 )
-"""A capital letter that stands alone: neither a word, as in `A cat`, nor a variable."""
+"""A capital letter that stands alone: neither a word, as in `A cat`, nor a variable. It may have a second one
+after `or` or `and`: `A or B` is two letters, and so names none."""
 
 DECLARED = re.compile(
     rf"(?<!{IN_WORD})([A-Z])\W{{0,3}} (?:is|seems|must be|would be|has to be) (?:the )?(?:most |only |best )?"
