@@ -7,6 +7,7 @@ python docs/generate.py --check    # exit 1 and name the file if one is stale
 import json
 import re
 import sys
+import tomllib
 import types
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -23,6 +24,7 @@ from judge_service.verifiers import MODULES
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "loadtest" / "results"
+EXAMPLES = ROOT / "tests" / "data" / "verifiers" / "examples.toml"
 
 INTRODUCTION = """# Settings
 
@@ -98,8 +100,30 @@ def verifier_options() -> str:
         rows = [_option(field) for field in msgspec.structs.fields(module.Options)]
         head = "| option | default | takes | what it does |\n|---|---|---|---|"
         said = (module.__doc__ or "").strip()
-        parts += [f"### {kind}\n", f"{said}\n", "\n".join([head, *rows]), ""]
+        parts += [f"### {kind}\n", f"{said}\n", "\n".join([head, *rows]), "", *_example(kind)]
     return "\n".join(parts)
+
+
+def _example(kind: str) -> list[str]:
+    """A rubric with the kind, and what it accepts and refuses, from the cases that the tests run."""
+    example = tomllib.loads(EXAMPLES.read_text())[kind]
+    rows = [
+        _cells(_code(said), _code(reference), str(score))
+        for said, reference, score in example["cases"]
+    ]
+    parts = [f"```toml\n{example['rubric'].strip()}\n```", ""]
+    if row := example.get("row"):
+        parts += [f"The row's other fields: `{json.dumps(row)}`", ""]
+    return [*parts, "| response | reference | score |", "|---|---|---|", *rows, ""]
+
+
+def _code(text: str) -> str:
+    """A text in a cell, between more backticks than it has in a row; a line's end is shown as a sign."""
+    if not text:
+        return ""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    mark, space = "`" * (longest + 1), " " * (longest > 0)
+    return mark + space + text.replace("\n", "\u23ce") + space + mark
 
 
 def _option(field: msgspec.structs.FieldInfo) -> str:

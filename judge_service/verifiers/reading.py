@@ -17,6 +17,8 @@ from judge_service.verifiers import load
 from judge_service.verifiers.extract import extract
 from judge_service.verifiers.front import answered, split
 from judge_service.verifiers.math.nodes import Interval
+from judge_service.verifiers.math.reader import read
+from judge_service.verifiers.math.tokens import Unread
 
 
 class Side(Struct, frozen=True):
@@ -138,9 +140,6 @@ UNREAD = "not read to its last character by the parser; sums, integrals and limi
 
 
 def _mathematics(text: str) -> str:
-    from judge_service.verifiers.math.reader import read  # noqa: PLC0415  for this kind only
-    from judge_service.verifiers.math.tokens import Unread  # noqa: PLC0415
-
     try:
         return "; ".join(map(_node, read(text)))
     except Unread:
