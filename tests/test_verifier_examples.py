@@ -44,7 +44,9 @@ def test_the_rubric_on_the_page_scores_the_answers_as_the_page_says(kind: str) -
     [criterion] = load_rubric(printed + "\n").criteria
     assert criterion.verify == kind
 
-    verifier = open_verifier(kind, criterion.options or {})  # reads files, which a test's loop forbids
+    verifier = open_verifier(
+        kind, criterion.options or {}
+    )  # reads files, which a test's loop forbids
     for case, came in asyncio.run(scores(verifier, EXAMPLES[kind])):
         assert came == case[2], case
 
