@@ -31,8 +31,9 @@ INTRODUCTION = """# Settings
 <!-- Written by `make docs` from judge_service/settings/; edit those. -->
 
 Defaults first, then the TOML file (`--config`, or the variable `JUDGE_CONFIG`), then the environment.
-An unknown key is an error that names the nearest known one. In the environment `-` means "not set".
-`judge check` validates the settings, `judge explain` shows what they result in.
+An unknown key is an error that names the nearest known one. A `model`, or a section of a backend, that the
+chosen `backend` does not read is an error too. In the environment `-` means "not set". `judge check`
+validates the settings, `judge explain` shows what they result in.
 """
 
 

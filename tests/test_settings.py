@@ -87,6 +87,39 @@ def test_a_mistake_in_the_environment_names_the_variable(
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "variables", "says"),
+    [
+        ('model = "us.amazon.nova-lite-v1:0"', {}, '`backend` to one of "bedrock", "sagemaker", "openai"'),
+        ("", {"JUDGE_MODEL": "m"}, "`model` is `m`, but `backend` is `local`"),
+        ('[bedrock]\nregion = "us-east-1"', {}, 'write `backend = "bedrock"`'),
+        ("", {"JUDGE_OPENAI_BASE_URL": "http://h/v1"}, 'write `backend = "openai"`'),
+        ('backend = "bedrock"\nmodel = "m"\n[openai]\nlogprobs = 5', {}, "but `backend` is `bedrock`"),
+        ('backend = "bedrock"\nmodel = "m"', {"JUDGE_BACKEND": "local"}, "`model` is `m`"),
+    ],
+)  # fmt: skip
+def test_settings_of_a_judge_that_is_not_asked_are_refused(
+    tmp_path: Path, text: str, variables: dict[str, str], says: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(written(tmp_path, text), variables)
+
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'backend = "local"',
+        'model = ""\n[bedrock]',
+        'grader = "mine:score"\nmodel = "m"',
+        'backend = "openai"\nmodel = "m"\n[openai]\nlogprobs = 5',
+    ],
+)
+def test_settings_of_the_judge_that_is_asked_are_not(tmp_path: Path, text: str) -> None:
+    load_settings(written(tmp_path, text), {"JUDGE_BEDROCK_REGION": "-"})
+
+
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="there is no such file; name one with --config"):
         load_settings(tmp_path / "judge.toml")

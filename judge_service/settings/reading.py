@@ -44,6 +44,9 @@ NOT_SETTINGS = frozenset(
 )
 """Variables with the prefix that are not settings: the TOML file's place, and how long a copy is valid."""
 
+REMOTE_BACKENDS = ("bedrock", "sagemaker", "openai")
+"""The backends that ask a named model. Each has a section of its name."""
+
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole configuration."""
@@ -205,6 +208,7 @@ def parse_settings(text: str, place: str, environ: Mapping[str, str] | None = No
         settings = msgspec.convert(table, Settings)
     except msgspec.ValidationError as problem:
         raise SettingsError(f"{place or 'settings'}: {_readable(problem)}") from None
+    _refuse_another_judge(table, settings)
     _refuse_contradictions(settings)
     return settings
 
@@ -297,6 +301,28 @@ def _readable(problem: msgspec.ValidationError, key: Key | None = None) -> str:
 def _choices(annotation: Any) -> tuple[str, ...]:
     literal = get_args(annotation)[0]
     return get_args(literal) if get_origin(literal) is Literal else ()
+
+
+def _refuse_another_judge(table: Mapping[str, Any], settings: Settings) -> None:
+    """Refuses what is set for a judge that is not asked: `backend` was forgotten, lost or mistyped.
+
+    Without this rule such settings are ignored in silence, and another judge gives the rewards.
+    """
+    if settings.grader:  # replaces every judge, and says so
+        return
+    chosen = settings.backend
+    for name in (one for one in REMOTE_BACKENDS if one != chosen):
+        if any(value is not None for value in table.get(name, {}).values()):
+            raise SettingsError(
+                f"`[{name}]` is set, but `backend` is `{chosen}`, which does not read it; write"
+                f' `backend = "{name}"`, or delete what `[{name}]` or JUDGE_{name.upper()}_... sets'
+            )
+    if chosen == "local" and settings.model:
+        choices = ", ".join(f'"{one}"' for one in REMOTE_BACKENDS)
+        raise SettingsError(
+            f"`model` is `{settings.model}`, but `backend` is `local`, the embedded judge, which has only"
+            f" its own model; set `backend` to one of {choices}, or delete `model`"
+        )
 
 
 def _refuse_contradictions(settings: Settings) -> None:

@@ -381,3 +381,13 @@ def test_nothing_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUDGE_OPENAI_BASE_URL", f"http://127.0.0.1:{port}/v1")
 
     assert main(["check", "--json"]) == 2
+
+
+def test_a_forgotten_backend_is_a_problem_and_not_another_judge(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "judge.toml"
+    config.write_text('model = "us.amazon.nova-lite-v1:0"\n[bedrock]\nregion = "us-east-1"\n')
+
+    assert main(["check", "--config", str(config)]) == 2
+    assert 'write `backend = "bedrock"`' in capsys.readouterr().out
