@@ -19,7 +19,16 @@ from judge_service.cli.journal import Entry, Journal, journal_path
 from judge_service.cli.output import check_unscored, write_rewards
 from judge_service.cli.progress import Progress, show_progress
 from judge_service.cli.report import print_json, print_page
-from judge_service.cli.rows import STDIN, Row, Rows, chunks, decode, id_of, open_rows
+from judge_service.cli.rows import (
+    STDIN,
+    Row,
+    Rows,
+    chunks,
+    decode,
+    first_samples,
+    id_of,
+    open_rows,
+)
 from judge_service.cli.summary import RunFacts, Summary, quota_facts, summarise
 from judge_service.cli.writer import Writer
 from judge_service.errors import JudgeOut, SettingsError, TooManyUnscored, WireError
@@ -139,7 +148,7 @@ def run(arguments: argparse.Namespace) -> int:
             needs_reasons=arguments.reasons is True,
         )
         facts = _judge(arguments, work, journal)
-        return _finish(arguments, journal, facts, settings)
+        return _finish(arguments, rows, journal, facts, settings)
 
 
 def _judge(arguments: argparse.Namespace, work: Work, journal: Journal) -> RunFacts:
@@ -172,12 +181,16 @@ async def _until_terminated(judging: Coroutine[Any, Any, RunFacts]) -> RunFacts:
 
 
 def _finish(
-    arguments: argparse.Namespace, journal: Journal, facts: RunFacts, settings: Settings
+    arguments: argparse.Namespace,
+    rows: Rows,
+    journal: Journal,
+    facts: RunFacts,
+    settings: Settings,
 ) -> int:
     settings = replace(settings, wire=replace(settings.wire, score_range=facts.score_range))
     summary = summarise(journal, facts, arguments.output, settings)
     try:
-        check_unscored(summary, settings.unscored)
+        check_unscored(summary, settings.unscored, first_samples(rows))
         reasons = arguments.reasons is not False
         write_rewards(arguments.output, journal, summary, settings, reasons=reasons)
     except TooManyUnscored:

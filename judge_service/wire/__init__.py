@@ -14,6 +14,7 @@ from judge_service.wire.replies import Answer, Metric, encode_error, encode_item
 from judge_service.wire.reply_policy import Late, ReplyPolicy, ReplyPolicyStatistics
 from judge_service.wire.rows import decode_row
 from judge_service.wire.size import refuse_larger
+from judge_service.wire.unread import explain_unread
 
 __all__ = [
     "Answer",
@@ -29,6 +30,7 @@ __all__ = [
     "encode_error",
     "encode_item",
     "encode_reply",
+    "explain_unread",
     "is_http_event",
     "read_json",
     "refuse_larger",

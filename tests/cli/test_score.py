@@ -1,5 +1,6 @@
 """`judge score` over a fake judge: every row ends once, and nothing is judged twice."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -345,3 +346,55 @@ def test_the_config_comes_from_the_flag_or_the_environment_and_from_nowhere_else
     assert main([*command, "--config", "judge.toml"]) == 2
     monkeypatch.setenv("JUDGE_CONFIG", "judge.toml")
     assert main(command) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("question,output\n2 + 2?,4\n", ["`unreadable`", "a JSON object in UTF-8"]),
+        (
+            '{"question": "2 + 2?", "output": "4", "target": "4"}\n' * 2,
+            ["`no_response`", "`model_response`", "`question`, `output`, `target`"],
+        ),
+        ('[{"conversations": []}, {"conversations": []}]', ["`no_response`", "`conversations`"]),
+        (
+            '{"prompt": "2 + 2?", "response": "4", "gold": "4"}\n',
+            ["`no_reference`", "`reward_model.ground_truth`", "the rows have `gold`"],
+        ),
+    ],
+)
+def test_a_file_without_any_score_is_an_error_that_names_keys_and_writes_nothing(
+    bench: Bench,
+    judge: FakeJudge,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    says: list[str],
+) -> None:
+    judge._answer = lambda sample: "no_reference" if sample.response else "no_response"
+    bench.input.write_text(text)
+
+    assert main(["score", str(bench.input), "-o", str(bench.output), "--quiet"]) == 3
+
+    said = capsys.readouterr().err
+    assert all(one in said for one in [*says, "rows has a score", "mend the input"])
+    assert said.count("\n") == 1
+    assert not bench.output.exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (gzip.compress(b"{}"), "gzip"),
+        (b"\x28\xb5\x2f\xfd rows", "zstd"),
+        (b"PAR1 rows PAR1", "Parquet"),
+        ('{"id": 1}\n'.encode("utf-16"), "UTF-16"),
+    ],
+)
+def test_other_forms_are_refused_before_a_call(
+    bench: Bench, judge: FakeJudge, capsys: pytest.CaptureFixture[str], data: bytes, says: str
+) -> None:
+    bench.input.write_bytes(data)
+
+    assert main(["score", str(bench.input), "-o", str(bench.output)]) == 2
+    assert says in capsys.readouterr().err
+    assert not bench.output.exists()
