@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from judge_service.cli.journal import Entry, Journal
+from judge_service.cli.journal import Entry, Journal, journal_path
+from judge_service.cli.rows import STDIN
 from judge_service.cli.summary import Summary
-from judge_service.errors import JudgeServiceError, TooManyUnscored
+from judge_service.errors import JudgeServiceError, SettingsError, TooManyUnscored
 from judge_service.settings import Settings, UnscoredSettings
 from judge_service.values import INPUT_REASONS, UNSCORED_REASONS, Part, Reward, Sample
 from judge_service.wire import (
@@ -29,6 +30,31 @@ SCORE = ""
 
 Column = tuple[str, str]
 """Group and criterion."""
+
+
+def refuse_output(source: str, output: Path) -> None:
+    """Checks the output's place at the start, before a call is paid for.
+
+    At the end a complete file is renamed to `output`, which would replace a device, a pipe or a link.
+
+    Raises SettingsError for a place that cannot be written so, and for the input.
+    """
+    if str(output) == STDIN:
+        raise SettingsError(
+            "-o -: the output must be a file, because results are kept beside it until all rows are judged;"
+            " name one and read it afterwards"
+        )
+    if output.is_dir():
+        raise SettingsError(f"{output}: is a directory; name a file in it")
+    for path in (output, journal_path(output), _partial_path(output)):
+        if path.is_symlink():
+            raise SettingsError(f"{path}: is a link; name the file that it points to with -o")
+        if path.exists() and not path.is_file():
+            raise SettingsError(
+                f"{path}: is a device, a pipe or a socket; name a regular file with -o"
+            )
+    if source != STDIN and output.exists() and Path(source).exists() and output.samefile(source):
+        raise SettingsError(f"{output}: is the input; name another output")
 
 
 def check_unscored(
@@ -161,7 +187,7 @@ def _replaced_at_end(path: Path) -> Iterator[IO[bytes]]:
     Its temporary name is always the same, so that the next run replaces the file of a killed one; the
     journal's lock keeps other runs from using it.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = _partial_path(path)
     try:
         with partial.open("wb") as file:
             yield file
@@ -176,6 +202,10 @@ def _replaced_at_end(path: Path) -> Iterator[IO[bytes]]:
         ) from None
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _partial_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
 
 
 def _sync_directory(directory: Path) -> None:

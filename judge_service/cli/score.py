@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from judge_service.cli.configuration import add_config_argument, read_settings
 from judge_service.cli.journal import Entry, Journal, journal_path
-from judge_service.cli.output import check_unscored, write_rewards
+from judge_service.cli.output import check_unscored, refuse_output, write_rewards
 from judge_service.cli.progress import Progress, show_progress
 from judge_service.cli.report import print_json, print_page
 from judge_service.cli.rows import (
@@ -130,7 +130,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Judges the rows, writes the output, and prints the summary."""
     settings = read_settings(arguments)
-    _refuse_output(arguments.input, arguments.output)
+    refuse_output(arguments.input, arguments.output)
     max_bytes = settings.wire.max_event_bytes
     with (
         open_rows(arguments.input, max_bytes) as rows,
@@ -315,14 +315,6 @@ def _open_service(settings: Settings) -> AbstractAsyncContextManager[Any]:
     from judge_service.service import open_service  # noqa: PLC0415 - as said above
 
     return open_service(settings)
-
-
-def _refuse_output(source: str, output: Path) -> None:
-    """Raises at the start for an output that could not be written at the end, or would replace the input."""
-    if output.is_dir():
-        raise SettingsError(f"{output}: is a directory; name a file in it")
-    if source != STDIN and output.exists() and Path(source).exists() and output.samefile(source):
-        raise SettingsError(f"{output}: is the input; name another output")
 
 
 def _say_how_to_resume(arguments: argparse.Namespace, journal: Journal) -> None:

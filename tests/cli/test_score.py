@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -270,6 +271,12 @@ def test_the_page_fits_80_columns(
         ({"config": "nowhere.toml"}, "nowhere.toml: there is no such file"),
         ({"output": "in.jsonl"}, "is the input"),
         ({"output": "."}, "is a directory"),
+        ({"output": "-"}, "must be a file"),
+        ({"output": "/dev/null"}, "is a device, a pipe or a socket"),
+        ({"output": "pipe"}, "pipe: is a device, a pipe or a socket"),
+        ({"output": "link"}, "link: is a link"),
+        ({"output": "dangling"}, "dangling: is a link"),
+        ({"output": "taken"}, "taken.journal: is a link"),
         ({"input": "nowhere.jsonl", "output": "in.jsonl"}, "nowhere.jsonl: there is no such file"),
     ],
 )
@@ -284,6 +291,10 @@ def test_a_users_mistake_is_one_sentence(
     monkeypatch.chdir(bench.input.parent)
     write_rows(bench.input, [row(0)])
     before = bench.input.read_bytes()
+    os.mkfifo("pipe")
+    for name, target in {"link": "in.jsonl", "dangling": "nowhere", "taken.journal": "x"}.items():
+        Path(name).symlink_to(target)
+    files = sorted(Path().iterdir())
     names = {"input": "in.jsonl", "output": "out.jsonl", **change}
     config = ["--config", names["config"]] if "config" in names else []
 
@@ -293,6 +304,7 @@ def test_a_users_mistake_is_one_sentence(
     assert line.startswith("judge: ")
     assert message in line
     assert bench.input.read_bytes() == before
+    assert sorted(Path().iterdir()) == files
 
 
 def test_the_standard_input_is_read_and_resumed_like_a_file(
