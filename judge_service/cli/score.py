@@ -147,7 +147,15 @@ def run(arguments: argparse.Namespace) -> int:
             retry_unscored=arguments.retry_unscored,
             needs_reasons=arguments.reasons is True,
         )
+        if journal.was_empty:
+            _say(
+                f"{journal.path} is empty, so every row is judged; results that were in it are lost"
+            )
         facts = _judge(arguments, work, journal)
+        if journal.damaged:
+            _say(
+                f"{journal.damaged:,} results in {journal.path} were damaged; their rows were judged again"
+            )
         return _finish(arguments, rows, journal, facts, settings)
 
 
@@ -321,10 +329,11 @@ def _say_how_to_resume(arguments: argparse.Namespace, journal: Journal) -> None:
     again = "the same command"
     if arguments.input == STDIN:
         again += " with the same rows on its standard input"
-    print(
-        f"judge: stopped; the rows judged so far are in {journal.path}, and {again} continues from there",
-        file=sys.stderr,
-    )
+    _say(f"stopped; the rows judged so far are in {journal.path}, and {again} continues from there")
+
+
+def _say(sentence: str) -> None:
+    print(f"judge: {sentence}", file=sys.stderr)
 
 
 def positive_int(text: str) -> int:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 from judge_service import open_service
 from judge_service.backends.scripted import Scripted
 from judge_service.cli import main, score
+from judge_service.cli.journal import journal_path
 from judge_service.errors import SettingsError
 from judge_service.settings import (
     GuardSettings,
@@ -342,8 +344,8 @@ def test_an_unexpected_error_is_short_unless_debugged(
     assert capsys.readouterr().err.splitlines() == [
         "judge: unexpected ZeroDivisionError: oh (run again with --debug for the trace)"
     ]
-    with pytest.raises(ZeroDivisionError):
-        main([*command, "--debug"])
+    assert main([*command, "--debug"]) == 1
+    assert "raise verdict" in capsys.readouterr().err
 
 
 def test_the_config_comes_from_the_flag_or_the_environment_and_from_nowhere_else(
@@ -410,3 +412,59 @@ def test_other_forms_are_refused_before_a_call(
     assert main(["score", str(bench.input), "-o", str(bench.output)]) == 2
     assert says in capsys.readouterr().err
     assert not bench.output.exists()
+
+
+def test_debug_shows_the_trace_and_keeps_the_exit_code(
+    bench: Bench, judge: FakeJudge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rows(bench.input, [row(0)])
+    judge._answer = lambda _sample: "refused"
+
+    assert main(["score", str(bench.input), "-o", str(bench.output), "--quiet", "--debug"]) == 3
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert "judge: none of 1 rows has a score" in said
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE results SET reward = x'7b22' WHERE position = 3",
+        "UPDATE results SET reward = x'ff' WHERE position = 3",
+        "UPDATE results SET reward = 7 WHERE position = 3",
+        "UPDATE results SET id = x'7b' WHERE position = 3",
+        """UPDATE results SET reward = '{"score": "high"}' WHERE position = 3""",
+    ],
+)
+def test_a_damaged_result_is_judged_again_and_told(
+    bench: Bench, judge: FakeJudge, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    write_rows(bench.input, [row(i) for i in range(6)])
+    command = ["score", str(bench.input), "-o", str(bench.output), "--quiet"]
+    main(command)
+    before = bench.output.read_bytes()
+    database = sqlite3.connect(journal_path(bench.output))
+    with database:
+        database.execute(damage)
+    database.close()
+    judge.judged.clear()
+
+    assert main(command) == 0
+
+    assert judge.judged == [3]
+    assert bench.output.read_bytes() == before
+    assert "1 results in" in capsys.readouterr().err
+
+
+def test_an_emptied_journal_is_told(
+    bench: Bench, judge: FakeJudge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rows(bench.input, [row(0)])
+    command = ["score", str(bench.input), "-o", str(bench.output), "--quiet"]
+    main(command)
+    assert capsys.readouterr().err == ""
+    journal_path(bench.output).write_bytes(b"")
+
+    assert main(command) == 0
+
+    assert "is empty, so every row is judged" in capsys.readouterr().err
