@@ -171,7 +171,9 @@ def _description(annotation: Any) -> str:
     return next((meta.description for meta in metas if meta.description), "")
 
 
-def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+def load_settings(
+    path: Path | str | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
     """Reads the settings from a TOML file and the environment.
 
     path: the file; `None` reads none.
@@ -179,7 +181,7 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
 
     Raises SettingsError with one sentence that names the key and its file or variable.
     """
-    text, place = ("", "") if path is None else (read_file(path), str(path))
+    text, place = ("", "") if path is None else (read_file(Path(path)), str(path))
     return parse_settings(text, place, environ)
 
 
