@@ -1,8 +1,4 @@
-"""The composition root: opens a judge from settings. Only this module and `assembly` import all other parts.
-
-async with open_service(settings) as judge:
-    rewards = await judge.score(samples)
-"""
+"""The composition root: opens a judge from settings. Only it and `assembly` import all other parts."""
 
 import asyncio
 import os
@@ -362,6 +358,7 @@ async def open_service(
     environ: Mapping[str, str] | None = None,
     sink: Sink = ignore,
     model: Backend | None = None,
+    stand_in: bool = True,
 ) -> AsyncIterator[JudgeService]:
     """Opens a judge as a context manager, which closes on leaving what it started.
 
@@ -369,12 +366,15 @@ async def open_service(
     environ: contains credentials and region; `os.environ` by default.
     sink: gets the events (`judge_service.telemetry.events`).
     model: a backend that replaces the configured one (for example a double in tests).
+    stand_in: `False` where a training job calls: see `assembly.open_parts`.
 
     Raises SettingsError (RubricError) if the configuration cannot work.
     """
     environ = os.environ if environ is None else environ
     async with AsyncExitStack() as closing:
-        parts = await open_parts(settings or Settings(), environ, sink, closing, model=model)
+        parts = await open_parts(
+            settings or Settings(), environ, sink, closing, model=model, stand_in=stand_in
+        )
         yield JudgeService(parts, sink)
 
 

@@ -108,7 +108,7 @@ async def test_a_row_in_the_place_of_a_sample_is_refused_before_a_call() -> None
             with pytest.raises(TypeError, match=r"must be a judge_service\.Sample, not dict"):
                 await judge.score(batch)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match=r"must be a judge_service\.Sample, not dict"):
-            [_ async for _ in judge.stream([(1, row)])]  # type: ignore[list-item]
+            [_ async for _ in judge.stream([(1, row)])]  # type: ignore[arg-type]
     assert judge_model.prompts == []
 
 

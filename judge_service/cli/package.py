@@ -26,6 +26,11 @@ EXAMPLES = """examples:
 
 MB = 1_000_000
 
+WITHOUT_SETTINGS = (
+    "judge: the package has no settings (no --config), so the function needs JUDGE_CONFIG, or JUDGE_BACKEND"
+    " and JUDGE_MODEL; without them it answers every call with an error"
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(required=True, metavar="lambda|layer|policy")
@@ -78,6 +83,8 @@ def _python() -> str:
 
 def _build(arguments: argparse.Namespace) -> None:
     config = config_path(arguments)
+    if config is None:
+        print(WITHOUT_SETTINGS, file=sys.stderr)
     settings = load_settings(config)  # without the environment, which is not the function's
     package = build(
         arguments.output,

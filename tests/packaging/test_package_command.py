@@ -36,7 +36,9 @@ def test_a_layer_for_another_machine_is_built_as_asked(
 
     assert main(["package", "layer", *target, "-o", str(archive), "--json"]) == 0
 
-    said = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    assert "has no settings (no --config)" in printed.err
+    said = json.loads(printed.out)
     assert (said["path"], said["kind"]) == (str(archive), "layer")
     assert said["target"] == {"python": "3.13", "architecture": "arm64"}
     assert said["packed_bytes"] == archive.stat().st_size

@@ -16,10 +16,13 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from judge_service.api import create_app
 from judge_service.api.process.server import listen
 from judge_service.api.process.start import settings_of_worker
+from judge_service.backends.embedded import judge as embedded
+from judge_service.errors import SettingsError
 from judge_service.settings import LimitSettings, ServiceSettings, Settings
-from tests.api.conftest import post, row
+from tests.api.conftest import QUIET, post, row, talking
 from tests.cli.conftest import environment  # noqa: F401 - a fixture
 from tests.cli.test_crash import simulator, statistics  # noqa: F401 - a fixture
 
@@ -254,3 +257,13 @@ def test_workers_with_a_store_share_it_with_the_other_services() -> None:
     limits = settings_of_worker(settings, "/run/judge").limits
 
     assert (limits.store, limits.requests_per_minute, limits.processes) == ("redis", 600, 6)
+
+
+async def test_no_trainer_is_served_rewards_by_character_overlap(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(embedded, "missing_packages", lambda: ["onnxruntime"])
+
+    with pytest.raises(SettingsError, match="set `backend` and `model`"):
+        async with talking(create_app(QUIET, environ={})):
+            pass
