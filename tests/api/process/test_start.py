@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,34 @@ def test_a_worker_that_dies_is_replaced_and_all_end_together() -> None:
     assert kept
     assert code == 0
     assert took_s < 5
+
+
+def test_workers_end_and_free_the_port_when_the_supervisor_is_killed() -> None:
+    with started(slow(1.0), **service_of(service_workers=2)) as service:
+        workers = service.workers()
+        with ThreadPoolExecutor() as caller:
+            answer = caller.submit(service.rewards)
+            time.sleep(0.3)
+            service.process.kill()
+            service.process.wait(5)
+            assert answer.result()["rewards"][0]["score"] == 0.5  # what was in flight is finished
+        until = time.monotonic() + 10
+        while any(map(is_alive, workers)) and time.monotonic() < until:
+            time.sleep(0.05)
+        left = [pid for pid in workers if is_alive(pid)]
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+
+    assert left == []
+    listen("127.0.0.1", service.port).close()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 @pytest.mark.parametrize("workers", [1, 2])
