@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from judge_service.errors import SettingsError, WireError
 from judge_service.values import Sample
-from judge_service.wire import decode_event, decode_row, dump_json, read_json
+from judge_service.wire import decode_event, decode_row, dump_json, is_wrapped, read_json
 
 STDIN = "-"
 CHUNK_ROWS = 256
@@ -205,7 +205,7 @@ def _event_rows(head: bytes, max_event_bytes: int) -> EventRows | None:
         if head.startswith(b"[") and not _is_json(head.partition(b"\n")[0], max_event_bytes):
             raise
         return None
-    if isinstance(event, dict) and b"\n" not in head and len(_samples(event)) <= 1:
+    if isinstance(event, dict) and b"\n" not in head and not is_wrapped(event):
         return None  # a JSONL file of one row
     return EventRows(_samples(event))
 

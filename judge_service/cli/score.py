@@ -35,7 +35,7 @@ from judge_service.errors import JudgeOut, SettingsError, TooManyUnscored, WireE
 from judge_service.garbage_collection import settle_garbage_collection
 from judge_service.settings import Settings
 from judge_service.values import Criterion, Part, Reward, Sample, Wait
-from judge_service.wire import dump_json
+from judge_service.wire import dump_json, explain_missing_task
 
 HELP = "judge a file of rollouts"
 EXAMPLES = """examples:
@@ -151,6 +151,8 @@ def run(arguments: argparse.Namespace) -> int:
             _say(
                 f"{journal.path} is empty, so every row is judged; results that were in it are lost"
             )
+        if said := explain_missing_task(first_samples(rows)):
+            _say(said)
         facts = _judge(arguments, work, journal)
         if journal.damaged:
             _say(

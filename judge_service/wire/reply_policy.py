@@ -14,7 +14,7 @@ from judge_service.errors import SettingsError, TooManyUnscored
 from judge_service.values import INPUT_REASONS, UNSCORED_REASONS, Reward, Sample
 from judge_service.wire.means import Means, means_of
 from judge_service.wire.replies import Answer, Metric
-from judge_service.wire.unread import explain_unread
+from judge_service.wire.unread import explain_missing_task, explain_unread
 
 logger = logging.getLogger("judge_service")
 
@@ -99,7 +99,7 @@ class ReplyPolicy:
         self._value = self._read_value(policy)
         self._means = Means(memory_s=memory_s, now=now)
         self._answered = self._substituted = self._refused_batches = 0
-        self._warned_unread = False
+        self._warned_unread = self._warned_task = False
 
     def __repr__(self) -> str:
         return f"<ReplyPolicy {self._policy} {self._low:g}..1, {self.statistics()}>"
@@ -150,10 +150,14 @@ class ReplyPolicy:
         return [_answer(sample, reward, names, row, more) for sample, reward, row, more in rows]
 
     def _warn_of_unread(self, samples: Sequence[Sample], rewards: Sequence[Reward]) -> None:
-        """Warns once if no row of a batch could be judged for its input: the caller's rows are built wrongly.
+        """Warns once if rows lack their task, and if no row of a batch could be judged for its input.
 
-        A batch of one says too little: AWS's pre-flight sends rows without a response.
+        The caller builds its rows wrongly then. A batch of one row without a response says too little: AWS's
+        pre-flight sends such rows.
         """
+        if not self._warned_task and (said := explain_missing_task(samples[:1])):
+            self._warned_task = True
+            logger.warning("%s", said)
         reasons = {reward.reason for reward in rewards}
         if self._warned_unread or len(rewards) < 2 or not reasons <= UNREAD_REASONS:
             return

@@ -468,3 +468,20 @@ def test_an_emptied_journal_is_told(
     assert main(command) == 0
 
     assert "is empty, so every row is judged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lines", [1, 2])
+@pytest.mark.parametrize("field", ["question", "input", "user_prompt"])
+def test_one_line_is_read_like_two_and_a_task_that_is_not_read_is_told(
+    bench: Bench,
+    judge: FakeJudge,
+    capsys: pytest.CaptureFixture[str],
+    lines: int,
+    field: str,
+) -> None:
+    write_rows(bench.input, [{field: "What is 2 + 2?", "response": "4", "answer": "4"}] * lines)
+
+    assert main(["score", str(bench.input), "-o", str(bench.output), "--quiet"]) == 0
+
+    assert [one["aggregate_reward_score"] for one in read_lines(bench.output)] == [0.75] * lines
+    assert ("`user_prompt` looks like it" in capsys.readouterr().err) == (field == "user_prompt")

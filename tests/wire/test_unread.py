@@ -6,7 +6,8 @@ import pytest
 
 from judge_service.values import Reward, Sample
 from judge_service.wire import ReplyPolicy, decode_row, explain_unread
-from judge_service.wire.unread import ANSWER_FIELDS, MAX_KEYS
+from judge_service.wire.rows import ANSWER_FIELDS
+from judge_service.wire.unread import MAX_KEYS
 
 UNREAD = Reward(score=None, reason="no_response")
 SCORED = Reward(score=0.5)
