@@ -18,6 +18,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from judge_service.api import create_app
+from judge_service.api.process import start as start_module
 from judge_service.api.process.server import listen
 from judge_service.api.process.start import settings_of_worker
 from judge_service.backends.embedded import judge as embedded
@@ -263,6 +264,32 @@ def test_a_port_that_is_taken_is_named() -> None:
 
     assert ended.returncode == 2
     assert f"port {port}" in ended.stderr
+    assert "--port" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "keys", "is_warned"),
+    [
+        ("0.0.0.0", "", True),
+        ("127.0.0.1", "", False),
+        ("::1", "", False),
+        ("0.0.0.0", "keys.txt", False),
+    ],
+)
+def test_an_open_port_without_keys_is_told(
+    host: str,
+    keys: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    is_warned: bool,
+) -> None:
+    monkeypatch.setattr(start_module, "run_worker", lambda *_: 0)
+
+    service = ServiceSettings(host=host, port=0, api_keys_file=keys)
+    assert start_module.start(Settings(service=service)) == 0
+
+    assert ("there are no API keys" in capsys.readouterr().err) == is_warned
 
 
 def test_workers_without_a_store_share_this_services_part_of_the_quota() -> None:
