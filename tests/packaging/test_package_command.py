@@ -45,6 +45,25 @@ def test_a_layer_for_another_machine_is_built_as_asked(
     assert said["cold_start"]["import_s"] is None
 
 
+def test_passwords_that_a_package_would_hold_are_named_and_not_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "judge.toml"
+    config.write_text(
+        'backend = "openai"\nmodel = "m"\n[http]\nproxy_url = "http://me:s3cret@proxy:3128"\n'
+        '[cache]\nredis_url = "redis://:s3cret@cache:6379/0"\n[openai]\nbase_url = "http://h/v1"\n'
+    )
+    done = built.package()
+    monkeypatch.setattr(package, "build", lambda *_, **__: done)
+
+    assert main(["package", "lambda", "--config", str(config)]) == 0
+
+    said = capsys.readouterr()
+    assert "`http.proxy_url`, `cache.redis_url`" in said.err
+    assert "base_url" not in said.err
+    assert "s3cret" not in said.err + said.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
