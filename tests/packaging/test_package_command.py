@@ -92,10 +92,23 @@ def test_the_policy_is_json_for_iam(
 
     assert main(["package", "policy", "--config", CONFIG, *place]) == 0
 
-    text = capsys.readouterr().out
+    said = capsys.readouterr()
+    text = said.out
+    assert "${" not in text
+    assert said.err == ""
     assert json.loads(text)["Version"] == "2012-10-17"
     assert '"arn:aws:s3:::judges/judge.toml"' in text
     assert '"arn:aws:bedrock:ca-central-1::foundation-model/amazon.nova-lite-v1:0"' in text
+
+
+def test_a_policy_that_only_cloudformation_can_use_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["package", "policy", "--config", CONFIG]) == 0
+
+    said = capsys.readouterr()
+    assert "${AWS::AccountId}" in said.out
+    assert "give --account and --region" in said.err
 
 
 def test_a_trainers_role_needs_no_settings(capsys: pytest.CaptureFixture[str]) -> None:
