@@ -1,0 +1,77 @@
+"""Sentences about mistakes in the settings, in a person's words and not in those of the decoder."""
+
+import re
+from collections.abc import Collection
+from typing import Any, Literal, Protocol, get_args, get_origin
+
+import msgspec
+
+WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a section",
+    "null": "unset",
+}
+"""The decoder's types, as an operator calls them."""
+
+_TYPES = re.compile(r"`([a-z]+(?: \| [a-z]+)*)`")
+
+
+class Described(Protocol):
+    """A setting (`reading.Key`)."""
+
+    @property
+    def type(self) -> Any: ...
+
+    @property
+    def description(self) -> str: ...
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """The end of a sentence about an unknown name: the nearest known one, or where all are listed."""
+    import difflib  # noqa: PLC0415 - for mistakes only
+
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    if not close:
+        close = [full for full in known if full.rpartition(".")[2] == name.rpartition(".")[2]][:1]
+    return f"; did you mean `{close[0]}`?" if close else "; see docs/settings.md"
+
+
+def place_in(problem: msgspec.ValidationError) -> str:
+    """The dotted name of the setting that the decoder refuses; `""` without one."""
+    return str(problem).partition(" - at `$.")[2].rstrip("`")
+
+
+def readable(problem: msgspec.ValidationError, key: Described | None) -> str:
+    """What is wrong with the value of a setting.
+
+    key: the setting; `None` for a section.
+    """
+    what, where = str(problem).partition(" - at `$")[0], place_in(problem)
+    choices = _choices(key.type) if key else ()
+    if choices and what.startswith("Invalid enum value"):
+        what += f"; use one of {', '.join(choices)}"
+    elif key and "matching regex" in what:
+        what = f"has not the form that it must have; it takes {key.description}"
+    else:
+        what = _in_words(what)
+    return f"`{where}`: {what}" if where else what
+
+
+def _in_words(what: str) -> str:
+    said = _TYPES.sub(
+        lambda found: " or ".join(WORDS.get(t, t) for t in found[1].split(" | ")), what
+    )
+    if said.startswith("Expected "):
+        wanted, _, got = said.removeprefix("Expected ").partition(", got ")
+        got = "a number with a fraction" if got == WORDS["float"] else got
+        said = f"must be {wanted}" + (f", not {got}" if got else "")
+    return said
+
+
+def _choices(annotation: Any) -> tuple[str, ...]:
+    literal = get_args(annotation)[0]
+    return get_args(literal) if get_origin(literal) is Literal else ()
