@@ -1,23 +1,11 @@
 """Sentences about mistakes in the settings, in a person's words and not in those of the decoder."""
 
-import re
 from collections.abc import Collection
 from typing import Any, Literal, Protocol, get_args, get_origin
 
 import msgspec
 
-WORDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "str": "text",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "a section",
-    "null": "unset",
-}
-"""The decoder's types, as an operator calls them."""
-
-_TYPES = re.compile(r"`([a-z]+(?: \| [a-z]+)*)`")
+from judge_service.errors import in_words
 
 
 class Described(Protocol):
@@ -57,19 +45,8 @@ def readable(problem: msgspec.ValidationError, key: Described | None) -> str:
     elif key and "matching regex" in what:
         what = f"has not the form that it must have; it takes {key.description}"
     else:
-        what = _in_words(what)
+        what = in_words(what)
     return f"`{where}`: {what}" if where else what
-
-
-def _in_words(what: str) -> str:
-    said = _TYPES.sub(
-        lambda found: " or ".join(WORDS.get(t, t) for t in found[1].split(" | ")), what
-    )
-    if said.startswith("Expected "):
-        wanted, _, got = said.removeprefix("Expected ").partition(", got ")
-        got = "a number with a fraction" if got == WORDS["float"] else got
-        said = f"must be {wanted}" + (f", not {got}" if got else "")
-    return said
 
 
 def _choices(annotation: Any) -> tuple[str, ...]:
