@@ -231,6 +231,7 @@ FIGURES: dict[str, Callable[[], str]] = {
             "accuracy_code",
             "accuracy_tools",
             "accuracy_instructions",
+            "accuracy_guards",
             "tied_votes",
         )
     },
@@ -251,6 +252,7 @@ def pages() -> dict[Path, str]:
         docs / "performance.md",
         docs / "loadtest.md",
         docs / "verifiers.md",
+        docs / "guards.md",
         docs / "packing-and-voting.md",
         docs / "lambda" / "index.md",
     )
