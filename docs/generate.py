@@ -7,6 +7,7 @@ python docs/generate.py --check    # exit 1 and name the file if one is stale
 import json
 import re
 import sys
+import tomllib
 import types
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -23,14 +24,16 @@ from judge_service.verifiers import MODULES
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "loadtest" / "results"
+EXAMPLES = ROOT / "tests" / "data" / "verifiers" / "examples.toml"
 
 INTRODUCTION = """# Settings
 
 <!-- Written by `make docs` from judge_service/settings/; edit those. -->
 
 Defaults first, then the TOML file (`--config`, or the variable `JUDGE_CONFIG`), then the environment.
-An unknown key is an error that names the nearest known one. In the environment `-` means "not set".
-`judge check` validates the settings, `judge explain` shows what they result in.
+An unknown key is an error that names the nearest known one. A `model`, or a section of a backend, that the
+chosen `backend` does not read is an error too. In the environment `-` means "not set". `judge check`
+validates the settings, `judge explain` shows what they result in.
 """
 
 
@@ -98,8 +101,30 @@ def verifier_options() -> str:
         rows = [_option(field) for field in msgspec.structs.fields(module.Options)]
         head = "| option | default | takes | what it does |\n|---|---|---|---|"
         said = (module.__doc__ or "").strip()
-        parts += [f"### {kind}\n", f"{said}\n", "\n".join([head, *rows]), ""]
+        parts += [f"### {kind}\n", f"{said}\n", "\n".join([head, *rows]), "", *_example(kind)]
     return "\n".join(parts)
+
+
+def _example(kind: str) -> list[str]:
+    """A rubric with the kind, and what it accepts and refuses, from the cases that the tests run."""
+    example = tomllib.loads(EXAMPLES.read_text())[kind]
+    rows = [
+        _cells(_code(said), _code(reference), str(score))
+        for said, reference, score in example["cases"]
+    ]
+    parts = [f"```toml\n{example['rubric'].strip()}\n```", ""]
+    if row := example.get("row"):
+        parts += [f"The row's other fields: `{json.dumps(row)}`", ""]
+    return [*parts, "| response | reference | score |", "|---|---|---|", *rows, ""]
+
+
+def _code(text: str) -> str:
+    """A text in a cell, between more backticks than it has in a row; a line's end is shown as a sign."""
+    if not text:
+        return ""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    mark, space = "`" * (longest + 1), " " * (longest > 0)
+    return mark + space + text.replace("\n", "\u23ce") + space + mark
 
 
 def _option(field: msgspec.structs.FieldInfo) -> str:
@@ -206,6 +231,7 @@ FIGURES: dict[str, Callable[[], str]] = {
             "accuracy_code",
             "accuracy_tools",
             "accuracy_instructions",
+            "accuracy_guards",
             "tied_votes",
         )
     },
@@ -226,6 +252,7 @@ def pages() -> dict[Path, str]:
         docs / "performance.md",
         docs / "loadtest.md",
         docs / "verifiers.md",
+        docs / "guards.md",
         docs / "packing-and-voting.md",
         docs / "lambda" / "index.md",
     )

@@ -20,6 +20,22 @@ class. An answer that is not usable is not an error: it is data, a `Verdict` wit
 `asyncio.CancelledError` is converted only if the running task was not cancelled (`flow.stray`).
 """
 
+import re
+
+WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a section",
+    "null": "unset",
+}
+"""The decoder's types, as an operator calls them."""
+
+_TYPE = "|".join(WORDS)
+_TYPES = re.compile(rf"`((?:{_TYPE})(?: \| (?:{_TYPE}))*)`")
+
 
 class JudgeServiceError(Exception):
     """Base class of all exceptions of this package. `str(error)` is one sentence for a person."""
@@ -125,3 +141,15 @@ class Denied(CallError):
 
 class CredentialsError(Denied):
     """There are no usable credentials, or they are refused."""
+
+
+def in_words(what: str) -> str:
+    """A message of the decoder (msgspec) about a wrong type, in an operator's words."""
+    said = _TYPES.sub(
+        lambda found: " or ".join(WORDS.get(t, t) for t in found[1].split(" | ")), what
+    )
+    if said.startswith("Expected "):
+        wanted, _, got = said.removeprefix("Expected ").partition(", got ")
+        got = "a number with a fraction" if got == WORDS["float"] else got
+        said = f"must be {wanted}" + (f", not {got}" if got else "")
+    return said

@@ -6,6 +6,9 @@ from functools import lru_cache
 
 MASK = b"***"
 
+USERINFO = re.compile(r"(?<=://)[^\s/?#]+(?=@)")
+"""What stands before the host in a URL: user and password, or a token."""
+
 MIN_CHARS = 8
 """Shortest secret that is hidden. A shorter one may occur in ordinary words, and `EMPTY` is not a secret."""
 
@@ -20,6 +23,11 @@ def hide(text: bytes, secrets: Iterable[bytes]) -> bytes:
         if len(secret) >= MIN_CHARS:
             text = _hide_one(text, secret)
     return text
+
+
+def hide_userinfo(text: str) -> str:
+    """Replaces user and password in each URL of the text by `***`."""
+    return USERINFO.sub("***", text)
 
 
 def hide_in(text: str, secrets: Iterable[str]) -> str:

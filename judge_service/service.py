@@ -1,8 +1,4 @@
-"""The composition root: opens a judge from settings. Only this module and `assembly` import all other parts.
-
-async with open_service(settings) as judge:
-    rewards = await judge.score(samples)
-"""
+"""The composition root: opens a judge from settings. Only it and `assembly` import all other parts."""
 
 import asyncio
 import os
@@ -32,7 +28,7 @@ from judge_service.settings import Settings
 from judge_service.telemetry.events import GroupScored, SampleGraded, Sink, ignore
 from judge_service.telemetry.state import ServiceState
 from judge_service.throughput import Throughput
-from judge_service.values import Prompt, Ranking, Reward, Sample
+from judge_service.values import Prompt, Ranking, Reward, Sample, require_sample
 from judge_service.verifiers import MODULES
 from judge_service.wire import Answer, Batch, Late, ReplyPolicy, decode_event, encode_reply
 
@@ -92,8 +88,9 @@ class JudgeService:
         lane: the queue for quota; lanes share it 8 (interactive) : 4 (training) : 1 (bulk).
         job: name of the job, tenant or caller; jobs share a lane fairly.
 
-        Never raises if a sample cannot be judged. Cancelling it cancels the work.
+        Never raises if a sample cannot be judged, TypeError if it is none. Cancelling it cancels the work.
         """
+        samples = [require_sample(sample) for sample in samples]
         seconds = self.settings.deadline_s if deadline_s is None else deadline_s
         deadline = asyncio.get_running_loop().time() + seconds
         canaries = self._monitor.canaries.due() if samples else ()
@@ -195,7 +192,7 @@ class JudgeService:
         started = loop.time()
         seconds = self.settings.deadline_s if deadline_s is None else deadline_s
         for sample in samples:
-            self._monitor.guards.look(sample)
+            self._monitor.guards.look(require_sample(sample))
         if self._ranker is None:
             self._ranker = await asyncio.to_thread(self._graders.open_ranker)
         ranking = await self._ranker(Request(samples, started + seconds, lane, job))
@@ -336,7 +333,7 @@ class JudgeService:
         """Grades one sample, and reports it. grader: `self._grader` by default."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        self._monitor.guards.look(request.body)
+        self._monitor.guards.look(require_sample(request.body))
         try:
             reward = await (grader or self._grader)(request)
         except asyncio.CancelledError as problem:
@@ -361,6 +358,7 @@ async def open_service(
     environ: Mapping[str, str] | None = None,
     sink: Sink = ignore,
     model: Backend | None = None,
+    stand_in: bool = True,
 ) -> AsyncIterator[JudgeService]:
     """Opens a judge as a context manager, which closes on leaving what it started.
 
@@ -368,12 +366,15 @@ async def open_service(
     environ: contains credentials and region; `os.environ` by default.
     sink: gets the events (`judge_service.telemetry.events`).
     model: a backend that replaces the configured one (for example a double in tests).
+    stand_in: `False` where a training job calls: see `assembly.open_parts`.
 
     Raises SettingsError (RubricError) if the configuration cannot work.
     """
     environ = os.environ if environ is None else environ
     async with AsyncExitStack() as closing:
-        parts = await open_parts(settings or Settings(), environ, sink, closing, model=model)
+        parts = await open_parts(
+            settings or Settings(), environ, sink, closing, model=model, stand_in=stand_in
+        )
         yield JudgeService(parts, sink)
 
 

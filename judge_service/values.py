@@ -77,6 +77,27 @@ class Sample(Struct, frozen=True, kw_only=True):
     group_key: str = ""
     unseen: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Raises TypeError that names the field, here and not in the middle of a batch."""
+        for name, text in (("response", self.response), ("reference", self.reference)):
+            if text is not None and not isinstance(text, str):
+                raise TypeError(f"Sample.{name}: must be text or None, not {type(text).__name__}")
+        for place, message in enumerate(self.messages):
+            if not isinstance(message, Message):
+                raise TypeError(
+                    f"Sample.messages[{place}]: must be a Message, not {type(message).__name__}"
+                )
+
+
+def require_sample(sample: Any) -> Sample:
+    """The sample itself. Raises TypeError for anything else, such as a row of a file."""
+    if not isinstance(sample, Sample):
+        raise TypeError(
+            f"a sample must be a judge_service.Sample, not {type(sample).__name__}; write"
+            " Sample(response=..., reference=...), or give a trainer's rows to JudgeService.answer"
+        )
+    return sample
+
 
 class Gate(Struct, frozen=True):
     """A criterion that limits the whole reward.

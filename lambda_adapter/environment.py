@@ -182,7 +182,9 @@ class Environment:
         settings, environ = configured.settings, self._environ
         sinks = open_sinks(settings.logs, score_range=settings.wire.score_range, environ=environ)
         try:
-            async with open_service(settings, environ=environ, sink=sinks.sink) as judge:
+            async with open_service(
+                settings, environ=environ, sink=sinks.sink, stand_in=False
+            ) as judge:
                 yield Opened(judge, sinks)
         finally:
             await sinks.aclose()

@@ -62,6 +62,7 @@ ALLOWED: dict[str, set[str]] = {
     | {
         *("service", "wire", "settings", "telemetry", "api", "configuration"),
         *("simulator", "packaging", "garbage_collection"),
+        "verifiers",  # `judge verify` runs one without a service
     },
 }
 """What each part may import besides itself: parts (`http`, `grading.rubric`), or single modules.

@@ -81,3 +81,12 @@ def test_the_readmes_library_example_runs(capsys: pytest.CaptureFixture[str]) ->
     score, reason = capsys.readouterr().out.split()
     assert 0.0 <= float(score) <= 1.0
     assert reason == "None"
+
+
+def test_the_queries_of_log_insights_bin_only_times() -> None:
+    """CloudWatch refuses `bin` of a number; the template has the form that it takes."""
+    pages = [ROOT / "docs" / "metrics.md", ROOT / "lambda_adapter" / "template.yaml"]
+    binned = [one for page in pages for one in re.findall(r"\bbin\(([^)]+)\)", page.read_text())]
+
+    assert binned
+    assert [one for one in binned if not re.fullmatch(r"\d+[smhd]", one)] == []

@@ -44,16 +44,22 @@ def test_a_rubric_is_found_beside_the_file_that_names_it(tmp_path: Path) -> None
         ("[limits]\ntoken_per_minute = 3", "did you mean `limits.tokens_per_minute`?"),
         ("tokens_per_minute = 3", "did you mean `limits.tokens_per_minute`?"),
         ("[nonsense]\na = 1", "there is no setting `nonsense`"),
-        ("[limits]\ntokens_per_minute = 0", "`limits.tokens_per_minute`: Expected `float` > 0.0"),
+        ("[limits]\ntokens_per_minute = 0", "`limits.tokens_per_minute`: must be a number > 0.0"),
         ("[limits]\ntokens_per_minute = -3", "`limits.tokens_per_minute`"),
         ("[limits]\ntokens_per_minute = nan", "`limits.tokens_per_minute`"),
         ("[limits]\ntokens_per_minute = inf", "`limits.tokens_per_minute`"),
         ("[limits]\ntokens_per_minute = 1e300", "`limits.tokens_per_minute`"),
-        ("[limits]\nmax_in_flight = 2.5", "`limits.max_in_flight`: Expected `int`, got `float`"),
-        ("limits = 3", "`limits`: Expected `object`, got `int`"),
+        (
+            "[limits]\nmax_in_flight = 2.5",
+            "`limits.max_in_flight`: must be a whole number, not a number with a fraction",
+        ),
+        ("limits = 3", "`limits`: must be a section, not a whole number"),
         ('backend = "bedrok"', "`backend`: Invalid enum value 'bedrok'; use one of"),
         ('backend = "bedrock"', "`model` is empty"),
-        ('[unscored]\npolicy = "zero"', "`unscored.policy`"),
+        ('[unscored]\npolicy = "zero"', "it takes `group_mean` (mean of"),
+        ('temperature = "hot"', "`temperature`: must be a number or unset, not text"),
+        ("rubric = 3", "`rubric`: must be text, not a whole number"),
+        ("[limit]\nstore = 'file'", "there is no setting `limit`; did you mean `limits`?"),
         ('[unscored]\npolicy = "value:2"', "outside the wire range 0..1"),
         ("a = ", "is not TOML"),
         ("\x00", "is not TOML"),
@@ -74,7 +80,7 @@ def test_a_mistake_in_the_file_is_one_sentence(tmp_path: Path, text: str, says: 
     [
         ("JUDGE_MODLE", "x", "did you mean `JUDGE_MODEL`?"),
         ("JUDGE_LIMITS_MAX_IN_FLIGHT", "many", "JUDGE_LIMITS_MAX_IN_FLIGHT"),
-        ("JUDGE_DEADLINE_S", "0", "JUDGE_DEADLINE_S: Expected `float` > 0.0"),
+        ("JUDGE_DEADLINE_S", "0", "JUDGE_DEADLINE_S: must be a number > 0.0"),
         ("JUDGE_DEADLINE_S", "nan", "JUDGE_DEADLINE_S"),
     ],
 )
@@ -85,6 +91,39 @@ def test_a_mistake_in_the_environment_names_the_variable(
         load_settings(None, {variable: text})
 
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "variables", "says"),
+    [
+        ('model = "us.amazon.nova-lite-v1:0"', {}, '`backend` to one of "bedrock", "sagemaker", "openai"'),
+        ("", {"JUDGE_MODEL": "m"}, "`model` is `m`, but `backend` is `local`"),
+        ('[bedrock]\nregion = "us-east-1"', {}, 'write `backend = "bedrock"`'),
+        ("", {"JUDGE_OPENAI_BASE_URL": "http://h/v1"}, 'write `backend = "openai"`'),
+        ('backend = "bedrock"\nmodel = "m"\n[openai]\nlogprobs = 5', {}, "but `backend` is `bedrock`"),
+        ('backend = "bedrock"\nmodel = "m"', {"JUDGE_BACKEND": "local"}, "`model` is `m`"),
+    ],
+)  # fmt: skip
+def test_settings_of_a_judge_that_is_not_asked_are_refused(
+    tmp_path: Path, text: str, variables: dict[str, str], says: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(written(tmp_path, text), variables)
+
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'backend = "local"',
+        'model = ""\n[bedrock]',
+        'grader = "mine:score"\nmodel = "m"',
+        'backend = "openai"\nmodel = "m"\n[openai]\nlogprobs = 5',
+    ],
+)
+def test_settings_of_the_judge_that_is_asked_are_not(tmp_path: Path, text: str) -> None:
+    load_settings(written(tmp_path, text), {"JUDGE_BEDROCK_REGION": "-"})
 
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:

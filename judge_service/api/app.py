@@ -155,7 +155,9 @@ def create_app(
     async def opened(app: FastAPI) -> AsyncIterator[None]:
         async with (
             observe(chosen, environ, sink) as observation,
-            open_service(chosen, environ=environ, sink=observation.sink, model=model) as judge,
+            open_service(
+                chosen, environ=environ, sink=observation.sink, model=model, stand_in=False
+            ) as judge,
             observation.workers.running(judge.statistics),
         ):
             app.state.judge = judge

@@ -6,6 +6,7 @@ from judge_service.assembly.graders import Asking, Graders
 from judge_service.assembly.stacks import Assembly
 from judge_service.assembly.targets import CHAT_BACKENDS, Target
 from judge_service.backends.prompt_cache import min_tokens
+from judge_service.redaction import hide_userinfo
 from judge_service.settings import LimitSettings, Settings
 from judge_service.throughput import Throughput, expect
 from judge_service.values import Prompt, Sample
@@ -18,7 +19,12 @@ GROUP = 8
 
 
 def explain(graders: Graders, assembly: Assembly) -> list[tuple[str, list[str]]]:
-    """The assembled stacks, outermost layer first, each layer with its settings."""
+    """The assembled stacks, outermost layer first, each layer with its settings; no password of a URL."""
+    stacks = _stacks(graders, assembly)
+    return [(name, [hide_userinfo(layer) for layer in layers]) for name, layers in stacks]
+
+
+def _stacks(graders: Graders, assembly: Assembly) -> list[tuple[str, list[str]]]:
     from judge_service.grading import Blend, CustomGrader  # noqa: PLC0415 - only what is used
 
     grader = graders.whole

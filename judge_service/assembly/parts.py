@@ -1,6 +1,6 @@
 """Opens the parts of a judge service from its settings: rubric, targets, graders and the judge monitor."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 
 from msgspec import Struct
@@ -52,11 +52,14 @@ async def open_parts(
     closing: AsyncExitStack,
     *,
     model: Backend | None,
+    stand_in: bool = True,
 ) -> Parts:
     """Opens the parts; `closing` closes what they start.
 
     environ: contains credentials and region.
     model: a backend that replaces the configured one.
+    stand_in: whether the embedded judge may compare characters where its model is not installed. A person at
+        a terminal reads its warning; where a training job calls nobody does, and the settings may be lost.
 
     Raises SettingsError (RubricError) if the configuration cannot work.
     """
@@ -75,6 +78,8 @@ async def open_parts(
         model = NoJudge(settings.grader or rubric.name)
     settings = _with_range(settings, rubric)
     assemblies = assemble_each(settings, rubric, environ, sink, closing, model=model)
+    if not stand_in:
+        _refuse_stand_in(assemblies.values())
     monitor = _monitor(settings, sink, has_judge=has_judge)
     graders = open_graders(
         settings,
@@ -98,6 +103,16 @@ async def open_parts(
         at_work=2 * settings.limits.max_in_flight * max(settings.pack.max_samples, largest),
         instrument=instrument_of(settings, rubric, assembly.targets[0].backend.model, environ),
     )
+
+
+def _refuse_stand_in(assemblies: Iterable[Assembly]) -> None:
+    for target in (one for assembly in assemblies for one in assembly.targets):
+        if shortcoming := getattr(target.backend, "shortcoming", ""):
+            raise SettingsError(
+                f"{shortcoming}; a training job gets no such rewards: set `backend` and `model` (if they"
+                " are set, see whether JUDGE_CONFIG or judge.toml arrived), or let a rubric name the measure"
+                " (`overlap`, docs/verifiers.md)"
+            )
 
 
 def _with_range(settings: Settings, rubric: Rubric) -> Settings:

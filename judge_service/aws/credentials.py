@@ -9,10 +9,8 @@ from msgspec import Struct
 
 from judge_service.errors import CredentialsError, Denied
 
-ADVICE = (
-    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_BEARER_TOKEN_BEDROCK),"
-    " or install judge-service[aws] for profiles, SSO and roles"
-)
+SET_KEYS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_BEARER_TOKEN_BEDROCK)"
+ADVICE = f"{SET_KEYS}, or install judge-service[aws] for profiles, SSO and roles"
 
 CONTAINER_VARIABLES = (
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -173,7 +171,9 @@ class Session:
             raise CredentialsError(f"{self!r} are not available: {problem}") from problem
         self._region = self._region or session.region_name
         if self._credentials is None:
-            raise CredentialsError(f"there are no AWS credentials: {ADVICE}")
+            raise CredentialsError(
+                f"there are no AWS credentials: {SET_KEYS}, or log in to a profile, SSO or a role"
+            )
 
 
 def open_session(

@@ -1,12 +1,13 @@
-"""The command line: `judge score | explain | check | rubric | serve | keys | simulate | package`."""
+"""The command line: `judge score | verify | explain | check | rubric | serve | keys | simulate | package`."""
 
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from judge_service.cli import check, explain, keys, package, rubric, score, serve, simulate
+from judge_service.cli import check, explain, keys, package, rubric, score, serve, simulate, verify
 from judge_service.errors import (
     CredentialsError,
     JudgeOut,
@@ -41,6 +42,7 @@ class Command(Protocol):
 
 COMMANDS: dict[str, Command] = {
     "score": score,
+    "verify": verify,
     "explain": explain,
     "check": check,
     "rubric": rubric,
@@ -63,9 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # the reader has gone; without this the interpreter's last flush would print an error on stderr
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the end of the program: every error becomes a sentence
         if parsed.debug:
-            raise
+            traceback.print_exc()
         print(f"judge: {_sentence(error)}", file=sys.stderr)
         return _status(error)
 

@@ -15,8 +15,12 @@ from typing import Any, Self
 import msgspec
 from msgspec import Struct
 
-from judge_service.errors import JudgeServiceError, SettingsError
+from judge_service.errors import JudgeServiceError, SettingsError, WireError
 from judge_service.values import Reward, differences
+from judge_service.wire import read_json
+
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, TypeError)
+"""What decoding a damaged result raises; SQLite may give it another type, too."""
 
 FORMAT = "2"
 _FORMAT = "journal format"
@@ -34,7 +38,7 @@ CREATE TABLE IF NOT EXISTS results (
 );
 """
 _INSERT = "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?)"
-_KNOWN = "SELECT position, digest FROM results WHERE position BETWEEN ? AND ?"
+_KNOWN = "SELECT position, digest, id, reward FROM results WHERE position BETWEEN ? AND ?"
 _ENTRIES = (
     "SELECT position, digest, group_key, id, reward FROM results"
     " WHERE position < :total ORDER BY position"
@@ -68,7 +72,11 @@ class Entry(Struct, frozen=True):
 
 
 class Journal:
-    """The results of one output file. Its methods block: call them from one thread at a time."""
+    """The results of one output file. Its methods block: call them from one thread at a time.
+
+    was_empty: whether the file was there with 0 bytes: cut, or left by a run that was killed at its start.
+    damaged: results that `known` could not decode.
+    """
 
     def __init__(self, path: Path) -> None:
         """Opens or creates the file and locks it.
@@ -76,6 +84,8 @@ class Journal:
         Raises SettingsError if it is in use, is not a journal, or cannot be written.
         """
         self.path = path
+        self.was_empty = path.exists() and path.stat().st_size == 0
+        self.damaged = 0
         self._rows = 0
         self._commits = 0
         self._decoder = msgspec.json.Decoder(Reward)
@@ -119,10 +129,28 @@ class Journal:
             self._database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", wanted.items())
 
     def known(self, first: int, last: int, *, scored_only: bool) -> dict[int, bytes]:
-        """Digests of the rows that are done, by position, `first` to `last` inclusive."""
+        """Digests of the rows that are done, by position, `first` to `last` inclusive.
+
+        A result that cannot be decoded is not done: its row is judged again, which replaces it.
+        """
         query = _KNOWN + (" AND score IS NOT NULL" if scored_only else "")
         with _one_sentence(self.path):
-            return dict(self._database.execute(query, (first, last)).fetchall())
+            found = self._database.execute(query, (first, last)).fetchall()
+        readable = {
+            position: digest
+            for position, digest, id_json, reward in found
+            if self._can_decode(id_json, reward)
+        }
+        self.damaged += len(found) - len(readable)
+        return readable
+
+    def _can_decode(self, id_json: bytes, reward: bytes) -> bool:
+        try:
+            self._decoder.decode(reward)
+            read_json(id_json, max_bytes=len(id_json))
+        except (*UNDECODABLE, WireError):
+            return False
+        return True
 
     def commit(self, entries: Sequence[Entry]) -> None:
         """Writes entries. When it returns, they survive a crash.
@@ -218,6 +246,11 @@ def _one_sentence(path: Path, kind: type[JudgeServiceError] = JudgeServiceError)
         code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
         raise kind(
             f"{path}: {_MENDS.get(code, f'{problem}; the committed results are kept')}"
+        ) from None
+    except UNDECODABLE as problem:
+        raise kind(
+            f"{path}: a result in it is damaged ({problem}); run the same command again, which judges its row"
+            " again"
         ) from None
 
 

@@ -1,17 +1,25 @@
 """Writes the output of `judge score`: complete and in the input's order, or not at all."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from judge_service.cli.journal import Entry, Journal
+from judge_service.cli.journal import Entry, Journal, journal_path
+from judge_service.cli.rows import STDIN
 from judge_service.cli.summary import Summary
-from judge_service.errors import JudgeServiceError, TooManyUnscored
+from judge_service.errors import JudgeServiceError, SettingsError, TooManyUnscored
 from judge_service.settings import Settings, UnscoredSettings
-from judge_service.values import INPUT_REASONS, Part, Reward, Sample
-from judge_service.wire import Answer, ReplyPolicy, dump_json, encode_item, read_json
+from judge_service.values import INPUT_REASONS, UNSCORED_REASONS, Part, Reward, Sample
+from judge_service.wire import (
+    Answer,
+    ReplyPolicy,
+    dump_json,
+    encode_item,
+    explain_unread,
+    read_json,
+)
 
 MAX_ID_BYTES = 1_000_000_000
 """Limit of an id read from the journal; in effect none, because the row's size was limited at input."""
@@ -24,11 +32,45 @@ Column = tuple[str, str]
 """Group and criterion."""
 
 
-def check_unscored(summary: Summary, policy: UnscoredSettings) -> None:
+def refuse_output(source: str, output: Path) -> None:
+    """Checks the output's place at the start, before a call is paid for.
+
+    At the end a complete file is renamed to `output`, which would replace a device, a pipe or a link.
+
+    Raises SettingsError for a place that cannot be written so, and for the input.
+    """
+    if str(output) == STDIN:
+        raise SettingsError(
+            "-o -: the output must be a file, because results are kept beside it until all rows are judged;"
+            " name one and read it afterwards"
+        )
+    if output.is_dir():
+        raise SettingsError(f"{output}: is a directory; name a file in it")
+    for path in (output, journal_path(output), _partial_path(output)):
+        if path.is_symlink():
+            raise SettingsError(f"{path}: is a link; name the file that it points to with -o")
+        if path.exists() and not path.is_file():
+            raise SettingsError(
+                f"{path}: is a device, a pipe or a socket; name a regular file with -o"
+            )
+    if source != STDIN and output.exists() and Path(source).exists() and output.samefile(source):
+        raise SettingsError(f"{output}: is the input; name another output")
+
+
+def check_unscored(
+    summary: Summary, policy: UnscoredSettings, samples: Iterable[Sample] = ()
+) -> None:
     """Checks the share of rows without a score: a trainer must not learn from a file with too many of them.
+
+    A file without any score is refused under every policy, also if only its input is the cause: all its
+    substitutes would be one constant.
+
+    samples: rows of the input, whose keys the error names.
 
     Raises TooManyUnscored with the remedy.
     """
+    if not summary.reward.scored:
+        raise TooManyUnscored(_say_nothing_scored(summary, samples))
     allowed = 0.0 if policy.policy == "fail" else policy.max_fraction
     if summary.failed <= allowed * summary.rows:
         return
@@ -37,6 +79,20 @@ def check_unscored(summary: Summary, policy: UnscoredSettings) -> None:
         f"{summary.failed:,} of {summary.rows:,} rows could not be judged, more than the {allowed:.0%}"
         f" of `unscored.max_fraction`, most often `{worst}`; {summary.output} is not written: fix the"
         " cause (`judge check` may name it) and run the same command with --retry-unscored"
+    )
+
+
+def _say_nothing_scored(summary: Summary, samples: Iterable[Sample]) -> str:
+    worst = next(iter(summary.unscored_reasons))
+    if worst in INPUT_REASONS:
+        why = explain_unread(worst, samples)
+        mend = "mend the input, and run the same command again"
+    else:
+        why = f"`{worst}`: {UNSCORED_REASONS.get(worst, 'unknown')}"
+        mend = "fix the cause (`judge check` may name it) and run the same command with --retry-unscored"
+    return (
+        f"none of {summary.rows:,} rows has a score, most often {why};"
+        f" {summary.output} is not written: {mend}"
     )
 
 
@@ -131,7 +187,7 @@ def _replaced_at_end(path: Path) -> Iterator[IO[bytes]]:
     Its temporary name is always the same, so that the next run replaces the file of a killed one; the
     journal's lock keeps other runs from using it.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = _partial_path(path)
     try:
         with partial.open("wb") as file:
             yield file
@@ -146,6 +202,10 @@ def _replaced_at_end(path: Path) -> Iterator[IO[bytes]]:
         ) from None
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _partial_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
 
 
 def _sync_directory(directory: Path) -> None:

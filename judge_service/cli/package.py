@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,8 @@ from judge_service.packaging.inputs import inputs_of
 from judge_service.packaging.package import Package, build
 from judge_service.packaging.target import MACHINES, PYTHONS, Target
 from judge_service.packaging.wheels import default_cache
-from judge_service.settings import load_settings
+from judge_service.redaction import USERINFO
+from judge_service.settings import Settings, keys, load_settings
 from judge_service.wire import dump_json
 
 HELP = "build the Lambda package, a layer, or the IAM policies around them"
@@ -25,6 +27,11 @@ EXAMPLES = """examples:
 """
 
 MB = 1_000_000
+
+WITHOUT_SETTINGS = (
+    "judge: the package has no settings (no --config), so the function needs JUDGE_CONFIG, or JUDGE_BACKEND"
+    " and JUDGE_MODEL; without them it answers every call with an error"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +85,15 @@ def _python() -> str:
 
 def _build(arguments: argparse.Namespace) -> None:
     config = config_path(arguments)
+    if config is None:
+        print(WITHOUT_SETTINGS, file=sys.stderr)
     settings = load_settings(config)  # without the environment, which is not the function's
+    if passwords := [f"`{key.name}`" for key in keys() if _has_password(settings, key.name)]:
+        print(
+            f"judge: {arguments.output} holds the password in {', '.join(passwords)} as readable text;"
+            " set it as a variable of the function instead",
+            file=sys.stderr,
+        )
     package = build(
         arguments.output,
         arguments.kind,
@@ -91,6 +106,11 @@ def _build(arguments: argparse.Namespace) -> None:
         print(dump_json(msgspec.to_builtins(package, enc_hook=str)).decode())
     else:
         print("\n".join(_lines(package)))
+
+
+def _has_password(settings: Settings, name: str) -> bool:
+    value = attrgetter(name)(settings)
+    return isinstance(value, str) and USERINFO.search(value) is not None
 
 
 def _lines(package: Package) -> Iterator[str]:

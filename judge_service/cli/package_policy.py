@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import sys
 
 from judge_service.cli.configuration import read_settings
 from judge_service.errors import SettingsError
@@ -11,6 +12,11 @@ from judge_service.packaging.policy import function_policy
 from judge_service.packaging.trainers import SERVICES, trainer_role
 
 FUNCTION = "SageMaker-judge"
+
+FOR_FN_SUB = (
+    "judge: CloudFormation's Fn::Sub must fill in ${AWS::...}; for a policy that IAM takes as it is, give"
+    " --account and --region"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +55,10 @@ def run(arguments: argparse.Namespace) -> None:
             queue_arn=arguments.queue,
             more_regions=arguments.region[1:],
         )
-    print(json.dumps(document, indent=2))
+    text = json.dumps(document, indent=2)
+    if "${AWS::" in text:
+        print(FOR_FN_SUB, file=sys.stderr)
+    print(text)
 
 
 def _place(arguments: argparse.Namespace) -> Place:

@@ -68,11 +68,16 @@ class Lines:
     def _line(self, now: float) -> str:
         done = self._kept + self._judged
         per_s = self._judged / max(now - self._started, 1e-9)
-        left_s = (self._total - done) / per_s if per_s else 0.0
+        left_s = left(self._total - done, per_s)
         return (
             f"{done:,}/{self._total:,} rows, {per_s:,.1f} evaluations/s,"
             f" {self._unscored:,} unscored, about {left_s:,.0f} s left"
         )
+
+
+def left(rows: int, per_s: float) -> float:
+    """Seconds until the run ends. per_s: of the rows that this run judges, without those kept from before."""
+    return rows / per_s if per_s else 0.0
 
 
 def wait_line(wait: Wait) -> str:
@@ -95,23 +100,27 @@ class Bar:
 
     def __init__(self, bar: Any, total: int) -> None:
         self._bar = bar
-        self._judged = self._unscored = 0
+        self._total = total
+        self._kept = self._judged = self._unscored = 0
         self._started = time.monotonic()
-        self._task = bar.add_task("judging", total=total, rate="", unscored="0 unscored")
+        self._task = bar.add_task("judging", total=total, rate="", unscored="0 unscored", left="")
 
     def __repr__(self) -> str:
         return f"Bar(judged={self._judged})"
 
     def skip(self, rows: int) -> None:
+        self._kept += rows
         self._bar.advance(self._task, rows)
 
     def advance(self, rows: int, unscored: int) -> None:
         self._judged += rows
         self._unscored += unscored
         per_s = self._judged / max(time.monotonic() - self._started, 1e-9)
+        minutes, seconds = divmod(round(left(self._total - self._kept - self._judged, per_s)), 60)
         self._bar.update(
             self._task,
             advance=rows,
+            left=f"{minutes:02}:{seconds:02} left",
             rate=f"{per_s:,.0f}/s",
             unscored=f"{self._unscored:,} unscored",
         )
@@ -144,8 +153,7 @@ def _rich_bar() -> Any:
         progress.MofNCompleteColumn(),
         progress.TextColumn("{task.fields[rate]}"),
         progress.TextColumn("{task.fields[unscored]}"),
-        progress.TextColumn("left"),
-        progress.TimeRemainingColumn(compact=True),
+        progress.TextColumn("{task.fields[left]}"),
         console=Console(stderr=True),
         refresh_per_second=4,
     )

@@ -4,7 +4,8 @@ import hashlib
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,12 +14,23 @@ from msgspec import Struct
 
 from judge_service.errors import SettingsError, WireError
 from judge_service.values import Sample
-from judge_service.wire import decode_event, decode_row, dump_json, read_json
+from judge_service.wire import decode_event, decode_row, dump_json, is_wrapped, read_json
 
 STDIN = "-"
 CHUNK_ROWS = 256
 CHUNK_BYTES = 1_000_000
 BOM = b"\xef\xbb\xbf"
+MAX_SHOWN_ROWS = 100
+"""Rows whose keys an error names."""
+
+OTHER_FORMS = {
+    b"\x1f\x8b": "is compressed with gzip; pipe its text in: zcat FILE | judge score - -o OUT",
+    b"\x28\xb5\x2f\xfd": "is compressed with zstd; pipe its text in: zstdcat FILE | judge score - -o OUT",
+    b"PAR1": "is a Parquet file; write its rows as JSONL",
+    b"\xff\xfe": "is UTF-16 text; convert it: iconv -f UTF-16 -t UTF-8 FILE | judge score - -o OUT",
+    b"\xfe\xff": "is UTF-16 text; convert it: iconv -f UTF-16 -t UTF-8 FILE | judge score - -o OUT",
+}
+"""First bytes of forms that are often given and are not read, with the remedy."""
 
 
 class Row(Struct, frozen=True):
@@ -100,10 +112,12 @@ def open_rows(name: str, max_event_bytes: int) -> Iterator[Rows]:
 
     max_event_bytes: limit of a whole event file, and of each line of a JSONL file.
 
-    Raises SettingsError if the file does not exist or is empty, WireError if it is a broken event.
+    Raises SettingsError if the file does not exist, is empty or has another form, WireError if it is a broken
+    event.
     """
     with _spooled_stdin() if name == STDIN else _opened(Path(name)) as file:
         head = file.read(max_event_bytes + 1).removeprefix(BOM).strip()
+        _refuse_other_forms(name, head)
         if not head:
             raise SettingsError(f"{name}: has no rows")
         yield _event_rows(head, max_event_bytes) or LineRows(file, max_event_bytes)
@@ -134,6 +148,13 @@ def id_of(row: Row) -> Any:
         return None
 
 
+def first_samples(rows: Rows) -> Iterator[Sample]:
+    """The samples of the first 100 rows that can be decoded."""
+    for row in islice(rows, MAX_SHOWN_ROWS):
+        with suppress(WireError):
+            yield decode(row)
+
+
 def chunks(rows: Rows) -> Iterator[list[Row]]:
     """The rows in lists that are small enough for memory and large enough for a thread switch."""
     chunk: list[Row] = []
@@ -146,6 +167,12 @@ def chunks(rows: Rows) -> Iterator[list[Row]]:
             chunk, size = [], 0
     if chunk:
         yield chunk
+
+
+def _refuse_other_forms(name: str, head: bytes) -> None:
+    for magic, sentence in OTHER_FORMS.items():
+        if head.startswith(magic):
+            raise SettingsError(f"{name}: {sentence}")
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -178,7 +205,7 @@ def _event_rows(head: bytes, max_event_bytes: int) -> EventRows | None:
         if head.startswith(b"[") and not _is_json(head.partition(b"\n")[0], max_event_bytes):
             raise
         return None
-    if isinstance(event, dict) and b"\n" not in head and len(_samples(event)) <= 1:
+    if isinstance(event, dict) and b"\n" not in head and not is_wrapped(event):
         return None  # a JSONL file of one row
     return EventRows(_samples(event))
 

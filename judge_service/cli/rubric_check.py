@@ -62,6 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_argument(parser)
 
 
+SCRIPTED = (
+    f"judge    scripted: a judged criterion gets the number in the row's `{SCRIPT}`, or else the middle of"
+    " its scale; --judge configured asks your judge"
+)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Prints the description and the scores. Returns 2 if examples are not in the expected order."""
     settings = with_rubric(read_settings(arguments), arguments.file)
@@ -70,8 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
         with open_rows(arguments.examples, settings.wire.max_event_bytes) as rows:
             read = islice(rows, MAX_EXAMPLES)
             examples = [_example(row.place, decode(row), arguments.expect) for row in read]
-    opened = _open_judge(settings, examples, configured=arguments.judge == "configured")
-    words, rewards = asyncio.run(_try_out(opened, examples))
+    configured = arguments.judge == "configured"
+    opened = _open_judge(settings, examples, configured=configured)
+    words, rewards = asyncio.run(_try_out(opened, examples, scripted=not configured))
     print("\n".join([*words, *_table(examples, rewards)]))
     if not (examples and arguments.expect):
         return 0
@@ -128,7 +135,7 @@ def _script(example: Example) -> Mapping[str, float]:
 
 
 async def _try_out(
-    opened: AbstractAsyncContextManager[Any], examples: Sequence[Example]
+    opened: AbstractAsyncContextManager[Any], examples: Sequence[Example], *, scripted: bool
 ) -> tuple[list[str], list[Reward]]:
     async with opened as judge:
         rubric = judge.rubric
@@ -139,6 +146,8 @@ async def _try_out(
             *(f"call     {line}" for line in _calls(judge)),
             *(f"advice   {line}" for line in advice),
         ]
+        if scripted and examples and judge.prompts(NO_SAMPLE):
+            words.append(SCRIPTED)
         return words, await judge.score([example.sample for example in examples])
 
 

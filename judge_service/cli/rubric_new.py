@@ -42,7 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise SettingsError(f"{path}: exists already; name another file with -o") from None
     except OSError as problem:
         raise SettingsError(f"{path}: cannot be written ({problem.strerror})") from None
+    schema = path.with_name("rubric.schema.json")
     print(f"wrote {path}; edit it, then: judge rubric check {path}")
+    print(f"an editor completes its keys after: judge rubric schema > {schema}")
     return 0
 
 

@@ -16,17 +16,26 @@ from msgspec.structs import replace
 
 from judge_service.cli.configuration import add_config_argument, read_settings
 from judge_service.cli.journal import Entry, Journal, journal_path
-from judge_service.cli.output import check_unscored, write_rewards
+from judge_service.cli.output import check_unscored, refuse_output, write_rewards
 from judge_service.cli.progress import Progress, show_progress
 from judge_service.cli.report import print_json, print_page
-from judge_service.cli.rows import STDIN, Row, Rows, chunks, decode, id_of, open_rows
+from judge_service.cli.rows import (
+    STDIN,
+    Row,
+    Rows,
+    chunks,
+    decode,
+    first_samples,
+    id_of,
+    open_rows,
+)
 from judge_service.cli.summary import RunFacts, Summary, quota_facts, summarise
 from judge_service.cli.writer import Writer
 from judge_service.errors import JudgeOut, SettingsError, TooManyUnscored, WireError
 from judge_service.garbage_collection import settle_garbage_collection
 from judge_service.settings import Settings
 from judge_service.values import Criterion, Part, Reward, Sample, Wait
-from judge_service.wire import dump_json
+from judge_service.wire import dump_json, explain_missing_task
 
 HELP = "judge a file of rollouts"
 EXAMPLES = """examples:
@@ -121,7 +130,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Judges the rows, writes the output, and prints the summary."""
     settings = read_settings(arguments)
-    _refuse_output(arguments.input, arguments.output)
+    refuse_output(arguments.input, arguments.output)
     max_bytes = settings.wire.max_event_bytes
     with (
         open_rows(arguments.input, max_bytes) as rows,
@@ -138,8 +147,18 @@ def run(arguments: argparse.Namespace) -> int:
             retry_unscored=arguments.retry_unscored,
             needs_reasons=arguments.reasons is True,
         )
+        if journal.was_empty:
+            _say(
+                f"{journal.path} is empty, so every row is judged; results that were in it are lost"
+            )
+        if said := explain_missing_task(first_samples(rows)):
+            _say(said)
         facts = _judge(arguments, work, journal)
-        return _finish(arguments, journal, facts, settings)
+        if journal.damaged:
+            _say(
+                f"{journal.damaged:,} results in {journal.path} were damaged; their rows were judged again"
+            )
+        return _finish(arguments, rows, journal, facts, settings)
 
 
 def _judge(arguments: argparse.Namespace, work: Work, journal: Journal) -> RunFacts:
@@ -172,12 +191,16 @@ async def _until_terminated(judging: Coroutine[Any, Any, RunFacts]) -> RunFacts:
 
 
 def _finish(
-    arguments: argparse.Namespace, journal: Journal, facts: RunFacts, settings: Settings
+    arguments: argparse.Namespace,
+    rows: Rows,
+    journal: Journal,
+    facts: RunFacts,
+    settings: Settings,
 ) -> int:
     settings = replace(settings, wire=replace(settings.wire, score_range=facts.score_range))
     summary = summarise(journal, facts, arguments.output, settings)
     try:
-        check_unscored(summary, settings.unscored)
+        check_unscored(summary, settings.unscored, first_samples(rows))
         reasons = arguments.reasons is not False
         write_rewards(arguments.output, journal, summary, settings, reasons=reasons)
     except TooManyUnscored:
@@ -305,22 +328,15 @@ def _open_service(settings: Settings) -> AbstractAsyncContextManager[Any]:
     return open_service(settings)
 
 
-def _refuse_output(source: str, output: Path) -> None:
-    """Raises at the start for an output that could not be written at the end, or would replace the input."""
-    if output.is_dir():
-        raise SettingsError(f"{output}: is a directory; name a file in it")
-    if source != STDIN and output.exists() and Path(source).exists() and output.samefile(source):
-        raise SettingsError(f"{output}: is the input; name another output")
-
-
 def _say_how_to_resume(arguments: argparse.Namespace, journal: Journal) -> None:
     again = "the same command"
     if arguments.input == STDIN:
         again += " with the same rows on its standard input"
-    print(
-        f"judge: stopped; the rows judged so far are in {journal.path}, and {again} continues from there",
-        file=sys.stderr,
-    )
+    _say(f"stopped; the rows judged so far are in {journal.path}, and {again} continues from there")
+
+
+def _say(sentence: str) -> None:
+    print(f"judge: {sentence}", file=sys.stderr)
 
 
 def positive_int(text: str) -> int:

@@ -17,6 +17,7 @@ EXAMPLES = """examples:
   curl -d '{"samples": [{"id": 1, "prompt": "2 + 2?", "response": "4", "answer": "four"}]}' \\
     http://127.0.0.1:8080/v1/rewards
 
+It listens on all addresses, as a container must; --host 127.0.0.1 listens on this machine only.
 SIGTERM or Ctrl-C finishes the requests in flight (`service.drain_s`) and exits with 0; a second one
 does not wait. In SageMaker, SAGEMAKER_BIND_TO_PORT is the port.
 """

@@ -10,7 +10,7 @@ import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -36,6 +36,7 @@ from judge_service.settings.judging import (
     WireSettings,
 )
 from judge_service.settings.logs import LogSettings
+from judge_service.settings.mistakes import nearest, place_in, readable
 from judge_service.settings.serving import FunctionSettings, ServiceSettings
 
 ENVIRONMENT_PREFIX = "JUDGE_"
@@ -43,6 +44,9 @@ NOT_SETTINGS = frozenset(
     {"JUDGE_CONFIG", "JUDGE_CONFIG_TTL_S", "JUDGE_SANDBOX_CACHE_DIR", "JUDGE_SANDBOX_SUBPROCESS"}
 )
 """Variables with the prefix that are not settings: the TOML file's place, and how long a copy is valid."""
+
+REMOTE_BACKENDS = ("bedrock", "sagemaker", "openai")
+"""The backends that ask a named model. Each has a section of its name."""
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -168,7 +172,9 @@ def _description(annotation: Any) -> str:
     return next((meta.description for meta in metas if meta.description), "")
 
 
-def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+def load_settings(
+    path: Path | str | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
     """Reads the settings from a TOML file and the environment.
 
     path: the file; `None` reads none.
@@ -176,7 +182,7 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
 
     Raises SettingsError with one sentence that names the key and its file or variable.
     """
-    text, place = ("", "") if path is None else (read_file(path), str(path))
+    text, place = ("", "") if path is None else (read_file(Path(path)), str(path))
     return parse_settings(text, place, environ)
 
 
@@ -204,7 +210,10 @@ def parse_settings(text: str, place: str, environ: Mapping[str, str] | None = No
     try:
         settings = msgspec.convert(table, Settings)
     except msgspec.ValidationError as problem:
-        raise SettingsError(f"{place or 'settings'}: {_readable(problem)}") from None
+        raise SettingsError(
+            f"{place or 'settings'}: {readable(problem, _key_at(problem))}"
+        ) from None
+    _refuse_another_judge(table, settings)
     _refuse_contradictions(settings)
     return settings
 
@@ -249,7 +258,12 @@ def _refuse_unknown(table: Mapping[str, Any], source: str, prefix: str = "") -> 
         if not prefix and name in sections and isinstance(value, Mapping):
             _refuse_unknown(value, source, f"{name}.")
         elif full not in known and not (full in sections and not prefix):
-            raise SettingsError(f"{source}: there is no setting `{full}`{_nearest(full, known)}")
+            alike = sorted(sections) if isinstance(value, Mapping) and not prefix else known
+            raise SettingsError(f"{source}: there is no setting `{full}`{nearest(full, alike)}")
+
+
+def _key_at(problem: msgspec.ValidationError) -> Key | None:
+    return next((key for key in keys() if key.name == place_in(problem)), None)
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[Key, Any]]:
@@ -260,7 +274,7 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[Key, Any]]:
         key = by_variable.get(variable)
         if key is None:
             raise SettingsError(
-                f"there is no setting for the variable {variable}{_nearest(variable, by_variable)}"
+                f"there is no setting for the variable {variable}{nearest(variable, by_variable)}"
             )
         yield key, _from_text(key, text)
 
@@ -272,31 +286,29 @@ def _from_text(key: Key, text: str) -> Any:
     try:
         return msgspec.convert(value, key.type, strict=False)
     except msgspec.ValidationError as problem:
-        raise SettingsError(f"{key.variable}: {_readable(problem, key)}") from None
+        raise SettingsError(f"{key.variable}: {readable(problem, key)}") from None
 
 
-def _nearest(name: str, known: Any) -> str:
-    import difflib  # noqa: PLC0415 - for mistakes only
+def _refuse_another_judge(table: Mapping[str, Any], settings: Settings) -> None:
+    """Refuses what is set for a judge that is not asked: `backend` was forgotten, lost or mistyped.
 
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    if not close:
-        close = [full for full in known if full.rpartition(".")[2] == name.rpartition(".")[2]][:1]
-    return f"; did you mean `{close[0]}`?" if close else "; see docs/settings.md"
-
-
-def _readable(problem: msgspec.ValidationError, key: Key | None = None) -> str:
-    what, _, where = str(problem).partition(" - at `$.")
-    where = where.rstrip("`")
-    key = key or next((known for known in keys() if known.name == where), None)
-    choices = _choices(key.type) if key else ()
-    if choices and what.startswith("Invalid enum value"):
-        what += f"; use one of {', '.join(choices)}"
-    return f"`{where}`: {what}" if where else what
-
-
-def _choices(annotation: Any) -> tuple[str, ...]:
-    literal = get_args(annotation)[0]
-    return get_args(literal) if get_origin(literal) is Literal else ()
+    Without this rule such settings are ignored in silence, and another judge gives the rewards.
+    """
+    if settings.grader:  # replaces every judge, and says so
+        return
+    chosen = settings.backend
+    for name in (one for one in REMOTE_BACKENDS if one != chosen):
+        if any(value is not None for value in table.get(name, {}).values()):
+            raise SettingsError(
+                f"`[{name}]` is set, but `backend` is `{chosen}`, which does not read it; write"
+                f' `backend = "{name}"`, or delete what `[{name}]` or JUDGE_{name.upper()}_... sets'
+            )
+    if chosen == "local" and settings.model:
+        choices = ", ".join(f'"{one}"' for one in REMOTE_BACKENDS)
+        raise SettingsError(
+            f"`model` is `{settings.model}`, but `backend` is `local`, the embedded judge, which has only"
+            f" its own model; set `backend` to one of {choices}, or delete `model`"
+        )
 
 
 def _refuse_contradictions(settings: Settings) -> None:

@@ -99,14 +99,8 @@ class Front:
         await self.inner.aclose()
 
 
-def open_verifier(kind: str, options: Mapping[str, Any], where: str = "options") -> Verifier:
-    """Opens a verifier by the name of its kind, wrapped in `Front`.
-
-    With the option `thoughts` of some kinds there is no `Front`: the verifier checks the whole response.
-    where: name of the options in errors.
-
-    Raises RubricError for an unknown kind or option, or a missing package.
-    """
+def load(kind: str, options: Mapping[str, Any], where: str = "options") -> tuple[Any, Any]:
+    """The module of a kind of verifier, and its options. Raises as `open_verifier` does."""
     if kind not in MODULES:
         raise RubricError(f"there is no verifier `{kind}`; there are {', '.join(sorted(MODULES))}")
     try:
@@ -120,5 +114,17 @@ def open_verifier(kind: str, options: Mapping[str, Any], where: str = "options")
         chosen = msgspec.convert(dict(options), module.Options)
     except msgspec.ValidationError as problem:
         raise RubricError(f"`{where}`: {problem}") from None
+    return module, chosen
+
+
+def open_verifier(kind: str, options: Mapping[str, Any], where: str = "options") -> Verifier:
+    """Opens a verifier by the name of its kind, wrapped in `Front`.
+
+    With the option `thoughts` of some kinds there is no `Front`: the verifier checks the whole response.
+    where: name of the options in errors.
+
+    Raises RubricError for an unknown kind or option, or a missing package.
+    """
+    module, chosen = load(kind, options, where)
     verifier: Verifier = module.make(chosen)
     return verifier if getattr(chosen, "thoughts", False) else Front(verifier)

@@ -28,23 +28,24 @@ class Options(AnswerOptions, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ] = ("boxed", "hashes")
 
 
-def _normal(text: str) -> str:
+def normal(text: str) -> str:
+    """The form in which texts are compared that are no plain numbers."""
     return plain(unwrapped(text), case=True, punctuation=True).replace(" ", "").rstrip(".")
 
 
 def _compare(answer: str, gold: str) -> Outcome:
-    said = _normal(answer)
+    said = normal(answer)
     if not said:
         return "malformed"
-    if said == _normal(gold):
+    if said == normal(gold):
         return "right"
     value, asked = number(answer), number(gold)
-    if value is not None and asked is not None and _bare(answer) and _bare(gold):
+    if value is not None and asked is not None and is_bare(answer) and is_bare(gold):
         return "right" if equal(value, asked) else "wrong"
     return "wrong"
 
 
-def _bare(text: str) -> bool:
+def is_bare(text: str) -> bool:
     r"""Whether the number stands without letters: `2x` and `2` differ, `2\%` and `2` may be equal."""
     words = unwrapped(text).replace("\\frac", "").replace("\\dfrac", "").replace("\\tfrac", "")
     return not any(letter.isalpha() for letter in words)

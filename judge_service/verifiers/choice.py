@@ -41,9 +41,11 @@ IN_WORD = rf"[^\W{CJK}]"
 
 ALONE = re.compile(
     rf"(?<!{IN_WORD})(?<!['\u2019\u00b0\\^{{}}=+*/<>|])(?<![=+*/<>-] )([A-Z])"
-    rf"(?!{IN_WORD})(?!['\u2019\\^{{}}=+*/<>|(])(?! ?[=+*/<>^])(?! [a-z])"
+    rf"(?!{IN_WORD})(?!['\u2019\\^{{}}=+*/<>|(])(?! ?[=+*/<>^])"
+    rf"(?! (?!(?:or|and) [A-Z](?!{IN_WORD}))[a-z])"
 )
-"""A capital letter that stands alone: neither a word, as in `A cat`, nor a variable."""
+"""A capital letter that stands alone: neither a word, as in `A cat`, nor a variable. It may have a second one
+after `or` or `and`: `A or B` is two letters, and so names none."""
 
 DECLARED = re.compile(
     rf"(?<!{IN_WORD})([A-Z])\W{{0,3}} (?:is|seems|must be|would be|has to be) (?:the )?(?:most |only |best )?"
@@ -168,7 +170,8 @@ def phrased(response: str, texts: Mapping[str, str]) -> str | None:
     return named[0] if len(named) == 1 and longest >= MIN_TEXT_CHARS else None
 
 
-def _question(sample: Sample, options: Options) -> Question | None:
+def question_of(sample: Sample, options: Options) -> Question | None:
+    """The right letter and the texts of a row, `None` if its reference names no letter."""
     if not sample.reference:
         return None
     texts = choices(sample.metadata.get(options.choices_field), options.letters)
@@ -176,7 +179,7 @@ def _question(sample: Sample, options: Options) -> Question | None:
     return Question(right, texts) if right else None
 
 
-def _searched(response: str | None, options: Options) -> Options:
+def searched_with(response: str | None, options: Options) -> Options:
     """The options without `boxed`, if the last box has a formula and not a choice."""
     if response is None or "boxed" not in response or "boxed" not in options.strategies:
         return options
@@ -199,7 +202,7 @@ def make(options: Options) -> Pure:
                 return "malformed"
             return "right" if letter == question.right else "wrong"
 
-        searched = _searched(sample.response, options)
-        return grade(sample, searched, _question(sample, options), compare, MAX_LOOK_CHARS)
+        searched = searched_with(sample.response, options)
+        return grade(sample, searched, question_of(sample, options), compare, MAX_LOOK_CHARS)
 
     return Pure(check)

@@ -74,6 +74,11 @@ def _bare(response: str) -> str:
     return tagged[-1].strip("\n") if tagged else response
 
 
+def defines(block: str, name: str) -> bool:
+    """Whether a block defines a name or assigns to it at its top level."""
+    return name in _defined(block)
+
+
 def _defined(block: str) -> set[str]:
     return {defined or assigned for defined, assigned in DEFINITION.findall(block)}
 

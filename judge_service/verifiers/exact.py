@@ -17,20 +17,22 @@ class Options(AnswerOptions, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     keep_punctuation: Annotated[bool, Meta(description="Punctuation matters.")] = False
 
 
+def normal(text: str, options: Options) -> str:
+    """The form in which texts are compared."""
+    return plain(unwrapped(text), case=options.keep_case, punctuation=options.keep_punctuation)
+
+
 def make(options: Options) -> Pure:
     """Makes the verifier."""
 
-    def normal(text: str) -> str:
-        return plain(unwrapped(text), case=options.keep_case, punctuation=options.keep_punctuation)
-
     def compare(answer: str, gold: str) -> Outcome:
-        said = normal(answer)
+        said = normal(answer, options)
         if not said:
             return "malformed"
         return "right" if said == gold else "wrong"
 
     def check(sample: Sample) -> Check:
-        gold = normal(sample.reference) if sample.reference else ""
+        gold = normal(sample.reference, options) if sample.reference else ""
         return grade(sample, options, gold or None, compare)
 
     return Pure(check)

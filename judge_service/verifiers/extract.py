@@ -1,8 +1,9 @@
 r"""Finds the answer that a response states, with several strategies in the rubric's order.
 
-Text before the last `</think>` is ignored; if there is a Nova solution block, only that block is searched.
-The last of several answers counts, as in GSM8K's checker. Many different answers in boxes or tags are
-guesses; `Found.values` counts them, so that a verifier can refuse credit.
+Thoughts are cut off (`front`), because a reference may be a model's whole response too. If there is a Nova
+solution block, only that block is searched. The last of several answers counts, as in GSM8K's checker. Many
+different answers in boxes or tags are guesses; `Found.values` counts them, so that a verifier can refuse
+credit.
 
 Every search is linear in the text and covers its last `MAX_LOOK_CHARS` characters.
 """
@@ -12,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct
+
+from judge_service.verifiers.front import split
 
 Strategy = Literal[
     "boxed", "hashes", "answer_tag", "solution", "phrase", "label", "last_number", "whole"
@@ -41,7 +44,6 @@ COUNTED = frozenset({"boxed", "answer_tag"})
 UNMARKED = frozenset({"last_number", "whole"})
 """Strategies that find unmarked answers; these get no credit for their form."""
 
-THINKING_START, THINKING_END = "<think>", "</think>"
 SOLUTION = ("<|begin_of_solution|>", "<|end_of_solution|>")
 ANSWER = ("<answer>", "</answer>")
 
@@ -108,9 +110,7 @@ class Found(Struct, frozen=True):
 
 def extract(response: str, strategies: Sequence[Strategy]) -> Found | None:
     """The answer of the first strategy that finds one, `None` if none does."""
-    text = response[-MAX_LOOK_CHARS:].rpartition(THINKING_END)[2]
-    if THINKING_START in text:  # it was cut off while it thought
-        text = text.partition(THINKING_START)[0]
+    text = split(response).answer[-MAX_LOOK_CHARS:]
     block = _solution(text)
     for strategy in strategies:
         answers = _answers(strategy, text, block)

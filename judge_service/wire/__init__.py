@@ -8,12 +8,19 @@ Out: `encode_reply`, `encode_item`, `encode_error`, `dump_json`.
 of replies.
 """
 
-from judge_service.wire.events import Batch, Envelope, decode_event, is_http_event
+from judge_service.wire.events import (
+    Batch,
+    Envelope,
+    decode_event,
+    is_http_event,
+    is_wrapped,
+)
 from judge_service.wire.jsontext import dump_json, read_json
 from judge_service.wire.replies import Answer, Metric, encode_error, encode_item, encode_reply
 from judge_service.wire.reply_policy import Late, ReplyPolicy, ReplyPolicyStatistics
 from judge_service.wire.rows import decode_row
 from judge_service.wire.size import refuse_larger
+from judge_service.wire.unread import explain_missing_task, explain_unread
 
 __all__ = [
     "Answer",
@@ -29,7 +36,10 @@ __all__ = [
     "encode_error",
     "encode_item",
     "encode_reply",
+    "explain_missing_task",
+    "explain_unread",
     "is_http_event",
+    "is_wrapped",
     "read_json",
     "refuse_larger",
 ]

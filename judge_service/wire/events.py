@@ -10,13 +10,16 @@ from judge_service.errors import WireError
 from judge_service.values import Sample
 from judge_service.wire.content import name_of
 from judge_service.wire.jsontext import parse
-from judge_service.wire.rows import decode_row
+from judge_service.wire.rows import ANSWER_FIELDS, decode_row
 
 Envelope = Literal["list", "http"]
 """The envelope of a batch and its reply: none, or the body of an HTTP-like message."""
 
 ROW_FIELDS = ("messages", "prompt", "query", "model_response")
-"""An object with one of these fields is a row."""
+"""An object with one of these fields is a row, whatever else it has."""
+
+OTHER_TASK_FIELDS = ("problem", "question", "instruction")
+"""An object with one of these, or with a text as `input` and an answer, is a row if it has no wrapper."""
 
 WRAPPERS = ("body", "batch", "input", "trajectories")
 
@@ -54,7 +57,25 @@ def is_http_event(event: Any) -> bool:
 def _wrapper_of(event: dict[str, Any]) -> str | None:
     if any(field in event for field in ROW_FIELDS):
         return None
-    return next((field for field in WRAPPERS if field in event), None)
+    return next(
+        (field for field in WRAPPERS if field in event and not _is_task(field, event)), None
+    )
+
+
+def _is_task(field: str, event: dict[str, Any]) -> bool:
+    """Whether a wrapper's name holds the task of a row: a text, with an answer beside it."""
+    return (
+        field == "input"
+        and isinstance(event["input"], str)
+        and any(answer in event for answer in ANSWER_FIELDS)
+    )
+
+
+def is_wrapped(event: Any) -> bool:
+    """Whether an object holds rows in a wrapper, and is no row itself."""
+    if not isinstance(event, dict) or (wrapper := _wrapper_of(event)) is None:
+        return False
+    return wrapper == "body" or isinstance(event[wrapper], list | dict)
 
 
 def _unwrap(event: Any, path: str, depth: int) -> tuple[Any, str]:
@@ -75,8 +96,9 @@ def _unwrap(event: Any, path: str, depth: int) -> tuple[Any, str]:
 
 
 def _require_row(event: dict[str, Any], path: str) -> dict[str, Any]:
-    if not any(field in event for field in ROW_FIELDS):
-        fields = ", ".join(f"`{field}`" for field in (*WRAPPERS, *ROW_FIELDS))
+    known = (*ROW_FIELDS, *OTHER_TASK_FIELDS, "input")
+    if not any(field in event for field in known):
+        fields = ", ".join(f"`{field}`" for field in dict.fromkeys((*WRAPPERS, *known)))
         raise WireError(path, f"is an object with none of {fields}; send a list of rows")
     return event
 

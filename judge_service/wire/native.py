@@ -94,7 +94,10 @@ def decode_native(body: Any) -> NativeBatch:
         raise WireError("$", f"must be an object with `samples`, not {name_of(body)}")
     for field in body:
         if field not in FIELDS:
-            raise WireError("$", "has a field besides `samples` and `reasons`; remove it")
+            raise WireError(
+                "$",
+                f"has the field {field[:40]!a}; only `samples` and `reasons` are read, remove it",
+            )
     rows = body.get("samples")
     if not isinstance(rows, list):
         raise WireError("$.samples", f"must be a list of samples, not {name_of(rows)}")

@@ -1,5 +1,6 @@
 """Makes answers of rewards. Only here a row that was not judged gets a substitute score."""
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,6 +14,9 @@ from judge_service.errors import SettingsError, TooManyUnscored
 from judge_service.values import INPUT_REASONS, UNSCORED_REASONS, Reward, Sample
 from judge_service.wire.means import Means, means_of
 from judge_service.wire.replies import Answer, Metric
+from judge_service.wire.unread import explain_missing_task, explain_unread
+
+logger = logging.getLogger("judge_service")
 
 Late = Literal["count", "answer", "fail"]
 """How to treat rows that the deadline left unjudged: they count as failed judgements; or they get a
@@ -20,6 +24,9 @@ substitute, unless no row was judged; or any of them fails the batch."""
 
 SCORE = ""
 """Name of the score's column; the other columns have the names of the criteria."""
+
+UNREAD_REASONS = INPUT_REASONS - {"abstained"}
+"""Reasons of rows that hold too little to judge."""
 
 MIDDLE = 0.5
 """Substitute when this process has scored nothing yet."""
@@ -92,6 +99,7 @@ class ReplyPolicy:
         self._value = self._read_value(policy)
         self._means = Means(memory_s=memory_s, now=now)
         self._answered = self._substituted = self._refused_batches = 0
+        self._warned_unread = self._warned_task = False
 
     def __repr__(self) -> str:
         return f"<ReplyPolicy {self._policy} {self._low:g}..1, {self.statistics()}>"
@@ -132,6 +140,7 @@ class ReplyPolicy:
         for name, scores in columns.items():
             self._means.add(name, zip(groups, scores, strict=True), tenant)
         metrics = _metrics(rewards)
+        self._warn_of_unread(samples, rewards)
         if refuse:
             self._refuse_too_many(rewards, late)
         filled = [self._fill(name, groups, scores, tenant) for name, scores in columns.items()]
@@ -139,6 +148,26 @@ class ReplyPolicy:
         self._substituted += sum(reward.score is None for reward in rewards)
         rows = zip(samples, rewards, zip(*filled, strict=True), metrics, strict=True)
         return [_answer(sample, reward, names, row, more) for sample, reward, row, more in rows]
+
+    def _warn_of_unread(self, samples: Sequence[Sample], rewards: Sequence[Reward]) -> None:
+        """Warns once if rows lack their task, and if no row of a batch could be judged for its input.
+
+        The caller builds its rows wrongly then. A batch of one row without a response says too little: AWS's
+        pre-flight sends such rows.
+        """
+        if not self._warned_task and (said := explain_missing_task(samples[:1])):
+            self._warned_task = True
+            logger.warning("%s", said)
+        reasons = {reward.reason for reward in rewards}
+        if self._warned_unread or len(rewards) < 2 or not reasons <= UNREAD_REASONS:
+            return
+        self._warned_unread = True
+        logger.warning(
+            "none of a batch of %d rows could be judged because of its input, and all get a substitute,"
+            " from which nothing can be learned; %s",
+            len(rewards),
+            explain_unread(str(rewards[0].reason), samples),
+        )
 
     def _read_value(self, policy: str) -> float | None:
         if not policy.startswith("value:"):

@@ -33,6 +33,12 @@ REFERENCE_FIELDS: tuple[tuple[str, ...], ...] = (
 )
 """Fields that may hold the reference answer, in order; the first field that is not empty is used."""
 
+TASK_FIELDS = ("prompt", "problem", "question", "instruction", "input")
+"""Fields that may hold the task where there are no `messages`, in order; the first with a value is used."""
+
+ANSWER_FIELDS = ("completion", "response", "model_response")
+"""Fields that may hold the model's answer where there are no `messages`."""
+
 MESSAGES_FIELDS = frozenset({"id", "messages"})
 QUESTION_FIELDS = ("query", "prompt", "messages")
 
@@ -89,7 +95,7 @@ def _read_shape(row: dict[str, Any], path: str) -> tuple[Turns, str | None, froz
 def _read_query(row: dict[str, Any], path: str) -> tuple[Turns, str | None, frozenset[str]]:
     question = next((field for field in QUESTION_FIELDS if field in row), "query")
     turns = _read_turns(row, "system", "system", path)
-    turns += _read_turns(row, question, "user", path)
+    turns += _read_turns(row, question, "user", path) or _read_other_task(row, path)
     turns += _read_turns(row, "model_response", "assistant", path)
     gold = _last_text(_read_turns(row, "response", "assistant", path))
     return turns, gold, frozenset({"id", "system", question, "model_response", "response"})
@@ -98,12 +104,31 @@ def _read_query(row: dict[str, Any], path: str) -> tuple[Turns, str | None, froz
 def _read_prompt(row: dict[str, Any], path: str) -> tuple[Turns, str | None, frozenset[str]]:
     answer = "response" if row.get("completion") is None else "completion"
     turns = _read_turns(row, "system", "system", path)
-    turns += _read_turns(row, "prompt", "user", path)
+    turns += _read_turns(row, "prompt", "user", path) or _read_other_task(row, path)
     answered = _read_turns(row, answer, "assistant", path)
     if answered != turns[-1:]:  # verl's prompt may already end with the model's turn
         turns += answered
     gold = _last_text(_read_turns(row, "chosen", "assistant", path))
     return turns, gold, frozenset({"id", "system", "prompt", answer})
+
+
+def _read_other_task(row: dict[str, Any], path: str) -> Turns:
+    """The task of a row without `prompt`. Values that are no task, such as a record, are no error here."""
+    for field in TASK_FIELDS[1:]:
+        value = row.get(field)
+        if isinstance(value, str) and value.strip():
+            turns = [Message("user", clean_text(value))]
+        elif (
+            isinstance(value, list) and value and isinstance(value[0], dict) and "role" in value[0]
+        ):
+            turns = _read_messages(value, f"{path}.{field}")
+        else:
+            continue
+        more = row.get("input")
+        if field == "instruction" and isinstance(more, str) and more.strip():  # Alpaca's form
+            turns.append(Message("user", clean_text(more)))
+        return turns
+    return []
 
 
 def _read_turns(row: dict[str, Any], field: str, role: str, path: str) -> Turns:

@@ -18,7 +18,7 @@ from judge_service.cli.check import Finding
 from judge_service.cli.check_report import MAX_ANSWER_CHARS, answer_of
 from judge_service.errors import Denied
 from judge_service.service import JudgeService, open_service
-from judge_service.settings import Settings
+from judge_service.settings import LimitSettings, Settings
 from judge_service.simulator import SimulatorConfig, simulate
 from judge_service.telemetry.events import Sink
 from judge_service.values import Completion, Prompt, Sample
@@ -348,7 +348,7 @@ def test_a_sample_of_a_file_is_scored(tmp_path: Path, monkeypatch: pytest.Monkey
     ("content", "says"),
     [
         ("", "rows.jsonl"),
-        ('{"id": 1}\n', "$"),
+        ('{"id": 1}\n', "the row has no response"),
         ('{"id": 1, "prompt": "no answer to it"}\n', "check with a row that has it"),
     ],
 )
@@ -381,3 +381,26 @@ def test_nothing_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUDGE_OPENAI_BASE_URL", f"http://127.0.0.1:{port}/v1")
 
     assert main(["check", "--json"]) == 2
+
+
+async def test_a_quota_that_slows_the_embedded_judge_is_told() -> None:
+    findings, _ = await checked(
+        backend="local",
+        model="",
+        rubric="similarity",
+        limits=LimitSettings(requests_per_minute=60),
+    )
+
+    [quota] = [one for one in findings if one.area == "quota"]
+    assert "1.0 evaluations/s" in quota.text
+    assert "limits.requests_per_minute" in quota.text
+
+
+def test_a_forgotten_backend_is_a_problem_and_not_another_judge(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "judge.toml"
+    config.write_text('model = "us.amazon.nova-lite-v1:0"\n[bedrock]\nregion = "us-east-1"\n')
+
+    assert main(["check", "--config", str(config)]) == 2
+    assert 'write `backend = "bedrock"`' in capsys.readouterr().out

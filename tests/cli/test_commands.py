@@ -271,3 +271,19 @@ def test_settings_are_fetched_from_where_config_says(
 def test_a_package_is_built_from_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["package", "lambda", "--config", "s3://bucket/judge.toml"]) == 2
     assert "this command needs a file" in capsys.readouterr().err
+
+
+def test_explain_shows_no_password(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "http://me:s3cret@127.0.0.1:9"
+    (config := tmp_path / "judge.toml").write_text(
+        f'backend = "openai"\nmodel = "m"\n[openai]\nbase_url = "{url}/v1"\n[http]\nproxy_url = "{url}"\n'
+    )
+    monkeypatch.setenv("JUDGE_CACHE_REDIS_URL", "redis://:s3cret@127.0.0.1:9/0")
+
+    assert main(["explain", "--config", str(config)]) == 0
+
+    page = capsys.readouterr().out
+    assert "http://***@127.0.0.1:9/v1" in page
+    assert "s3cret" not in page

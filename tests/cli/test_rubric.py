@@ -185,7 +185,25 @@ def test_the_configured_judge_can_be_asked(capsys: pytest.CaptureFixture[str]) -
     rows = write("rows.jsonl", [example("4")])
     asked = ["rubric", "check", "similarity", "--examples", rows, "--judge", "configured"]
     assert main(asked) == 0
-    assert "1.000    line 1: similarity 1.000" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "1.000    line 1: similarity 1.000" in said
+    assert "scripted" not in said
+
+
+def test_scores_of_the_scripted_judge_say_so(capsys: pytest.CaptureFixture[str]) -> None:
+    programs = RUBRIC.rpartition("[[criteria]]")[0]
+    for rubric, is_scripted in ((RUBRIC, True), (programs, False)):
+        Path("mixed.toml").write_text(rubric)
+        rows = write("rows.jsonl", [example("4")])
+        assert main(["rubric", "check", "mixed.toml", "--examples", rows]) == 0
+        assert ("judge    scripted: " in capsys.readouterr().out) == is_scripted
+
+
+def test_a_new_rubric_says_how_its_schema_is_made(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rubric", "new", "mine"]) == 0
+    command = capsys.readouterr().out.rpartition("judge ")[2]
+    assert command == "rubric schema > rubric.schema.json\n"
+    assert "#:schema ./rubric.schema.json" in Path("mine.toml").read_text()
 
 
 def test_the_prompt_is_shown_as_it_would_be_sent(capsys: pytest.CaptureFixture[str]) -> None:

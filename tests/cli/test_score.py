@@ -1,6 +1,9 @@
 """`judge score` over a fake judge: every row ends once, and nothing is judged twice."""
 
+import gzip
 import json
+import os
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ from msgspec.structs import replace
 from judge_service import open_service
 from judge_service.backends.scripted import Scripted
 from judge_service.cli import main, score
+from judge_service.cli.journal import journal_path
 from judge_service.errors import SettingsError
 from judge_service.settings import (
     GuardSettings,
@@ -269,6 +273,12 @@ def test_the_page_fits_80_columns(
         ({"config": "nowhere.toml"}, "nowhere.toml: there is no such file"),
         ({"output": "in.jsonl"}, "is the input"),
         ({"output": "."}, "is a directory"),
+        ({"output": "-"}, "must be a file"),
+        ({"output": "/dev/null"}, "is a device, a pipe or a socket"),
+        ({"output": "pipe"}, "pipe: is a device, a pipe or a socket"),
+        ({"output": "link"}, "link: is a link"),
+        ({"output": "dangling"}, "dangling: is a link"),
+        ({"output": "taken"}, "taken.journal: is a link"),
         ({"input": "nowhere.jsonl", "output": "in.jsonl"}, "nowhere.jsonl: there is no such file"),
     ],
 )
@@ -283,6 +293,10 @@ def test_a_users_mistake_is_one_sentence(
     monkeypatch.chdir(bench.input.parent)
     write_rows(bench.input, [row(0)])
     before = bench.input.read_bytes()
+    os.mkfifo("pipe")
+    for name, target in {"link": "in.jsonl", "dangling": "nowhere", "taken.journal": "x"}.items():
+        Path(name).symlink_to(target)
+    files = sorted(Path().iterdir())
     names = {"input": "in.jsonl", "output": "out.jsonl", **change}
     config = ["--config", names["config"]] if "config" in names else []
 
@@ -292,6 +306,7 @@ def test_a_users_mistake_is_one_sentence(
     assert line.startswith("judge: ")
     assert message in line
     assert bench.input.read_bytes() == before
+    assert sorted(Path().iterdir()) == files
 
 
 def test_the_standard_input_is_read_and_resumed_like_a_file(
@@ -329,8 +344,8 @@ def test_an_unexpected_error_is_short_unless_debugged(
     assert capsys.readouterr().err.splitlines() == [
         "judge: unexpected ZeroDivisionError: oh (run again with --debug for the trace)"
     ]
-    with pytest.raises(ZeroDivisionError):
-        main([*command, "--debug"])
+    assert main([*command, "--debug"]) == 1
+    assert "raise verdict" in capsys.readouterr().err
 
 
 def test_the_config_comes_from_the_flag_or_the_environment_and_from_nowhere_else(
@@ -345,3 +360,128 @@ def test_the_config_comes_from_the_flag_or_the_environment_and_from_nowhere_else
     assert main([*command, "--config", "judge.toml"]) == 2
     monkeypatch.setenv("JUDGE_CONFIG", "judge.toml")
     assert main(command) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("question,output\n2 + 2?,4\n", ["`unreadable`", "a JSON object in UTF-8"]),
+        (
+            '{"question": "2 + 2?", "output": "4", "target": "4"}\n' * 2,
+            ["`no_response`", "`model_response`", "`question`, `output`, `target`"],
+        ),
+        ('[{"conversations": []}, {"conversations": []}]', ["`no_response`", "`conversations`"]),
+        (
+            '{"prompt": "2 + 2?", "response": "4", "gold": "4"}\n',
+            ["`no_reference`", "`reward_model.ground_truth`", "the rows have `gold`"],
+        ),
+    ],
+)
+def test_a_file_without_any_score_is_an_error_that_names_keys_and_writes_nothing(
+    bench: Bench,
+    judge: FakeJudge,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    says: list[str],
+) -> None:
+    judge._answer = lambda sample: "no_reference" if sample.response else "no_response"
+    bench.input.write_text(text)
+
+    assert main(["score", str(bench.input), "-o", str(bench.output), "--quiet"]) == 3
+
+    said = capsys.readouterr().err
+    assert all(one in said for one in [*says, "rows has a score", "mend the input"])
+    assert said.count("\n") == 1
+    assert not bench.output.exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (gzip.compress(b"{}"), "gzip"),
+        (b"\x28\xb5\x2f\xfd rows", "zstd"),
+        (b"PAR1 rows PAR1", "Parquet"),
+        ('{"id": 1}\n'.encode("utf-16"), "UTF-16"),
+    ],
+)
+def test_other_forms_are_refused_before_a_call(
+    bench: Bench, judge: FakeJudge, capsys: pytest.CaptureFixture[str], data: bytes, says: str
+) -> None:
+    bench.input.write_bytes(data)
+
+    assert main(["score", str(bench.input), "-o", str(bench.output)]) == 2
+    assert says in capsys.readouterr().err
+    assert not bench.output.exists()
+
+
+def test_debug_shows_the_trace_and_keeps_the_exit_code(
+    bench: Bench, judge: FakeJudge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rows(bench.input, [row(0)])
+    judge._answer = lambda _sample: "refused"
+
+    assert main(["score", str(bench.input), "-o", str(bench.output), "--quiet", "--debug"]) == 3
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert "judge: none of 1 rows has a score" in said
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE results SET reward = x'7b22' WHERE position = 3",
+        "UPDATE results SET reward = x'ff' WHERE position = 3",
+        "UPDATE results SET reward = 7 WHERE position = 3",
+        "UPDATE results SET id = x'7b' WHERE position = 3",
+        """UPDATE results SET reward = '{"score": "high"}' WHERE position = 3""",
+    ],
+)
+def test_a_damaged_result_is_judged_again_and_told(
+    bench: Bench, judge: FakeJudge, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    write_rows(bench.input, [row(i) for i in range(6)])
+    command = ["score", str(bench.input), "-o", str(bench.output), "--quiet"]
+    main(command)
+    before = bench.output.read_bytes()
+    database = sqlite3.connect(journal_path(bench.output))
+    with database:
+        database.execute(damage)
+    database.close()
+    judge.judged.clear()
+
+    assert main(command) == 0
+
+    assert judge.judged == [3]
+    assert bench.output.read_bytes() == before
+    assert "1 results in" in capsys.readouterr().err
+
+
+def test_an_emptied_journal_is_told(
+    bench: Bench, judge: FakeJudge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rows(bench.input, [row(0)])
+    command = ["score", str(bench.input), "-o", str(bench.output), "--quiet"]
+    main(command)
+    assert capsys.readouterr().err == ""
+    journal_path(bench.output).write_bytes(b"")
+
+    assert main(command) == 0
+
+    assert "is empty, so every row is judged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lines", [1, 2])
+@pytest.mark.parametrize("field", ["question", "input", "user_prompt"])
+def test_one_line_is_read_like_two_and_a_task_that_is_not_read_is_told(
+    bench: Bench,
+    judge: FakeJudge,
+    capsys: pytest.CaptureFixture[str],
+    lines: int,
+    field: str,
+) -> None:
+    write_rows(bench.input, [{field: "What is 2 + 2?", "response": "4", "answer": "4"}] * lines)
+
+    assert main(["score", str(bench.input), "-o", str(bench.output), "--quiet"]) == 0
+
+    assert [one["aggregate_reward_score"] for one in read_lines(bench.output)] == [0.75] * lines
+    assert ("`user_prompt` looks like it" in capsys.readouterr().err) == (field == "user_prompt")

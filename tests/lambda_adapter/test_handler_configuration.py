@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from judge_service.backends.embedded import judge as embedded
 from judge_service.errors import SettingsError
 from lambda_adapter import environment as environment_module
 from lambda_adapter.environment import Environment, place_of
@@ -14,6 +15,14 @@ from tests.configuration.conftest import Aws, aws, environ, moto_url  # noqa: F4
 from tests.lambda_adapter.test_handler import row
 from tests.lambda_adapter.validator import assert_valid
 
+OVERLAP = """
+name = "overlap"
+[[criteria]]
+name = "near"
+kind = "verify"
+verify = "overlap"
+options = { measure = "chrf" }
+"""
 GRADER = "def low(sample):\n    return 0.25\n\n\ndef high(sample):\n    return 0.75\n"
 
 
@@ -67,6 +76,25 @@ def test_settings_in_the_package_are_used(tmp_path: Path, graders: str, open_wit
     (tmp_path / "judge.toml").write_text(f'grader = "{graders}:low"\n')
 
     assert score_of(open_with({"LAMBDA_TASK_ROOT": str(tmp_path)})) == 0.25
+
+
+def test_without_settings_and_model_no_reward_is_given_by_character_overlap(
+    tmp_path: Path, open_with: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "missing_packages", lambda: ["onnxruntime"])  # as in the zip
+    (tmp_path / "judge.toml").touch()
+
+    for variables in ({}, {"LAMBDA_TASK_ROOT": str(tmp_path)}):
+        with pytest.raises(SettingsError, match="set `backend` and `model`"):
+            open_with(variables).answer([row(1)])
+
+
+def test_a_rubric_that_names_the_measure_needs_no_model(
+    open_with: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "missing_packages", lambda: ["onnxruntime"])
+
+    assert 0 <= score_of(open_with({"JUDGE_RUBRIC": OVERLAP})) <= 1
 
 
 @pytest.mark.parametrize("kind", ["s3", "ssm"])

@@ -36,11 +36,32 @@ def test_a_layer_for_another_machine_is_built_as_asked(
 
     assert main(["package", "layer", *target, "-o", str(archive), "--json"]) == 0
 
-    said = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    assert "has no settings (no --config)" in printed.err
+    said = json.loads(printed.out)
     assert (said["path"], said["kind"]) == (str(archive), "layer")
     assert said["target"] == {"python": "3.13", "architecture": "arm64"}
     assert said["packed_bytes"] == archive.stat().st_size
     assert said["cold_start"]["import_s"] is None
+
+
+def test_passwords_that_a_package_would_hold_are_named_and_not_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "judge.toml"
+    config.write_text(
+        'backend = "openai"\nmodel = "m"\n[http]\nproxy_url = "http://me:s3cret@proxy:3128"\n'
+        '[cache]\nredis_url = "redis://:s3cret@cache:6379/0"\n[openai]\nbase_url = "http://h/v1"\n'
+    )
+    done = built.package()
+    monkeypatch.setattr(package, "build", lambda *_, **__: done)
+
+    assert main(["package", "lambda", "--config", str(config)]) == 0
+
+    said = capsys.readouterr()
+    assert "`http.proxy_url`, `cache.redis_url`" in said.err
+    assert "base_url" not in said.err
+    assert "s3cret" not in said.err + said.out
 
 
 @pytest.mark.parametrize(
@@ -71,10 +92,23 @@ def test_the_policy_is_json_for_iam(
 
     assert main(["package", "policy", "--config", CONFIG, *place]) == 0
 
-    text = capsys.readouterr().out
+    said = capsys.readouterr()
+    text = said.out
+    assert "${" not in text
+    assert said.err == ""
     assert json.loads(text)["Version"] == "2012-10-17"
     assert '"arn:aws:s3:::judges/judge.toml"' in text
     assert '"arn:aws:bedrock:ca-central-1::foundation-model/amazon.nova-lite-v1:0"' in text
+
+
+def test_a_policy_that_only_cloudformation_can_use_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["package", "policy", "--config", CONFIG]) == 0
+
+    said = capsys.readouterr()
+    assert "${AWS::AccountId}" in said.out
+    assert "give --account and --region" in said.err
 
 
 def test_a_trainers_role_needs_no_settings(capsys: pytest.CaptureFixture[str]) -> None:

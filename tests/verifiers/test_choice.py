@@ -186,3 +186,19 @@ def test_a_letter_that_is_not_the_choice_earns_nothing(
     response: str, reference: str, texts: list[str]
 ) -> None:
     assert check("choice", response, reference, row={"choices": texts}).score == 0.0
+
+
+@pytest.mark.parametrize("reference", ["A", "B", "C"])
+@pytest.mark.parametrize("joint", ["or", "and"])
+@pytest.mark.parametrize(
+    "said", ["{} {} {}", "Either {} {} {}", "It is {} {} {}.", "The answer is {} {} {}"]
+)
+def test_two_letters_are_no_answer_whichever_is_right(
+    said: str, joint: str, reference: str
+) -> None:
+    for first, second in ("AB", "BA", "BC", "AC"):
+        assert check("choice", said.format(first, joint, second), reference).score == 0.0
+
+
+def test_two_letters_that_are_ruled_out_leave_the_third() -> None:
+    assert check("choice", "A and B are wrong, so C", "C").score == 1.0

@@ -70,6 +70,9 @@ def test_what_is_thought_is_not_answered() -> None:
 
     assert extract(text, ("boxed",)) == Found("3", "boxed", 1)
     assert extract(r"<think>\boxed{1}</think> Sorry.", ("boxed",)) is None
+    assert extract(r"[THINK]\boxed{1}[/THINK] \boxed{3}<|im_end|>", ("boxed",)) == Found(
+        "3", "boxed"
+    )
 
 
 def test_only_novas_solution_block_is_looked_at() -> None:

@@ -70,3 +70,12 @@ def test_a_reply_without_samples_is_empty() -> None:
     reply = native_reply(decode_native({"samples": []}), [], "0..1")
 
     assert (reply.rewards, reply.totals.rewards) == ([], 0)
+
+
+def test_an_unknown_field_is_named_bounded_and_in_ascii() -> None:
+    with pytest.raises(WireError, match=r"^\$: has the field 'sample'; only `samples`"):
+        decode_native({"sample": []})
+    with pytest.raises(WireError) as caught:
+        decode_native({"\ud800\n" + "x" * 10_000: []})
+    assert len(str(caught.value).encode()) < 200
+    assert "\n" not in str(caught.value)

@@ -1,5 +1,6 @@
 """Starts the service from its settings: sockets, workers and their shared quota. Used by `judge serve`."""
 
+import ipaddress
 import os
 import resource
 import socket
@@ -17,6 +18,11 @@ from judge_service.api.process.supervisor import FAILED_TO_START, Supervisor
 from judge_service.errors import JudgeServiceError, SettingsError
 from judge_service.settings import Settings, workers_share
 
+WITHOUT_KEYS = (
+    "judge: there are no API keys, so whoever reaches this port uses the judge at your cost; set"
+    " `service.api_keys_file` (`judge keys` makes one), or listen on this machine only: --host 127.0.0.1\n"
+)
+
 
 def start(settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT. Returns the exit code.
@@ -29,6 +35,8 @@ def start(settings: Settings) -> int:
         ports = [service.port, *([] if service.admin_port is None else [service.admin_port])]
         sockets = [closing.enter_context(_listen(service.host, port)) for port in ports]
         _say(sockets)
+        if not service.api_keys_file and not _is_loopback(sockets[0]):
+            sys.stderr.write(WITHOUT_KEYS)
         if service.workers == 1:
             return run_worker(settings, sockets)
         directory = closing.enter_context(
@@ -89,8 +97,8 @@ def _listen(host: str, port: int) -> socket.socket:
         return listen(host, port)
     except OSError as problem:
         raise SettingsError(
-            f"cannot listen on {host} port {port} ({problem.strerror}); choose another"
-            " `service.host` or `service.port`"
+            f"cannot listen on {host} port {port} ({problem.strerror}); choose another with --host or"
+            " --port (`service.host`, `service.port`, `service.admin_port`)"
         ) from None
 
 
@@ -99,6 +107,10 @@ def _say(sockets: list[socket.socket]) -> None:
     where = [f"http://{_shown(*one.getsockname()[:2])}" for one in sockets]
     pages = f", operators' pages on {where[1]}" if len(where) > 1 else ""
     sys.stderr.write(f"judge: listening on {where[0]}{pages}\n")
+
+
+def _is_loopback(one: socket.socket) -> bool:
+    return ipaddress.ip_address(one.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def _shown(host: str, port: int) -> str:

@@ -1,5 +1,8 @@
 """The supervisor of several workers on one listening socket: starts, replaces and stops them.
 
+Workers end as on SIGTERM when the supervisor is gone, also after `kill -9`: they would hold the port and the
+locks of the jobs, and the next service could not start.
+
 The workers inherit one socket instead of having one each (`SO_REUSEPORT`), because a connection that waits to
 be accepted would be lost with its worker.
 """
@@ -7,6 +10,7 @@ be accepted would be lost with its worker.
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -32,6 +36,7 @@ class Supervisor:
         self._pid = os.getpid()
         self._is_stopping = False
         self._code = 0
+        self._lifeline, self._held = os.pipe()  # `_held` closes with this process, however it ends
 
     def __repr__(self) -> str:
         return f"<Supervisor of {sorted(self._started_at)}>"
@@ -79,11 +84,17 @@ class Supervisor:
         try:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
+            os.close(self._held)
+            threading.Thread(target=self._end_with_supervisor, daemon=True).start()
             code = self._work()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+
+    def _end_with_supervisor(self) -> None:
+        os.read(self._lifeline, 1)  # nothing is written: it returns when the supervisor is gone
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def _pass_on(self, number: int, _frame: FrameType | None) -> None:
         if os.getpid() == self._pid:

@@ -243,7 +243,8 @@ def refuse_bad_group(questions: Sequence[Question]) -> None:
     count = len(questions)
     if not MIN_RESPONSES <= count <= MAX_RESPONSES:
         raise WireError(
-            "$.samples", f"has {count} responses; send {MIN_RESPONSES} to {MAX_RESPONSES}"
+            "$.samples",
+            f"has {count} response{'s' * (count != 1)}; send {MIN_RESPONSES} to {MAX_RESPONSES}",
         )
     first = questions[0]
     for place, question in enumerate(questions):

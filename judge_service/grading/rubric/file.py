@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct
 
-from judge_service.errors import RubricError
+from judge_service.errors import RubricError, in_words
 from judge_service.grading.rubric.forms import (
     MAX_LEVELS,
     CriterionForm,
@@ -61,6 +61,13 @@ def _checked(table: dict[str, Any]) -> RubricFile:
     return file
 
 
+FORMS = {
+    "regex '^[a-z]": "must be small letters, digits and _, a letter first",
+    "regex '\\\\S'": "must not be blank",
+}
+"""What the patterns of a rubric's texts ask for, by their beginning in the decoder's message."""
+
+
 def _convert(table: Mapping[str, Any]) -> RubricFile:
     criteria = table.get("criteria")
     if isinstance(criteria, list):
@@ -70,6 +77,7 @@ def _convert(table: Mapping[str, Any]) -> RubricFile:
         return msgspec.convert(table, RubricFile)
     except msgspec.ValidationError as problem:
         what, _, where = str(problem).partition(" - at `$.")
+        what = next((said for form, said in FORMS.items() if form in what), None) or in_words(what)
         raise RubricError(f"`{where.rstrip('`')}`: {what}" if where else what) from None
 
 

@@ -31,12 +31,14 @@ class Outcome(Struct, frozen=True):
 
     passed: number of tests. spent_s: wall seconds, without opening the rooms (interpreters).
     failure: that of the first test that did not pass. lacking: sides whose room may lack something.
+    timed_out: whether a limit of time ended it.
     """
 
     passed: int
     spent_s: float
     failure: Failure | None = None
     lacking: Literal["tests", "code"] | None = None
+    timed_out: bool = False
 
 
 async def run(
@@ -72,14 +74,16 @@ class Running:
         self._passed = 0
         self._failure: Failure | None = None
         self._lacking: Literal["tests", "code"] | None = None
+        self._timed_out = False
 
     def note(self, failure: Failure) -> None:
         """Keeps the first failure, or a later one if it says that the room itself broke."""
+        self._timed_out |= failure.kind == "time"
         if self._failure is None or failure.kind == "broken":
             self._failure = failure
 
     def outcome(self, spent_s: float) -> Outcome:
-        return Outcome(self._passed, spent_s, self._failure, self._lacking)
+        return Outcome(self._passed, spent_s, self._failure, self._lacking, self._timed_out)
 
     async def all(self, tests: Room, code: Room) -> None:
         if not all(isinstance(step, Program) for step in self._suite.steps):

@@ -24,6 +24,10 @@ MAX_TEXT = 200_000
 CONVERTERS = frozenset({"dict", "list", "set", "sorted", "tuple"})
 """Functions that are called with the call inside them: a list can leave a room, an iterator cannot."""
 
+PREDICATES = frozenset(
+    {"all", "any", "bool", "callable", "hasattr", "isinstance", "issubclass", "len", "type"}
+)
+"""Built-in functions that tests use themselves; the entry point may still have their name."""
 
 ASKED = re.compile(rf"{ASK}\(['\"]([^\n]{{1,400}})")
 NAME = re.compile(r"[A-Za-z_]\w*")
@@ -55,10 +59,16 @@ Step = Statement | Example | Program
 
 
 class Suite(Struct, frozen=True):
-    """The steps of a row. setup: statements that run in both rooms, in the candidate's after its code."""
+    """The steps of a row.
+
+    setup: statements that run in both rooms, in the candidate's after its code.
+    own_builtin: a function with the name of a built-in one that the code must define, because otherwise
+        Python's would be tested; "" if there is none.
+    """
 
     setup: tuple[str, ...]
     steps: tuple[Step, ...]
+    own_builtin: str = ""
 
     @property
     def names(self) -> frozenset[str]:
@@ -107,7 +117,11 @@ def _read(tests: Any, setup: str, entry_point: str) -> Suite:
         if all(isinstance(one, str) for one in tests):
             return _from_text(tuple(tests), setup, entry_point, split=False)
         if all(isinstance(one, Mapping) for one in tests):
-            return Suite(_statements(setup), tuple(map(_from_object, tests)))
+            steps = tuple(map(_from_object, tests))
+            calls = [
+                ast.parse(one.call, mode="eval").body for one in steps if isinstance(one, Example)
+            ]
+            return Suite(_statements(setup), steps, _own_builtin(calls, entry_point))
     raise ValueError("they are neither text nor a list of texts or objects")
 
 
@@ -133,11 +147,48 @@ def _from_text(tests: tuple[str, ...], setup: str, entry_point: str, *, split: b
         body = _unrolled(ast.parse(test).body, entry_point, aliases)
         bodies += [[node] for node in body] if split else [body]
     trusted = _bound(ast.parse(setup).body)
+    own = _own_builtin([_subject(one) for body in bodies for one in _asserts(body)], entry_point)
     kept = _bound(node for body in bodies for node in body) - aliases.keys()
     bodies = [[_kept_by_code(node, trusted | kept) for node in body] for body in bodies]
     local = _bound(node for body in bodies for node in body) - aliases.keys()
-    asking = Asking(trusted | {ASK}, local, aliases)
-    return Suite(_statements(setup), tuple(asking.step(body) for body in bodies if body))
+    if own in trusted | local:
+        own = ""
+    asking = Asking(trusted | {ASK}, local, aliases | ({own: own} if own else {}))
+    return Suite(_statements(setup), tuple(asking.step(body) for body in bodies if body), own)
+
+
+def _own_builtin(calls: Sequence[ast.expr], entry_point: str) -> str:
+    """The built-in name that the code must define: the entry point, else the one that every test calls.
+
+    calls: what each test looks at. A test that calls only Python's functions would test nothing.
+    """
+    if hasattr(builtins, entry_point):
+        return entry_point
+    names = {
+        call.func.id if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else ""
+        for call in calls
+    }
+    [name, *others] = names or {""}
+    if others or name in PREDICATES or not hasattr(builtins, name):
+        return ""
+    foreign = (one for call in calls for one in _read_names(call) if not hasattr(builtins, one))
+    return name if not any(foreign) else ""
+
+
+def _asserts(body: Iterable[ast.stmt]) -> Iterable[ast.Assert]:
+    return (node for one in body for node in ast.walk(one) if isinstance(node, ast.Assert))
+
+
+def _subject(asserted: ast.Assert) -> ast.expr:
+    """The side of an assertion that is a call: `f(1)` in `assert not f(1)` and in `assert 2 == f(1)`."""
+    match asserted.test:
+        case ast.UnaryOp(operand=one):
+            return one
+        case ast.Compare(left=ast.Call() as one):
+            return one
+        case ast.Compare(comparators=[one, *_]):
+            return one
+    return asserted.test
 
 
 def _kept_by_code(node: ast.stmt, known: set[str]) -> ast.stmt:
@@ -219,7 +270,7 @@ class Asking(ast.NodeTransformer):
         """The step of a statement, or of several statements that are one test."""
         before = self._asked
         depends = any(name in self._depending for node in body for name in _read_names(node))
-        asserts = any(isinstance(node, ast.Assert) for outer in body for node in ast.walk(outer))
+        asserts = any(_asserts(body))
         rewritten = [ast.fix_missing_locations(self.visit(node)) for node in body]
         depends = depends or self._asked > before
         if depends:
@@ -236,7 +287,9 @@ class Asking(ast.NodeTransformer):
     def _is_candidates(self, node: ast.expr) -> bool:
         match node:
             case ast.Call(func=ast.Name(id=name), args=[inner], keywords=[]) if (
-                name in CONVERTERS and name not in self._trusted | self._local
+                name in CONVERTERS
+                and name not in self._trusted | self._local
+                and name not in self._aliases
             ):
                 return self._is_candidates(inner)
             case ast.Call(func=inner) | ast.Attribute(value=inner) | ast.Subscript(value=inner):

@@ -7,6 +7,7 @@ the operator allows it. Without a sandbox nothing runs. docs/sandbox.md has the 
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from typing import Annotated, Any
 
@@ -16,12 +17,14 @@ from msgspec.structs import replace
 from judge_service.errors import RubricError
 from judge_service.values import Sample
 from judge_service.verifiers import EXTRA, Check
+from judge_service.verifiers.code.impossible import why_impossible
 from judge_service.verifiers.code.runner import Outcome, run
 from judge_service.verifiers.code.suite import Suite, read_suite
-from judge_service.verifiers.code_fence import defining_block
+from judge_service.verifiers.code_fence import defines, defining_block
 from judge_service.verifiers.sandbox.process import ProcessSandbox, bare_command
 from judge_service.verifiers.sandbox.sandbox import Failure, Limits, Sandbox
 from judge_service.verifiers.sandbox.wasi import Wasi, missing
+from judge_service.verifiers.slots import FairSlots
 
 SUBPROCESS_VARIABLE = "JUDGE_SANDBOX_SUBPROCESS"
 """The operator sets it to `1` to let rubrics use the bare process. A rubric cannot set it."""
@@ -114,7 +117,7 @@ class Code:
     def __init__(self, options: Options, sandboxes: Sequence[Sandbox]) -> None:
         self._options = options
         self._sandboxes = sandboxes
-        self._turns = asyncio.Semaphore(options.processes)
+        self._slots = FairSlots(options.processes)
         self._limits = Limits(
             call_s=min(options.call_timeout_s, options.total_timeout_s),
             total_s=options.total_timeout_s,
@@ -130,37 +133,52 @@ class Code:
         if sample.response is None:
             return Check(score=None, reason="no_response", detail="The row has no answer to run.")
         try:
-            suite = await asyncio.to_thread(self._suite, sample)  # long tests take long to read
+            # long tests take long to read
+            suite, impossible = await asyncio.to_thread(self._suite, sample)
         except ValueError as problem:
             detail = f"The row's tests cannot be used: {problem}."
             return Check(score=None, reason="no_reference", detail=detail)
+        if impossible:
+            detail = f"No answer can pass the row's tests: {impossible}."
+            return Check(score=None, reason="cannot_judge", detail=detail)
         source = defining_block(sample.response, FENCES, suite.names)
+        if why := self._why_not_run(source, suite):
+            return Check(score=0.0, detail=why)
+        outcome = await self._slots.run(
+            partial(self._run, suite, source), lambda outcome: outcome.timed_out
+        )
+        return _told(outcome, suite)
+
+    def _why_not_run(self, source: str, suite: Suite) -> str:
+        """Why the code earns nothing without being run; empty if it is run."""
         if len(source) > self._options.source_kb * 1024:
-            return Check(score=0.0, detail=f"The code is longer than {self._options.source_kb} kB.")
+            return f"The code is longer than {self._options.source_kb} kB."
         if not source.strip():
-            return Check(score=0.0, detail="The answer has no code.")
-        async with self._turns:
-            return await self._check(suite, source)
+            return "The answer has no code."
+        if suite.own_builtin and not defines(source, suite.own_builtin):
+            return f"The code does not define `{suite.own_builtin}`, which the tests call."
+        return ""
 
     async def aclose(self) -> None:
         """Ends every worker."""
         for sandbox in self._sandboxes:
             await sandbox.aclose()
 
-    def _suite(self, sample: Sample) -> Suite:
-        row, options = sample.metadata, self._options
-        tests: Any = row.get(options.tests_field, sample.reference)
-        if not tests:
-            raise ValueError("there are none")
-        setup = row.get(options.setup_field) or ""
-        entry_point = row.get(options.entry_point_field) or ""
-        return read_suite(tests, str(setup), str(entry_point))
+    def _suite(self, sample: Sample) -> tuple[Suite, str]:
+        """The row's tests, and why no answer can pass them."""
+        suite = suite_of(sample, self._options)
+        return suite, why_impossible(suite.steps, self._limits.output_bytes)
 
-    async def _check(self, suite: Suite, source: str) -> Check:
-        """Runs the tests; each side starts in the first sandbox, and moves on if it may lack something."""
+    async def _run(self, suite: Suite, source: str, share: float) -> Outcome:
+        """Runs the tests; each side starts in the first sandbox, and moves on if it may lack something.
+
+        share: of the call's limit of time, for all calls together if it is below 1.
+        """
         code = tests = 0
         last = len(self._sandboxes) - 1
         limits = self._limits
+        if share < 1:
+            limits = replace(limits, total_s=share * limits.call_s)
         while True:
             pair = self._sandboxes[tests], self._sandboxes[code]
             outcome = await run(suite, source, *pair, limits)
@@ -170,7 +188,18 @@ class Code:
             elif code < last and _wants_cpython(outcome, suite, pair[1], source):
                 code += 1
             else:
-                return _told(outcome, suite)
+                return outcome
+
+
+def suite_of(sample: Sample, options: Options) -> Suite:
+    """The tests of a row. Raises ValueError if there are none, or they cannot be read."""
+    row = sample.metadata
+    tests: Any = row.get(options.tests_field, sample.reference)
+    if not tests:
+        raise ValueError("there are none")
+    setup = row.get(options.setup_field) or ""
+    entry_point = row.get(options.entry_point_field) or ""
+    return read_suite(tests, str(setup), str(entry_point))
 
 
 def _wants_cpython(outcome: Outcome, suite: Suite, sandbox: Sandbox, source: str) -> bool:

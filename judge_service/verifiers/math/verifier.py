@@ -136,7 +136,7 @@ class Mathematics:
 
     async def _outcome(self, response: str, reference: str) -> Ended:
         options = self._options
-        found, gold = extract(response, options.strategies), _gold(reference)
+        found, gold = extract(response, options.strategies), gold_text(reference)
         if found is None:
             return await self._unmarked(response, gold)
         if len(found.text) > MAX_ANSWER_CHARS:
@@ -186,7 +186,8 @@ class Mathematics:
         return f"<Mathematics {self._pool!r}>"
 
 
-def _gold(reference: str) -> str:
+def gold_text(reference: str) -> str:
+    """The mathematics in a reference, which may be a whole solution."""
     found = extract(reference, MARKED)
     if found and found.strategy == "boxed" and found.values > 1:
         return _parts(reference) or found.text

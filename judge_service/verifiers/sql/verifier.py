@@ -10,6 +10,7 @@ Each query runs in its own process (`worker.py`), which can only read and is kil
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +23,7 @@ from judge_service.verifiers import EXTRA, Check
 from judge_service.verifiers.code_fence import last_block
 from judge_service.verifiers.sandbox.process import START_S, Started, script_command
 from judge_service.verifiers.sandbox.sandbox import Failure
+from judge_service.verifiers.slots import FairSlots
 from judge_service.verifiers.sql.rows import Rows, agreement, is_ordered, same_rows
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -43,6 +45,9 @@ MAX_DATABASES = 20
 MAX_SCRIPT = 4_000_000
 MAX_QUERY = 20_000
 """Limits: databases of a row, characters of all their scripts, characters of a query."""
+
+CPU_GRACE_S = 2
+"""CPU seconds for making the databases, beyond the query's limit; then the kernel ends a deaf query."""
 
 REMEMBERED = 32
 """References whose results are cached, because the rollouts of a prompt share one."""
@@ -78,7 +83,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         float, Meta(ge=0, le=0.1, description="of numbers that are not whole")
     ] = 1e-6
     timeout_s: Annotated[
-        float, Meta(gt=0, le=300, description="wall seconds for a query on all databases")
+        float, Meta(gt=0, le=300, description="wall seconds for a query on all databases together")
     ] = 5.0
     max_rows: Annotated[int, Meta(ge=1, le=1_000_000, description="rows of a result")] = 10_000
     max_result_kb: Annotated[
@@ -100,6 +105,10 @@ def make(options: Options) -> "Sql":
     return Sql(options)
 
 
+Results = Sequence[Mapping[str, Any]]
+"""What the worker says of a query, for each database: its rows or why it failed."""
+
+
 class Unusable(Exception):
     """The row has nothing to compare with; the text says why."""
 
@@ -109,7 +118,7 @@ class Sql:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._turns = asyncio.Semaphore(options.processes)
+        self._slots = FairSlots(options.processes)
         self._started = Started()
         self._known: dict[tuple[str, ...], Sequence[Rows]] = {}
 
@@ -172,26 +181,29 @@ class Sql:
             self._known[key] = rows
         return self._known[key]
 
-    async def _run(self, query: str, scripts: Sequence[str]) -> list[Mapping[str, Any]]:
-        """One result per database. Raises Failure: `broken`, `time`, `memory`, `output`."""
+    async def _run(self, query: str, scripts: Sequence[str]) -> Results:
+        """One result per database. Raises Failure: `broken`, `memory`, `output`."""
+        return await self._slots.run(partial(self._run_once, query, scripts), _timed_out)
+
+    async def _run_once(self, query: str, scripts: Sequence[str], share: float) -> Results:
         options = self._options
+        timeout_s = share * options.timeout_s
         request = {
             "dialect": options.dialect,
             "scripts": scripts,
             "query": query,
             "max_rows": options.max_rows,
             "max_bytes": options.max_result_kb * 1024,
-            "timeout_s": options.timeout_s,
+            "timeout_s": timeout_s,
+            "cpu_s": int(options.timeout_s) + CPU_GRACE_S,
             "memory_bytes": options.memory_mb * 2**20,
         }
         line_bytes = len(scripts) * options.max_result_kb * 1024 * 8
         command, environ = script_command(WORKER)
-        async with self._turns, self._started.process(command, environ, line_bytes) as process:
-            return await _answer(process, request, options.timeout_s)
+        async with self._started.process(command, environ, line_bytes) as process:
+            return await _answer(process, request, timeout_s)
 
-    def _compared(
-        self, results: Sequence[Mapping[str, Any]], expected: Sequence[Rows], *, ordered: bool
-    ) -> Check:
+    def _compared(self, results: Results, expected: Sequence[Rows], *, ordered: bool) -> Check:
         for result in results:
             if "rows" not in result:
                 return Check(score=0.0, detail=WHY.get(str(result.get("failure")), WHY["error"]))
@@ -217,12 +229,16 @@ WHY: Mapping[str, str] = {
 def _failed(failure: Failure) -> Check:
     if failure.kind == "broken":
         return Check(score=None, reason="grader_error", detail="The database did not start.")
-    return Check(score=0.0, detail=WHY["time" if failure.kind == "time" else "size"])
+    return Check(score=0.0, detail=WHY["size"])
+
+
+def _timed_out(results: Results) -> bool:
+    return any(result.get("failure") == "time" for result in results)
 
 
 async def _answer(
     process: asyncio.subprocess.Process, request: Mapping[str, Any], timeout_s: float
-) -> list[Mapping[str, Any]]:
+) -> Results:
     if process.stdin is None or process.stdout is None:
         raise Failure("broken")
     process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -230,13 +246,13 @@ async def _answer(
         async with asyncio.timeout(START_S + timeout_s):
             line = await process.stdout.readline()
     except TimeoutError:
-        raise Failure("time") from None
+        return [{"failure": "time"}] * len(request["scripts"])
     except ValueError:
         raise Failure("output") from None
     return _results(line, len(request["scripts"]))
 
 
-def _results(line: bytes, wanted: int) -> list[Mapping[str, Any]]:
+def _results(line: bytes, wanted: int) -> Results:
     """The results in the process's output, if it has the right form."""
     try:
         results = json.loads(line)["results"]

@@ -2,10 +2,12 @@
 
 It is run by its path and imports nothing of ours. It reads one line of JSON and writes one:
 
-    {"dialect", "scripts": [text, ...], "query", "max_rows", "max_bytes", "timeout_s", "memory_bytes"}
+    {"dialect", "scripts": [text, ...], "query", "max_rows", "max_bytes", "timeout_s", "cpu_s",
+     "memory_bytes"}
     {"results": [{"rows": [...]} or {"failure": "refused" | "error" | "time" | "size" | "script"}, ...]}
 
-The scripts (schema and rows) are trusted. The query is not; it may only read.
+`timeout_s` is for the query on all databases together, without making them; `cpu_s` is the kernel's limit for
+all. The scripts (schema and rows) are trusted. The query is not; it may only read.
 """
 
 import json
@@ -44,10 +46,13 @@ class Failed(Exception):
 
 def main() -> None:
     request = json.loads(sys.stdin.readline())
-    limit(request["memory_bytes"], request["timeout_s"])
+    limit(request["memory_bytes"], request["cpu_s"])
     query = {"sqlite": on_sqlite, "duckdb": on_duckdb}[request["dialect"]]
     results: list[dict[str, Any]] = []
     for script in request["scripts"]:
+        if request["timeout_s"] <= 0:
+            results.append({"failure": "time"})
+            continue
         try:
             results.append({"rows": query(script, request)})
         except Failed as failed:
@@ -57,11 +62,11 @@ def main() -> None:
     sys.stdout.write(json.dumps({"results": results}) + "\n")
 
 
-def limit(memory_bytes: int, cpu_s: float) -> None:
+def limit(memory_bytes: int, cpu_s: int) -> None:
     """Sets the kernel's limits: no file can be written, and memory and CPU are bounded."""
     for what, most in (
         (resource.RLIMIT_AS, memory_bytes + LIBRARY_BYTES),
-        (resource.RLIMIT_CPU, int(cpu_s) + 2),
+        (resource.RLIMIT_CPU, cpu_s),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
     ):
@@ -84,7 +89,8 @@ def on_sqlite(script: str, request: dict[str, Any]) -> list[Any]:
         refused = True
         return sqlite3.SQLITE_DENY
 
-    deadline = time.monotonic() + request["timeout_s"]
+    started = time.monotonic()
+    deadline = started + request["timeout_s"]
     connection.execute("PRAGMA query_only = ON")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, request["max_bytes"])
     connection.setlimit(sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 200)
@@ -97,6 +103,8 @@ def on_sqlite(script: str, request: dict[str, Any]) -> list[Any]:
         if refused:
             raise Failed("refused") from None
         raise Failed("time" if time.monotonic() > deadline else _kind(problem)) from None
+    finally:
+        request["timeout_s"] -= time.monotonic() - started
 
 
 def _kind(problem: Exception) -> str:
@@ -125,6 +133,7 @@ def on_duckdb(script: str, request: dict[str, Any]) -> list[Any]:
         connection.execute(f"SET {setting}")
     late = threading.Timer(request["timeout_s"], connection.interrupt)
     late.daemon = True
+    started = time.monotonic()
     late.start()
     try:
         statements = connection.extract_statements(request["query"])
@@ -141,6 +150,7 @@ def on_duckdb(script: str, request: dict[str, Any]) -> list[Any]:
         raise Failed("error") from None
     finally:
         late.cancel()
+        request["timeout_s"] -= time.monotonic() - started
         connection.close()
 
 

@@ -19,10 +19,10 @@ from judge_service.errors import WireError
 from judge_service.values import Sample
 from judge_service.wire.content import name_of, read_text, unseen_in
 from judge_service.wire.jsontext import dump_json, read_json
-from judge_service.wire.rows import decode_row
+from judge_service.wire.rows import TASK_FIELDS, decode_row
 
 VERSION = "v0"
-QUESTION_FIELDS = ("messages", "prompt", "problem", "question", "query")
+QUESTION_FIELDS = ("messages", *TASK_FIELDS, "query")
 """Fields of `data` that may hold the task, in order; the first that is not empty is used."""
 
 MAX_ID_CHARS = 512

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,14 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from judge_service.api import create_app
+from judge_service.api.process import start as start_module
 from judge_service.api.process.server import listen
 from judge_service.api.process.start import settings_of_worker
+from judge_service.backends.embedded import judge as embedded
+from judge_service.errors import SettingsError
 from judge_service.settings import LimitSettings, ServiceSettings, Settings
-from tests.api.conftest import post, row
+from tests.api.conftest import QUIET, post, row, talking
 from tests.cli.conftest import environment  # noqa: F401 - a fixture
 from tests.cli.test_crash import simulator, statistics  # noqa: F401 - a fixture
 
@@ -211,6 +216,34 @@ def test_a_worker_that_dies_is_replaced_and_all_end_together() -> None:
     assert took_s < 5
 
 
+def test_workers_end_and_free_the_port_when_the_supervisor_is_killed() -> None:
+    with started(slow(1.0), **service_of(service_workers=2)) as service:
+        workers = service.workers()
+        with ThreadPoolExecutor() as caller:
+            answer = caller.submit(service.rewards)
+            time.sleep(0.3)
+            service.process.kill()
+            service.process.wait(5)
+            assert answer.result()["rewards"][0]["score"] == 0.5  # what was in flight is finished
+        until = time.monotonic() + 10
+        while any(map(is_alive, workers)) and time.monotonic() < until:
+            time.sleep(0.05)
+        left = [pid for pid in workers if is_alive(pid)]
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+
+    assert left == []
+    listen("127.0.0.1", service.port).close()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_settings_that_cannot_work_end_it_with_one_sentence(workers: int) -> None:
     environ = {**os.environ, "JUDGE_RUBRIC": "nowhere.toml", "JUDGE_SERVICE_WORKERS": f"{workers}"}
@@ -231,6 +264,32 @@ def test_a_port_that_is_taken_is_named() -> None:
 
     assert ended.returncode == 2
     assert f"port {port}" in ended.stderr
+    assert "--port" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "keys", "is_warned"),
+    [
+        ("0.0.0.0", "", True),
+        ("127.0.0.1", "", False),
+        ("::1", "", False),
+        ("0.0.0.0", "keys.txt", False),
+    ],
+)
+def test_an_open_port_without_keys_is_told(
+    host: str,
+    keys: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    is_warned: bool,
+) -> None:
+    monkeypatch.setattr(start_module, "run_worker", lambda *_: 0)
+
+    service = ServiceSettings(host=host, port=0, api_keys_file=keys)
+    assert start_module.start(Settings(service=service)) == 0
+
+    assert ("there are no API keys" in capsys.readouterr().err) == is_warned
 
 
 def test_workers_without_a_store_share_this_services_part_of_the_quota() -> None:
@@ -254,3 +313,13 @@ def test_workers_with_a_store_share_it_with_the_other_services() -> None:
     limits = settings_of_worker(settings, "/run/judge").limits
 
     assert (limits.store, limits.requests_per_minute, limits.processes) == ("redis", 600, 6)
+
+
+async def test_no_trainer_is_served_rewards_by_character_overlap(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(embedded, "missing_packages", lambda: ["onnxruntime"])
+
+    with pytest.raises(SettingsError, match="set `backend` and `model`"):
+        async with talking(create_app(QUIET, environ={})):
+            pass

@@ -191,6 +191,5 @@ async def test_probabilities_are_asked_for_only_where_they_can_be_used(
 def test_several_samples_in_a_call_and_expectations_exclude_each_other() -> None:
     chosen = {"JUDGE_BACKEND": "openai", "JUDGE_MODEL": "m", "JUDGE_PACK_MAX_SAMPLES": "4"}
     load_settings(None, chosen)
-    load_settings(None, {**chosen, "JUDGE_SAGEMAKER_LOGPROBS": "5"})  # of a judge not asked
     with pytest.raises(SettingsError, match=r"openai\.logprobs.*pack\.max_samples = 1"):
         load_settings(None, {**chosen, "JUDGE_OPENAI_LOGPROBS": "5"})

@@ -277,3 +277,20 @@ def test_an_unknown_rubric_is_refused_with_the_known_ones(tmp_path: Path) -> Non
     (tmp_path / "folder.toml").mkdir()
     with pytest.raises(RubricError, match="cannot be read"):
         load_rubric(str(tmp_path / "folder.toml"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ('name = "', 'name = "My ', "`name`: must be small letters, digits and _, a letter first"),
+        ('description = "', 'description = " " # "', "must not be blank"),
+        ('description = "', 'weight = "3"\ndescription = "', "must be a number, not text"),
+    ],
+)
+def test_a_wrong_value_is_named_in_a_persons_words(before: str, after: str, says: str) -> None:
+    with pytest.raises(RubricError) as caught:
+        load_rubric(SMALL.replace(before, after, 1))
+
+    assert says in str(caught.value)
+    assert "regex" not in str(caught.value)
+    assert "`str`" not in str(caught.value)

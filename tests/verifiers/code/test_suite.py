@@ -127,3 +127,34 @@ def test_every_assertion_of_mbpp_is_a_test_that_asks_once() -> None:
         suite = read_suite(row["test_list"], row["test_setup_code"])
         assert suite.total == len(row["test_list"])
         assert all(text.count("_ask_") == 1 for text in texts(suite)), row["task_id"]
+
+
+@pytest.mark.parametrize(
+    ("tests", "entry_point", "own"),
+    [
+        (["assert sum(10, 15) == 6", "assert sum(1, 2) == 3"], "", "sum"),
+        ("assert not max([])\nassert 2 == max([1, 2])", "", "max"),
+        ("assert list([1]) == [1]", "", "list"),
+        ([{"call": "pow(2, 3)", "expected": 8}], "", "pow"),
+        ("assert len('ab') == 2", "len", "len"),
+        ("def check(candidate):\n    assert candidate(1, 2) == 3", "sum", "sum"),
+        ("assert sum([f(1)]) == 3", "", ""),
+        ("assert f(1) == 1\nassert sum([1]) == 1", "", ""),
+        ("import math\nassert math.sqrt(f(4)) == 2", "", ""),
+    ],
+)
+def test_a_function_named_as_a_built_in_one_is_the_codes_if_the_tests_call_no_other(
+    tests: Any, entry_point: str, own: str
+) -> None:
+    suite = read_suite(tests, entry_point=entry_point)
+    assert suite.own_builtin == own
+    assert suite.total
+    if own:
+        assert all(isinstance(step, Example) or "_ask_" in step.text for step in suite.steps)  # type: ignore[union-attr]  # no programs
+
+
+def test_what_tests_use_themselves_is_not_taken_for_the_codes() -> None:
+    with pytest.raises(ValueError, match="none of them calls"):
+        read_suite("assert len([1]) == 1")
+    with pytest.raises(ValueError, match="none of them calls"):
+        read_suite("sum = 3\nassert sum(1) == 1")

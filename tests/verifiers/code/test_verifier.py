@@ -739,3 +739,42 @@ def test_a_tiny_number_is_zero_but_not_another_tiny_number() -> None:
     assert same(1e-12, 0.0)
     assert not same(1e-12, 2e-12)
     assert not same(1e-3, 0.0)
+
+
+async def test_endless_loops_do_not_starve_the_right_answers_behind_them() -> None:
+    verifier = open_verifier("code", {"processes": 1, "call_timeout_s": 1.0})
+    ended: list[float | None] = []
+
+    async def one(response: str) -> None:
+        ended.append((await verifier(row(response, FIVE))).score)
+
+    try:
+        answers = ["while True:\n    pass\n"] * 5 + [ADD] * 3
+        await asyncio.gather(*map(one, answers))
+    finally:
+        await verifier.aclose()
+
+    # the first of all starts when no other waits; first come, first served, the loops would end first
+    assert ended[:4].count(0.8) == 3
+    assert ended[4:] == [0.0] * 4
+
+
+async def test_a_function_named_as_a_built_in_one_must_be_defined_by_the_code(
+    verifier: Verifier,
+) -> None:
+    tests = ["assert max([1, 2]) == 2", "assert max([3]) == 3"]
+    right = await verifier(row("def max(xs):\n    return sorted(xs)[-1]", tests))
+    assert right.score == 1
+    wrong = await verifier(row("def max(xs):\n    return xs[0]", tests))
+    assert wrong.score == 0.5
+    lazy = await verifier(row("pass", tests))  # Python's own would pass
+    assert (lazy.score, lazy.detail) == (
+        0,
+        "The code does not define `max`, which the tests call.",
+    )
+
+
+async def test_tests_that_no_answer_can_pass_leave_the_row_unscored(verifier: Verifier) -> None:
+    check = await verifier(row(ADD, [*FIVE, "assert callable(add)"]))
+    assert (check.score, check.reason) == (None, "cannot_judge")
+    assert check.detail.startswith("No answer can pass the row's tests: one of them takes `add`")

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import os
 import time
 from collections.abc import AsyncIterator
@@ -10,9 +11,10 @@ import pytest
 from judge_service.errors import RubricError
 from judge_service.values import Sample
 from judge_service.verifiers import Check, Front, Verifier, open_verifier
+from judge_service.verifiers.sandbox.process import Started, script_command
 from judge_service.verifiers.sql import worker
 from judge_service.verifiers.sql.rows import agreement, is_ordered, same_rows
-from judge_service.verifiers.sql.verifier import REMEMBERED, WHY, Sql
+from judge_service.verifiers.sql.verifier import REMEMBERED, WHY, WORKER, Sql
 
 SCHEMA = "CREATE TABLE house (id INTEGER, street TEXT, price DOUBLE)"
 DATABASES = (
@@ -340,3 +342,33 @@ async def test_a_query_is_found_in_any_fence_tag_or_after_thoughts(response: str
     sample = Sample(response=response, reference="SELECT 1", metadata=asked.metadata)
     assert (await verifier(sample)).score == 1.0
     await verifier.aclose()
+
+
+async def test_the_limit_of_time_is_for_all_databases_together(dialect: str) -> None:
+    request = REQUEST | {"scripts": [""] * 4, "timeout_s": 0.4, "cpu_s": 10, "dialect": dialect}
+    request["query"] = HOSTILE["endless"]
+    command, environ = script_command(WORKER)
+    async with Started().process(command, environ, 100_000) as process:
+        assert process.stdin
+        assert process.stdout
+        started = time.monotonic()
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        results = json.loads(await process.stdout.readline())["results"]
+    assert results == [{"failure": "time"}] * 4
+    assert time.monotonic() - started < 4 * 0.4
+
+
+async def test_endless_queries_do_not_starve_the_right_ones_behind_them() -> None:
+    verifier = open_verifier("sql", {"processes": 1, "timeout_s": 2.0})
+    ended: list[float | None] = []
+
+    async def one(query: str) -> None:
+        ended.append((await verifier(row(query))).score)
+
+    try:
+        await one(ELM)  # so that the reference's result is known
+        ended.clear()
+        await asyncio.gather(*map(one, [HOSTILE["endless"]] * 3 + [ELM] * 2))
+    finally:
+        await verifier.aclose()
+    assert ended == [0.0, 1.0, 1.0, 0.0, 0.0]

@@ -17,10 +17,10 @@ from judge_service.values import Sample
 __all__ = ["GUARDS", "UNGUARDED", "Guards", "GuardsStatistics"]
 
 LOWEST: Mapping[str, Callable[[str, Sample], bool]] = {
-    "degenerate": lambda text, sample: says_nothing(text, sample.reference),
+    "degenerate": lambda text, sample: says_nothing(text, sample.reference, sample.messages),
     "copies": lambda text, sample: is_copy(text, sample.messages, sample.reference),
     "repetition": lambda text, sample: is_repetitive(text, sample.reference),
-    "guesses": lambda text, sample: is_guessing(text, sample.reference),
+    "guesses": lambda text, sample: is_guessing(text, sample.reference, sample.messages),
 }
 """Guards that give the lowest score without a judge call."""
 
