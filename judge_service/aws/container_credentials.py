@@ -35,6 +35,10 @@ TIMEOUT_S = 2.0
 RENEW_BEFORE_S = 300.0
 """AWS gives new keys at least five minutes before the old ones expire."""
 
+ASK_AGAIN_S = 5.0
+"""Pause before the endpoint is asked again that gave no new keys, seconds. All calls wait for its answer, and
+meanwhile the keys at hand are used as long as they are valid."""
+
 
 class _Keys(Struct, frozen=True, rename="pascal"):
     """The endpoint's reply. expiration: an ISO date."""
@@ -54,7 +58,7 @@ def container_url(environ: Mapping[str, str]) -> str:
 class Container:
     """Gets keys from the endpoint, when there are none or they are about to expire.
 
-    One request serves all waiting calls.
+    One request serves all waiting calls. Keys that are still valid are kept while the endpoint fails.
 
     now: wall clock, seconds since 1970.
 
@@ -75,7 +79,8 @@ class Container:
         self._service = service
         self._now = now
         self._identity: Credentials | None = None
-        self._until_s = 0.0
+        self._expires_s = self._renew_at_s = 0.0
+        self._unchanged_at_s = -inf
         self._lock = asyncio.Lock()
         parts = urlsplit(self._url)
         if parts.scheme != "https" and parts.hostname not in LINK_LOCAL | LOOPBACK:
@@ -88,16 +93,25 @@ class Container:
         return f"credentials from the container's endpoint at {urlsplit(self._url).hostname}"
 
     async def get(self) -> Identity:
-        if self._identity is None or self._now() >= self._until_s:
+        if self._identity is None or self._now() >= self._renew_at_s:
             async with self._lock:
-                if self._identity is None or self._now() >= self._until_s:
-                    self._identity = await self._ask()
+                if self._identity is None or self._now() >= self._renew_at_s:
+                    return await self._renewed()
         return self._identity
+
+    async def _renewed(self) -> Credentials:
+        try:
+            return await self._ask()
+        except CredentialsError:
+            if self._identity is None or self._now() >= self._expires_s:
+                raise
+            self._renew_at_s = self._now() + ASK_AGAIN_S
+            return self._identity
 
     async def renew(self, refused: Identity) -> Identity:
         async with self._lock:
-            if self._identity == refused:
-                self._identity = await self._ask()
+            if self._identity == refused and self._now() >= self._unchanged_at_s + ASK_AGAIN_S:
+                await self._ask()
         identity = await self.get()
         if identity == refused:
             raise CredentialsError(
@@ -119,8 +133,14 @@ class Container:
         finally:
             await transport.aclose()
         keys = self._read(reply)
-        self._until_s = _seconds(keys.expiration) - RENEW_BEFORE_S
-        return Credentials(keys.access_key_id, keys.secret_access_key, keys.token or None)
+        found = Credentials(keys.access_key_id, keys.secret_access_key, keys.token or None)
+        now = self._now()
+        if found == self._identity:
+            self._unchanged_at_s = now
+        self._identity = found
+        self._expires_s = _seconds(keys.expiration)
+        self._renew_at_s = max(self._expires_s - RENEW_BEFORE_S, now + ASK_AGAIN_S)
+        return found
 
     def _prepare(self) -> tuple[HttpTransport, dict[str, str]]:
         """Reads files: do not call it on the loop."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from judge_service.aws.container_credentials import Container, container_url
+from judge_service.aws.container_credentials import ASK_AGAIN_S, Container, container_url
 from judge_service.aws.credentials import Credentials, Session
 from judge_service.aws.identity_source import identity_source
 from judge_service.errors import CredentialsError, Denied
@@ -162,3 +162,63 @@ def test_keys_in_the_environment_and_a_profile_go_first(endpoint: Endpoint) -> N
 
     assert not any(isinstance(source, Container) for source in sources)
     assert isinstance(sources[1], Session)
+
+
+class Clock:
+    """A wall clock that a test sets, seconds since 1970."""
+
+    now = EXPIRES_S - 4 * MINUTE_S
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_valid_keys_are_kept_while_the_endpoint_fails_and_it_is_asked_with_a_pause(
+    endpoint: Endpoint,
+) -> None:
+    source = Container(environ(endpoint), "eu-west-1", now=(clock := Clock()))
+    keys = await source.get()
+    endpoint.status = 500
+    clock.now += ASK_AGAIN_S
+
+    assert set(await asyncio.gather(*[source.get() for _ in range(50)])) == {keys}
+    assert len(endpoint.shown) == 2
+
+    clock.now += ASK_AGAIN_S
+    assert await source.get() == keys
+    assert len(endpoint.shown) == 3
+
+    endpoint.status = 200
+    clock.now += ASK_AGAIN_S
+    assert (await source.get()) == Credentials("AKID4", "secret", "token")
+
+
+async def test_expired_keys_are_not_kept(endpoint: Endpoint) -> None:
+    source = Container(environ(endpoint), "eu-west-1", now=(clock := Clock()))
+    await source.get()
+    endpoint.status, clock.now = 500, EXPIRES_S
+
+    with pytest.raises(CredentialsError, match="status 500"):
+        await source.get()
+
+
+async def test_an_endpoint_that_gives_the_same_keys_is_not_asked_by_every_call(
+    endpoint: Endpoint,
+) -> None:
+    endpoint.body = endpoint.keys()
+    source = Container(environ(endpoint), "eu-west-1", now=(clock := Clock()))
+    keys = await source.get()
+    for _ in range(50):
+        assert await source.get() == keys
+    assert len(endpoint.shown) == 1
+
+    refusals = [source.renew(keys) for _ in range(50)]
+    assert all(
+        isinstance(one, CredentialsError)
+        for one in await asyncio.gather(*refusals, return_exceptions=True)
+    )
+    assert len(endpoint.shown) == 2
+
+    clock.now += ASK_AGAIN_S
+    endpoint.body = None
+    assert await source.renew(keys) == Credentials("AKID3", "secret", "token")

@@ -45,6 +45,13 @@ class NotWhole(JobFileError):
     """The file is incomplete: the worker that received the job died before its first commit."""
 
 
+class Damaged(JobFileError):
+    """The file cannot be understood: it is damaged, or a later version wrote it. Waiting does not help."""
+
+
+_DAMAGED_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
 class Facts(Struct, frozen=True, kw_only=True):
     """The state of a job.
 
@@ -143,12 +150,15 @@ class JobFile:
         self._database.close()
 
     def facts(self) -> Facts:
-        """The present state. Raises NotWhole, JobFileError."""
+        """The present state. Raises NotWhole, Damaged, JobFileError."""
         with self._one_sentence():
             if self._database.execute(_IS_WHOLE).fetchone() is None:
                 raise NotWhole(f"job {self.path.stem}: its file is not whole; send the job again")
-            (facts,) = self._database.execute("SELECT facts FROM facts").fetchone()
-        return self._decoder.decode(facts)
+            found = self._database.execute("SELECT facts FROM facts").fetchone()
+        try:
+            return self._decoder.decode(found[0])
+        except (msgspec.MsgspecError, UnicodeDecodeError, TypeError) as problem:
+            raise self._damaged(problem) from None
 
     def change(self, changed: Callable[[Facts], Facts]) -> Facts:
         """Replaces the facts by `changed(facts)` in one transaction, and returns them."""
@@ -225,7 +235,15 @@ class JobFile:
         except FileNotFoundError:
             raise
         except (sqlite3.Error, OSError) as problem:
+            if getattr(problem, "sqlite_errorcode", 0) & 0xFF in _DAMAGED_CODES:
+                raise self._damaged(problem) from None
             raise JobFileError(
                 f"job {self.path.stem}: its file cannot be used ({problem});"
                 " check the disk of `service.jobs_dir`"
             ) from None
+
+    def _damaged(self, problem: Exception) -> Damaged:
+        return Damaged(
+            f"job {self.path.stem}: its file is damaged, or of a later version ({problem}); start that one,"
+            " or move the file out of `service.jobs_dir` and send the job again"
+        )

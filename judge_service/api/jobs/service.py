@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from judge_service.api.access import Caller
 from judge_service.api.errors import HttpError
 from judge_service.api.jobs.intake import COME_BACK_S, Bounds, Intake, refuse_excess
-from judge_service.api.jobs.job_file import Facts, JobFileError
+from judge_service.api.jobs.job_file import Damaged, Facts, JobFileError
 from judge_service.api.jobs.scheduler import JobScheduler
 from judge_service.api.jobs.store import JobStore
 from judge_service.service import JudgeService
@@ -214,6 +214,9 @@ class JobService:
             raise
         except OSError as problem:
             raise _disk_fails(f"the disk of the jobs fails ({problem.strerror})") from problem
+        except Damaged as problem:  # another try would not help
+            LOG.error("%s", problem)  # noqa: TRY400 - the sentence is enough
+            raise HttpError(500, "internal", str(problem)) from problem
         except JobFileError as problem:
             raise _disk_fails(str(problem)) from problem
 

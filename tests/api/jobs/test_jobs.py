@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -674,3 +675,42 @@ async def test_the_document_shows_what_comes_and_goes(tmp_path: Path) -> None:
             jsonschema.Draft202012Validator(schema).validate(answer.json())
             jsonschema.Draft202012Validator(schema).validate(shown["example"])
             assert answer.json().keys() == shown["example"].keys()
+
+
+def spoil(path: Path, damage: str) -> None:
+    """Runs SQL on a job's file, or fills it with other bytes."""
+    if not damage:
+        path.write_bytes(b"no database" * 1_000)
+        return
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(damage)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        """UPDATE facts SET facts = json_set(CAST(facts AS TEXT), '$.state', 'later')""",
+        "UPDATE facts SET facts = x'ff7b'",
+        "UPDATE facts SET facts = 7",
+        "DELETE FROM facts",
+        "",  # other bytes
+    ],
+)
+async def test_a_job_that_cannot_be_read_stops_no_other_and_says_so(
+    tmp_path: Path, damage: str
+) -> None:
+    async with office(tmp_path) as jobs:
+        bad = (await jobs.submit(row()))["id"]
+        await jobs.ended(bad)
+    spoil(tmp_path / f"{bad}.sqlite", damage)
+
+    async with office(tmp_path) as jobs:
+        for ask in (jobs.talk.get, jobs.talk.client.delete):
+            answer = await ask(f"/v1/jobs/{bad}")
+            assert answer.status_code == 500, answer.text
+            assert "is damaged, or of a later version" in answer.text
+        good = await jobs.submit(*rows(3))
+        status = await jobs.ended(good["id"])
+
+    assert (status["state"], status["done"]) == ("done", 3)
+    assert f"{bad}.sqlite" in files(tmp_path)
