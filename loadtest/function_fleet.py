@@ -25,7 +25,7 @@ from measuring import (
     sizes,
 )
 from msgspec import Struct
-from shared_quota import Redis
+from redis_server import Redis
 
 LATENCY_MEDIAN_S = 0.3
 

@@ -18,7 +18,8 @@ from collections import Counter
 from typing import Any
 
 from measuring import at_least, at_most, report, say, sizes
-from replies_mutations import KEEPS, KILLS, LIMIT, Case, assembled, case_of, mutated
+from replies_case import KEEPS, KILLS, LIMIT, Case, assembled, case_of
+from replies_mutations import mutated
 
 from judge_service.aws.identity_source import identity_source
 from judge_service.backends.bedrock.backend import Bedrock
