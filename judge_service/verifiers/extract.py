@@ -72,10 +72,11 @@ LABEL = re.compile(
 )
 NUMBER = re.compile(
     r"(?=[-+\u2212$\u20ac\u00a3\u00a5.\d])(?<![\w^])(?<!\d\.)"
-    r"[-+\u2212]?[$\u20ac\u00a3\u00a5]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,40}(?!\d)|(?=\.\d))"
+    r"[-+\u2212]?[$\u20ac\u00a3\u00a5]?"
+    r"(?:\d{1,2}(?:,\d{2})+,\d{3}(?![\d,])|\d{1,3}(?:,\d{3})+(?!\d)|\d{1,40}(?!\d)|(?=\.\d))"
     r"(?:\.\d{1,40}(?!\d))?(?:[eE][+-]?\d{1,3}(?!\d))?(?:\s?/\s?\d{1,40}(?![\d.]))?(?!\.\d)(?:\s?\\?%)?"
 )
-"""A number as people write it: sign, currency, thousands, decimals, exponent, fraction, percent."""
+"""A number as people write it: sign, currency, thousands (also 1,20,000), decimals, exponent, fraction, `%`."""
 
 MAX_FORMULA_CHARS = 60
 FORMULA = re.compile(r"(?=.*\d)(?:[^\W\d_]?(?:[\d\W_]|\\[a-z]{2,6}))+", re.DOTALL)

@@ -29,7 +29,9 @@ REFERENCE: Strategies = ("boxed", "hashes", "answer_tag", "label", "whole")
 """Longest reference, which may be a whole solution with a marked answer."""
 
 WHOLE = re.compile(r"-?\d{1,40}", re.ASCII)
-PLAIN = re.compile(r"[-+]?\$?(?:\d{1,3}(?:,\d{3})+|\d{1,40})?(?:\.\d{1,40})?(?<=\d)\s?\\?%?")
+PLAIN = re.compile(
+    r"[-+]?\$?(?:\d{1,2}(?:,\d{2})+,\d{3}|\d{1,3}(?:,\d{3})+|\d{1,40})?(?:\.\d{1,40})?(?<=\d)\s?\\?%?"
+)
 TYPING: Mapping[int, str | None] = str.maketrans(
     {"\u2212": "-", "$": None, "\u20ac": None, "\u00a3": None, "\u00a5": None, "+": None, ",": None}
 )

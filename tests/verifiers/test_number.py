@@ -2,6 +2,8 @@ from fractions import Fraction
 
 import pytest
 
+from judge_service.values import Sample
+from judge_service.verifiers import open_verifier
 from judge_service.verifiers.number import number
 from tests.verifiers.checking import check
 
@@ -13,6 +15,7 @@ from tests.verifiers.checking import check
         ("-18.50", Fraction("-18.5")),
         ("\u22125", Fraction(-5)),
         ("$1,234,567.89", Fraction("1234567.89")),
+        ("12,34,567.5", Fraction("1234567.5")),
         ("1{,}000", Fraction(1000)),
         (r"1\,000", Fraction(1000)),
         (".5", Fraction(1, 2)),
@@ -152,3 +155,12 @@ def test_a_reference_without_a_number_cannot_be_compared() -> None:
 def test_exponents_are_bounded() -> None:
     assert check("number", "1e999", "18").score == 0.0
     assert check("number", "1e9999999999", "18").score == 0.0
+
+
+@pytest.mark.parametrize("kind", ["number", "math"])
+async def test_indian_thousands_are_one_number_in_a_sentence(kind: str) -> None:
+    verifier = open_verifier(kind, {})
+    found = await verifier(Sample(response="In all it is 1,20,000 rupees.", reference="120000"))
+    await verifier.aclose()
+
+    assert found.score == 1.0

@@ -18,7 +18,7 @@ FORMULA = re.compile(
 MONEY = re.compile(r"\s?\d")
 LAST = re.compile(
     r"(?P<sign>(?:(?<!\w)(?:minus|negative)\s|(?<![\w)\]}])[-\u2212\u2013]\s?)?)[$\u20ac\u00a3\u00a5]?"
-    r"(?P<digits>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.\d+|\.\d+|\d+)"
+    r"(?P<digits>\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.\d+|\.\d+|\d+)"
     r"(?P<more>\s?(?:%|percent|thousand|million|billion)|\s?/\s?\d+|\s\d+\s?/\s?\d+)?",
     re.IGNORECASE,
 )
