@@ -76,7 +76,7 @@ NUMBER = re.compile(
     r"(?:\d{1,2}(?:,\d{2})+,\d{3}(?![\d,])|\d{1,3}(?:,\d{3})+(?!\d)|\d{1,40}(?!\d)|(?=\.\d))"
     r"(?:\.\d{1,40}(?!\d))?(?:[eE][+-]?\d{1,3}(?!\d))?(?:\s?/\s?\d{1,40}(?![\d.]))?(?!\.\d)(?:\s?\\?%)?"
 )
-"""A number as people write it: sign, currency, thousands (also 1,20,000), decimals, exponent, fraction, `%`."""
+"""A number as people write it: sign, currency, thousands (1,20,000 too), decimals, exponent, fraction, %."""
 
 MAX_FORMULA_CHARS = 60
 FORMULA = re.compile(r"(?=.*\d)(?:[^\W\d_]?(?:[\d\W_]|\\[a-z]{2,6}))+", re.DOTALL)
